@@ -1,0 +1,59 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)))
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help
+help:  ## List all targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: setup
+setup: $(INSTALLED)  ## Virtual environment and packages; does nothing where they are up to date.
+
+# Torch comes first: where a CPU build is offered locally it is taken, and nothing that is
+# installed afterwards replaces it.
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found (install one, or say make PYTHON=/path/to/python)" >&2; exit 1; }
+	@echo "Setting up .venv with $(PYTHON) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch 2> >(grep -v '^WARNING: Location' >&2)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' 2> >(grep -v '^WARNING: Location' >&2)
+	@touch $@
+
+.sdc:
+	@mkdir -p .sdc
+
+.PHONY: demo
+demo: $(INSTALLED) | .sdc  ## Make the demo cohort, run the whole pipeline, answer text queries.
+	@$(BIN)/sdc demo
+
+.PHONY: check
+check: $(INSTALLED)  ## Lint and types.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: test
+test: check  ## Lint, types and every test that is quick enough to run always.
+	@$(BIN)/python -m pytest -m "not slow"
+
+.PHONY: test-all
+test-all: check  ## Lint, types and every test.
+	@$(BIN)/python -m pytest
+
+.PHONY: bench
+bench: $(INSTALLED)  ## Benchmarks, as ratios measured side by side.
+	@$(BIN)/python -m tests.benchmarks
+
+.PHONY: format
+format: $(INSTALLED)  ## Format the code.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: clean
+clean:  ## Remove the virtual environment, the demo's catalog and caches.
+	@rm -rf .venv .sdc .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -1,0 +1,1 @@
+"""The catalog service: what is stored, and how it is asked."""

@@ -1,0 +1,1 @@
+"""Engine, models, embedded server, migrations and bulk writes."""

@@ -1,0 +1,93 @@
+"""Bulk writes: PostgreSQL's binary COPY."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from pgvector import HalfVector
+from pgvector import Vector as PgVector
+from psycopg import sql
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from app.database.models import SCHEMA, Base
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def copy_rows(session: Session, model: type[Base], columns: dict[str, Any]) -> int:
+    """Write columns of values into a model's table by binary COPY, in the session's transaction.
+
+    Parameters
+    ----------
+    session : Session
+        Its transaction takes the rows; the caller commits.
+    model : type
+        The table's model.
+    columns : dict
+        Column name to a sequence of n values, or to one value for all rows. Vector columns take
+        an array of shape (n, D). At least one column is a sequence.
+
+    Returns
+    -------
+    int
+        Rows written.
+
+    Raises
+    ------
+    ValueError
+        Columns differ in length.
+    """
+    table = model.__table__.c
+    kinds = [table[name].type.compile(_DIALECT).lower() for name in columns]
+    values = [_prepare(kind, value) for kind, value in zip(kinds, columns.values(), strict=True)]
+    lengths = {len(value) for value in values if not isinstance(value, _Constant)}
+    if len(lengths) != 1:
+        raise ValueError(f"columns of {model.__tablename__} differ in length: {sorted(lengths)}")
+    n = lengths.pop()
+    rows = zip(
+        *(value.repeat(n) if isinstance(value, _Constant) else value for value in values),
+        strict=True,
+    )
+    statement = sql.SQL("COPY {}.{} ({}) FROM STDIN (FORMAT BINARY)").format(
+        sql.Identifier(SCHEMA),
+        sql.Identifier(model.__tablename__),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+    )
+    session.flush()
+    _copy(session.connection(), statement, kinds, rows)
+    return n
+
+
+class _Constant:
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def repeat(self, n: int) -> Iterable[object]:
+        return (self.value for _ in range(n))
+
+
+def _prepare(kind: str, value: Any) -> "Sequence[object] | _Constant":
+    if value is None or np.isscalar(value):
+        return _Constant(value)
+    if kind == "halfvec":
+        return list(map(HalfVector, np.asarray(value, dtype=np.float16)))
+    if kind == "vector":
+        return list(map(PgVector, np.asarray(value, dtype=np.float32)))
+    # Binary COPY knows Python's numbers, and not numpy's.
+    return value.tolist() if isinstance(value, np.ndarray) else list(value)
+
+
+def _copy(
+    connection: Connection,
+    statement: sql.Composed,
+    types: list[str],
+    rows: Iterable[Sequence[object]],
+) -> None:
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101 - a checked-out connection has its driver's
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)

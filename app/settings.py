@@ -1,0 +1,82 @@
+"""Every setting of the product, read from the environment and from the home folder."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+HOME_NAME = ".sdc"
+
+
+def find_home(start: Path | None = None) -> Path:
+    """The folder that holds the catalog's state.
+
+    Parameters
+    ----------
+    start : Path, optional
+        Where the search begins; the working folder by default.
+
+    Returns
+    -------
+    Path
+        ``SDC_HOME`` where it is set, else the nearest ``.sdc/`` at or above `start`, as git finds
+        its own folder, else the user's data folder.
+    """
+    if chosen := os.environ.get("SDC_HOME"):
+        return Path(chosen).expanduser().resolve()
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / HOME_NAME).is_dir():
+            return folder / HOME_NAME
+    return Path(platformdirs.user_data_path("sdc"))
+
+
+class Settings(BaseSettings):
+    """Settings with the prefix ``SDC_``; ``settings.toml`` in the home folder comes second."""
+
+    model_config = SettingsConfigDict(env_prefix="SDC_", extra="forbid")
+
+    home: Path = Field(default_factory=find_home, description="Where state lives.")
+    database_url: SecretStr | None = Field(
+        default=None, description="PostgreSQL 15+ with pgvector; the embedded server by default."
+    )
+    store: str = Field(default="", description="fsspec URL of the artefact store.")
+    device: str = Field(default="cpu", description="cpu, cuda or cuda:N.")
+    statement_timeout_s: float = Field(
+        default=60.0, gt=0, description="Longest time that one reading query may take, in seconds."
+    )
+    min_free_disk_gb: float = Field(
+        default=2.0, ge=0, description="Free disk below which `sdc doctor` complains, in GB."
+    )
+
+    @property
+    def store_url(self) -> str:
+        """Where artefacts live: ``SDC_STORE``, or a folder of the home."""
+        return self.store or str(self.home / "store")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments come before the environment, and the environment before the file."""
+        file = TomlConfigSettingsSource(settings_cls, toml_file=find_home() / "settings.toml")
+        return (init_settings, env_settings, file)
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()

@@ -1,0 +1,208 @@
+"""The artefact store: arrays that do not belong in a database, addressed by their content."""
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+import numpy as np
+from fsspec.implementations.local import LocalFileSystem
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from app.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BLOCK = 1 << 22
+
+
+class Artefact(BaseModel):
+    """A reference to one stored file of named arrays, small enough to pass between tasks.
+
+    Attributes
+    ----------
+    sha256 : str
+        Checksum of the file, and its address.
+    size : int
+        Bytes.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+    size: int
+
+    @property
+    def path(self) -> str:
+        """Where the file lies, relative to the store's root."""
+        return f"{self.sha256[:2]}/{self.sha256}.safetensors"
+
+
+class ArtefactStore:
+    """Content-addressed safetensors files below an fsspec URL.
+
+    A file is written aside, flushed to disk and renamed, so that a killed process leaves no half
+    artefact under an address; what is read back is checked against its address.
+
+    Parameters
+    ----------
+    url : str
+        Folder or fsspec URL (``file://``, ``s3://`` …).
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._local = isinstance(self._fs, LocalFileSystem)
+        self._cache: Path | None = None
+
+    def put(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Artefact:
+        """Store named arrays.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            Any shapes; numeric dtypes.
+
+        Returns
+        -------
+        Artefact
+            The reference; storing the same arrays again gives the same one.
+
+        Raises
+        ------
+        StorageError
+            The disk is full or cannot be written.
+        """
+        with self._storage_errors("write to"):
+            if self._local:
+                Path(self._root).mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(
+                prefix=".writing-", dir=self._root if self._local else None
+            )
+            os.close(handle)
+            aside = Path(name)
+            try:
+                save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, aside)
+                artefact = Artefact(sha256=_sha256(aside), size=aside.stat().st_size)
+                self._move_in(aside, artefact)
+            finally:
+                aside.unlink(missing_ok=True)
+        return artefact
+
+    def get(self, artefact: Artefact) -> dict[str, np.ndarray[Any, Any]]:
+        """All arrays of an artefact, in memory.
+
+        Raises
+        ------
+        StorageError
+            The file is missing or its bytes are not those that were stored.
+        """
+        with self.open(artefact) as arrays:
+            return {name: arrays.get_tensor(name) for name in arrays.keys()}  # noqa: SIM118
+
+    @contextmanager
+    def open(self, artefact: Artefact) -> "Iterator[Any]":
+        """An artefact's file, memory-mapped: ``get_tensor(name)``, ``get_slice(name)[a:b]``.
+
+        Raises
+        ------
+        StorageError
+            The file is missing or its bytes are not those that were stored.
+        """
+        path = self._verified(artefact)
+        with self._storage_errors("read"), safe_open(path, framework="numpy") as arrays:
+            yield arrays
+
+    def exists(self, artefact: Artefact) -> bool:
+        """Whether the artefact's file is there, unread."""
+        return bool(self._fs.exists(self._address(artefact)))
+
+    def check(self) -> None:
+        """Write, read back and delete a small file.
+
+        Raises
+        ------
+        StorageError
+            The store cannot be used.
+        """
+        probe = self.put({"probe": np.arange(3)})
+        self.get(probe)
+        with self._storage_errors("delete from"):
+            self._fs.rm(self._address(probe))
+
+    def _address(self, artefact: Artefact) -> str:
+        return f"{self._root}/{artefact.path}"
+
+    def _move_in(self, aside: Path, artefact: Artefact) -> None:
+        address = self._address(artefact)
+        if self._fs.exists(address):
+            return
+        if not self._local:
+            self._fs.put_file(str(aside), address)
+            return
+        with aside.open("rb") as written:
+            os.fsync(written.fileno())
+        target = Path(address)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside.chmod(0o644)
+        aside.replace(target)
+
+    def _verified(self, artefact: Artefact) -> Path:
+        with self._storage_errors("read"):
+            if self._local:
+                path = Path(self._address(artefact))
+            else:
+                self._cache = self._cache or Path(tempfile.mkdtemp(prefix="sdc-store-"))
+                path = self._cache / artefact.sha256
+                if not path.exists():
+                    self._fs.get_file(self._address(artefact), str(path))
+            stat = path.stat()
+            if _remembered_sha256(str(path), stat.st_size, stat.st_mtime_ns) != artefact.sha256:
+                raise StorageError(
+                    f"artefact {artefact.sha256[:12]} in {self.url} is damaged: its bytes are not "
+                    "those that were stored",
+                    hint="restore the store from a backup, or run the stage again",
+                )
+        return path
+
+    @contextmanager
+    def _storage_errors(self, verb: str) -> "Iterator[None]":
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"cannot {verb} the artefact store {self.url}: a file is missing ({error})",
+                hint="check SDC_STORE, or restore the store from a backup",
+            ) from error
+        except (OSError, SafetensorError) as error:
+            full = getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error)
+            raise StorageError(
+                f"cannot {verb} the artefact store {self.url}: "
+                + ("the disk is full" if full else str(error)),
+                hint="free some disk and start again: finished work is kept" if full else "",
+            ) from error
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# Size and time of change stand in the key so that a file changed meanwhile is read again, and one
+# that many tasks open is read once.
+@lru_cache(maxsize=4096)
+def _remembered_sha256(path: str, size: int, mtime_ns: int) -> str:
+    return _sha256(Path(path))

@@ -1,0 +1,1 @@
+"""The schema's history, kept by alembic."""

@@ -1,0 +1,93 @@
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from app.database.copying import copy_rows
+from app.database.models import Dataset, Encoder, Subject, Term, Voxel
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    session = Session(engine)
+    dataset = Dataset(
+        slug="d",
+        title="",
+        layout="",
+        source_uri="",
+        licence="",
+        citation="",
+        fingerprint="",
+        configuration={},
+    )
+    encoder = Encoder(
+        name="e", spec="e", dimension=3, checksum="", sees_images=False, text_mean=np.zeros(3)
+    )
+    session.add_all([dataset, encoder])
+    session.flush()
+    session.add(
+        Subject(
+            dataset_id=dataset.id,
+            label="s",
+            grid=[1, 1, 1],
+            affine=[0.0] * 16,
+            n_trials=0,
+            n_sessions=0,
+            report={},
+            artefacts={},
+        )
+    )
+    session.flush()
+    yield session
+    session.close()
+
+
+def test_values_of_all_kinds_come_back(session: Session) -> None:
+    subject = session.scalar(select(Subject.id))
+    written = copy_rows(
+        session,
+        Voxel,
+        {
+            "subject_id": subject,
+            "index": np.arange(3),
+            "i": np.array([1, 2, 3]),
+            "j": 7,
+            "k": [4, 5, 6],
+            "x": np.array([0.5, -1.5, 2.5]),
+            "y": 0.0,
+            "z": 1,
+            "mni_x": [None, 1.0, 2.0],
+            "noise_ceiling": None,
+        },
+    )
+    assert written == 3
+    rows = session.scalars(select(Voxel).order_by(Voxel.index)).all()
+    assert [(v.i, v.j, v.k, v.x, v.y, v.z, v.mni_x, v.noise_ceiling) for v in rows] == [
+        (1, 7, 4, 0.5, 0.0, 1.0, None, None),
+        (2, 7, 5, -1.5, 0.0, 1.0, 1.0, None),
+        (3, 7, 6, 2.5, 0.0, 1.0, 2.0, None),
+    ]
+
+
+def test_vectors_come_back(session: Session) -> None:
+    encoder = session.scalar(select(Encoder.id))
+    vectors = np.array([[1, 2, 3], [-4, 5.5, 6]], dtype=np.float64)
+    copy_rows(session, Term, {"encoder_id": encoder, "text": ["a", "b"], "vector": vectors})
+    stored = session.scalars(select(Term.vector).order_by(Term.text)).all()
+    np.testing.assert_array_equal(np.array(stored), vectors)
+
+
+def test_columns_of_different_length_write_nothing(session: Session) -> None:
+    encoder = session.scalar(select(Encoder.id))
+    with pytest.raises(ValueError, match=r"term differ in length: \[1, 2\]"):
+        copy_rows(session, Term, {"encoder_id": encoder, "text": ["a"], "vector": np.ones((2, 3))})
+    assert session.scalars(select(Term.id)).all() == []
+
+
+def test_rows_are_the_sessions_transaction(session: Session) -> None:
+    encoder = session.scalar(select(Encoder.id))
+    copy_rows(session, Term, {"encoder_id": encoder, "text": ["a"], "vector": np.ones((1, 3))})
+    session.rollback()
+    assert session.scalars(select(Term.id)).all() == []

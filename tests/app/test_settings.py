@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings, find_home
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SDC_HOME", "SDC_DATABASE_URL", "SDC_STORE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_home_is_the_nearest_folder_at_or_above(tmp_path: Path) -> None:
+    (tmp_path / "lab" / ".sdc").mkdir(parents=True)
+    (tmp_path / ".sdc").mkdir()
+    deep = tmp_path / "lab" / "study" / "code"
+    deep.mkdir(parents=True)
+    assert find_home(deep) == tmp_path / "lab" / ".sdc"
+    assert find_home(tmp_path / "lab") == tmp_path / "lab" / ".sdc"
+    assert find_home(tmp_path) == tmp_path / ".sdc"
+
+
+def test_home_is_the_environments_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".sdc").mkdir()
+    monkeypatch.setenv("SDC_HOME", str(tmp_path / "elsewhere"))
+    assert find_home(tmp_path) == tmp_path / "elsewhere"
+
+
+def test_home_is_the_users_data_folder_where_there_is_none(tmp_path: Path) -> None:
+    assert find_home(tmp_path).name == "sdc"
+
+
+def test_the_environment_comes_before_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDC_HOME", str(tmp_path))
+    (tmp_path / "settings.toml").write_text('store = "from-file"\ndevice = "cuda"\n')
+    monkeypatch.setenv("SDC_STORE", "from-environment")
+    settings = Settings()
+    assert settings.store_url == "from-environment"
+    assert settings.device == "cuda"
+
+
+def test_the_databases_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDC_DATABASE_URL", "postgresql://me:secret@host/db")
+    assert "secret" not in repr(Settings())

@@ -1,0 +1,102 @@
+"""What all tests share: a real server, a fresh catalog a test, the folder of real data."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, make_url
+
+from app.database.embedded import start_server
+from app.database.engine import get_engine, make_engine
+from app.database.migrate import upgrade
+from app.settings import get_settings
+
+DATA = Path(
+    os.environ.get("SDC_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
+)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real fMRI and CLIP vectors, beside the checkout."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real data in {DATA}: set SDC_TEST_DATA")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of an empty database on an embedded server of the tests' own."""
+    # The server runs as a user of its own where tests run as root: it must reach the folder.
+    home = tmp_path_factory.mktemp("home")
+    for folder in (home, *home.parents):
+        if folder.stat().st_uid == os.geteuid() and folder != Path(folder.anchor):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    return start_server(home)
+
+
+@pytest.fixture(scope="session")
+def template_database(server_url: str) -> str:
+    """Name of a migrated database that others are copied from."""
+    name = "sdc_template"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    engine = make_engine(_database(server_url, name))
+    upgrade(engine)
+    engine.dispose()
+    return name
+
+
+@pytest.fixture
+def empty_database(server_url: str) -> Iterator[str]:
+    """URL of a database without a schema."""
+    yield from _fresh_database(server_url, "template1")
+
+
+@pytest.fixture
+def catalog_url(server_url: str, template_database: str) -> Iterator[str]:
+    """URL of an empty, migrated catalog."""
+    yield from _fresh_database(server_url, template_database)
+
+
+@pytest.fixture
+def engine(catalog_url: str) -> Iterator[Engine]:
+    """Engine on an empty, migrated catalog."""
+    engine = make_engine(catalog_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def catalog(catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home folder whose settings point at an empty catalog; the process's defaults with it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("SDC_HOME", str(home))
+    monkeypatch.setenv("SDC_DATABASE_URL", catalog_url)
+    forget_settings()
+    yield home
+    get_engine().dispose()
+    forget_settings()
+
+
+def forget_settings() -> None:
+    """Make the next call read the environment again."""
+    get_settings.cache_clear()
+    get_engine.cache_clear()
+
+
+def _fresh_database(server_url: str, template: str) -> Iterator[str]:
+    name = f"test_{uuid4().hex[:12]}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _database(server_url, name)
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _database(url: str, name: str) -> str:
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
