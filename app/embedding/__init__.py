@@ -1,0 +1,68 @@
+"""Texts and pictures to vectors: three kinds of encoder behind one protocol.
+
+The libraries behind an encoder (torch, transformers, open_clip) take seconds to import, so each
+is imported when an encoder of its kind is loaded, and `import app.embedding` stays light.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from app.embedding.encoder import Encoder
+from app.errors import InputError
+
+__all__ = ["Encoder", "load_encoder"]
+
+
+def load_encoder(spec: str, *, device: str = "cpu") -> Encoder:
+    """Load the encoder that `spec` describes.
+
+    Parameters
+    ----------
+    spec : str
+        ``caption:all-MiniLM-L6-v2``; ``open_clip:ARCH:PRETRAINED``, where ARCH is a model's name
+        or a JSON model config's path and PRETRAINED a tag that open_clip can download or a local
+        checkpoint's path; ``vectors:PATH``, a table of names and vectors (.npz, .csv).
+    device : str
+        "cpu", "cuda" or "cuda:N".
+
+    Raises
+    ------
+    InputError
+        No encoder has this form, or its file is missing or cannot be read.
+    UnavailableError
+        The weights cannot be had, or the device is not there.
+    """
+    kind, _, rest = spec.partition(":")
+    loader = _LOADERS.get(kind)
+    if loader is None or not rest:
+        raise InputError(
+            f"unknown encoder {spec!r}",
+            hint="the forms are caption:all-MiniLM-L6-v2, open_clip:ARCH:PRETRAINED, vectors:PATH",
+        )
+    return loader(rest, device)
+
+
+@lru_cache(maxsize=2)
+def _load_caption(rest: str, device: str) -> Encoder:
+    from app.embedding.caption import CaptionEncoder
+
+    return CaptionEncoder(rest, device=device)
+
+
+def _load_open_clip(rest: str, device: str) -> Encoder:
+    from app.embedding.open_clip import OpenClipEncoder
+
+    return OpenClipEncoder(rest, device=device)
+
+
+def _load_vectors(rest: str, device: str) -> Encoder:
+    from app.embedding.vectors import VectorTable
+
+    return VectorTable(rest)
+
+
+_LOADERS: dict[str, Callable[[str, str], Encoder]] = {
+    "caption": _load_caption,
+    "open_clip": _load_open_clip,
+    "vectors": _load_vectors,
+}
