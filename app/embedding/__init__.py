@@ -5,7 +5,6 @@ is imported when an encoder of its kind is loaded, and `import app.embedding` st
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 
 from app.embedding.encoder import Encoder
 from app.errors import InputError
@@ -42,7 +41,6 @@ def load_encoder(spec: str, *, device: str = "cpu") -> Encoder:
     return loader(rest, device)
 
 
-@lru_cache(maxsize=2)
 def _load_caption(rest: str, device: str) -> Encoder:
     from app.embedding.caption import CaptionEncoder
 
