@@ -50,7 +50,9 @@ def start_server(home: Path, database: str = DATABASE) -> str:
             f"the embedded PostgreSQL server in {home / 'postgres'} does not start: {error}",
             hint=f"read {home / 'postgres' / 'log'}, or set SDC_DATABASE_URL to another server",
         ) from error
-    with psycopg.connect(server.get_uri("postgres"), autocommit=True) as connection:
-        with contextlib.suppress(psycopg.errors.DuplicateDatabase):
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+    with (
+        psycopg.connect(server.get_uri("postgres"), autocommit=True) as connection,
+        contextlib.suppress(psycopg.errors.DuplicateDatabase),
+    ):
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
     return str(server.get_uri(database))

@@ -6,6 +6,7 @@ import psycopg
 from pgvector.psycopg import register_vector
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -30,11 +31,16 @@ def database_url(settings: Settings) -> str:
 
         return start_server(settings.home)
     url = settings.database_url.get_secret_value()
-    if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+    try:
+        known = make_url(url).drivername in {"postgresql", "postgres", "postgresql+psycopg"}
+    except (ArgumentError, ValueError):
+        known = False
+    if not known:
+        # The value itself may hold a password.
         raise InputError(
             "SDC_DATABASE_URL is no PostgreSQL URL",
             hint="it looks like postgresql://user@host:5432/database",
-        )
+        ) from None
     return url.replace("postgresql+psycopg://", "postgresql://").replace(
         "postgres://", "postgresql://"
     )

@@ -1,0 +1,173 @@
+"""How answers look to a person who asked in a terminal."""
+
+from collections.abc import Sequence
+
+from app.concepts.schemas import ConceptAnswer, ConceptHit, Example, SimilarAnswer
+from app.console import Cell, print_facts, print_line, print_table
+from app.datasets.schemas import DatasetList
+from app.doctor.schemas import Report
+from app.regions.schemas import Millimetres, Space
+from app.runs.schemas import RunList
+from app.search.schemas import SearchAnswer
+from app.terms.schemas import TermsReport
+
+SHOWN_REGIONS = 20
+CONCEPT_COLUMNS = ("concept", "label", "similarity", "shared", "subjects", "q")
+
+
+def print_search(answer: SearchAnswer) -> None:
+    """Concepts with the region to name first, then regions per participant."""
+    print_line(
+        f'"{answer.query}" as {", ".join(answer.prompt)} in {answer.dataset}, '
+        f"run {answer.run}, {answer.encoder}"
+    )
+    print_line()
+    print_table(
+        (*CONCEPT_COLUMNS, "region"),
+        [
+            (*_hit(each), f"{each.regions[0].atlas}:{each.regions[0].region}")
+            if each.regions
+            else (*_hit(each), None)
+            for each in answer.concepts
+        ],
+    )
+    print_line()
+    print_table(
+        ("subject", "atlas", "region", "score", "AUC", "q", "voxels", "peak mm", "space"),
+        [
+            (
+                each.subject,
+                each.atlas,
+                each.region,
+                each.score,
+                each.auc,
+                each.q_value,
+                each.n_voxels,
+                *_peak(each.peak_mm, each.space),
+            )
+            for each in answer.regions
+        ],
+    )
+
+
+def print_similar(answer: SimilarAnswer) -> None:
+    """The concepts near to one."""
+    print_line(f"near to concept {answer.id} ({answer.label}), {answer.encoder}")
+    print_line()
+    print_table(
+        (*CONCEPT_COLUMNS, "dataset", "run"),
+        [(*_hit(each), each.dataset, each.run) for each in answer.concepts],
+    )
+
+
+def print_concept(answer: ConceptAnswer) -> None:
+    """Everything about one concept; the regions that say most of it alone."""
+    print_facts(
+        {
+            "concept": answer.id,
+            "label": answer.label,
+            "terms": answer.terms,
+            "dataset": answer.dataset,
+            "run": f"{answer.run}{'' if answer.current else ' (an older one)'}",
+            "encoder": answer.encoder,
+            "shared": answer.shared,
+            "subjects that decode it": answer.subjects,
+            "p": answer.p_value,
+            "q": answer.q_value,
+            "agreement of masks": answer.agreement,
+            "p of agreement": answer.agreement_p,
+        }
+        | ({"reason": answer.reason} if answer.reason else {})
+    )
+    print_line()
+    print_table(
+        (
+            *("subject", "decodes", "r unmasked", "r soft", "r hard", "p", "q"),
+            *("voxels", "peak mm", "space", "reason"),
+        ),
+        [
+            (
+                *(each.subject, each.decodes, each.r_unmasked, each.r_soft, each.r_hard),
+                *(each.p_value, each.q_value, each.n_voxels),
+                *_peak(each.peak_mm, each.space),
+                each.reason,
+            )
+            for each in answer.statistics
+        ],
+    )
+    print_line()
+    print_table(
+        ("subject", "atlas", "region", "AUC", "Dice", "p", "q", "voxels", "peak mm", "space"),
+        [
+            (
+                *(each.subject, each.atlas, each.region, each.auc, each.dice),
+                *(each.p_value, each.q_value, each.n_voxels),
+                *_peak(each.peak_mm, each.space),
+            )
+            for each in answer.regions[:SHOWN_REGIONS]
+        ],
+    )
+    if len(answer.regions) > SHOWN_REGIONS:
+        print_line(f"and {len(answer.regions) - SHOWN_REGIONS} more: --json tells all")
+    for title, examples in (("best", answer.best), ("worst", answer.worst)):
+        print_line()
+        print_table((f"{title} stimuli", "score", "captions"), _examples(examples))
+
+
+def print_datasets(answer: DatasetList) -> None:
+    """All datasets."""
+    print_table(
+        ("dataset", "title", "subjects", "stimuli", "atlases", "run", "encoder", "licence"),
+        [
+            (
+                *(each.dataset, each.title, each.subjects, each.stimuli),
+                *(each.atlases, each.run, each.encoder, each.licence),
+            )
+            for each in answer.datasets
+        ],
+    )
+
+
+def print_runs(answer: RunList) -> None:
+    """All runs, the current ones marked."""
+    print_table(
+        ("run", "current", "dataset", "encoder", "concepts", "shared", "seed", "published"),
+        [
+            (
+                *(each.run, "*" if each.current else "", each.dataset, each.encoder),
+                *(each.components, each.shared, each.seed),
+                each.published_at.isoformat(" ", "minutes"),
+            )
+            for each in answer.runs
+        ],
+    )
+
+
+def print_terms(answer: TermsReport) -> None:
+    """What was added."""
+    print_table(
+        ("encoder", "added", "known already"),
+        [(each.encoder, each.added, each.known) for each in answer.encoders],
+    )
+
+
+def print_report(report: Report) -> None:
+    """A line a check: fine, or the fault and what to do."""
+    for check in report.checks:
+        hint = f" ({check.hint})" if check.hint else ""
+        print_line(f"{'ok   ' if check.ok else 'fault'}  {check.name}: {check.detail}{hint}")
+
+
+def _hit(hit: ConceptHit) -> tuple[Cell, ...]:
+    return (hit.id, hit.label, hit.similarity, hit.shared, hit.subjects, hit.q_value)
+
+
+def _peak(peak: Millimetres | None, space: Space | None) -> tuple[Cell, Cell]:
+    return (None if peak is None else " ".join(f"{each:.0f}" for each in peak), space)
+
+
+def _examples(examples: Sequence[Example]) -> list[tuple[Cell, ...]]:
+    return [
+        (each.stimulus, each.score, each.captions[0] if each.captions else None)
+        for each in examples
+    ]

@@ -1,0 +1,1 @@
+"""Concepts: the components of a run, one by one and beside each other."""

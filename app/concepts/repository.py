@@ -1,0 +1,97 @@
+"""Queries on components."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Row, or_, select
+from sqlalchemy.orm import Session
+
+from app.database.models import (
+    Component,
+    ComponentStimulus,
+    ComponentSubject,
+    Dataset,
+    Run,
+    Stimulus,
+    Subject,
+    Voxel,
+)
+from app.search.similarity import cosine_similarity
+
+
+def find_component(session: Session, component_id: int) -> Component | None:
+    """A component by its id."""
+    return session.get(Component, component_id)
+
+
+def nearest_to_vector(
+    session: Session, run_id: int, vector: NDArray[np.float32], k: int
+) -> Sequence[Row[Component, float]]:
+    """The k components of a run nearest to a vector, with their similarity, best first."""
+    similarity = cosine_similarity(Component.vector, vector)
+    return session.execute(
+        select(Component, similarity.label("similarity"))
+        .where(Component.run_id == run_id)
+        .order_by(similarity.desc(), Component.id)
+        .limit(k)
+    ).all()
+
+
+def nearest_to_component(
+    session: Session, component: Component, dataset_id: int | None, k: int
+) -> Sequence[Row[Component, float, str]]:
+    """The k components nearest to one, of its own run and of current runs of its encoder."""
+    similarity = cosine_similarity(Component.vector, component.vector)
+    query = (
+        select(Component, similarity.label("similarity"), Dataset.slug)
+        .join(Run, Run.id == Component.run_id)
+        .join(Dataset, Dataset.id == Run.dataset_id)
+        .where(
+            Component.encoder_id == component.encoder_id,
+            Component.id != component.id,
+            or_(Component.run_id == component.run_id, Dataset.current_run_id == Run.id),
+        )
+        .order_by(similarity.desc(), Component.id)
+        .limit(k)
+    )
+    if dataset_id is not None:
+        query = query.where(Run.dataset_id == dataset_id)
+    return session.execute(query).all()
+
+
+def decoding_subjects(session: Session, components: Sequence[int]) -> dict[int, list[str]]:
+    """Labels of the participants that decode each component, by the component's id."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for component, label in session.execute(
+        select(ComponentSubject.component_id, Subject.label)
+        .join(Subject, Subject.id == ComponentSubject.subject_id)
+        .where(ComponentSubject.component_id.in_(components), ComponentSubject.decodes)
+        .order_by(Subject.label)
+    ):
+        found[component].append(label)
+    return found
+
+
+def subject_statistics(
+    session: Session, component_id: int
+) -> Sequence[Row[ComponentSubject, str, Voxel]]:
+    """Every participant's statistics of a component, with label and peak voxel (or None)."""
+    return session.execute(
+        select(ComponentSubject, Subject.label, Voxel)
+        .join(Subject, Subject.id == ComponentSubject.subject_id)
+        .outerjoin(Voxel, Voxel.id == ComponentSubject.peak_voxel_id)
+        .where(ComponentSubject.component_id == component_id)
+        .order_by(Subject.label)
+    ).all()
+
+
+def examples(session: Session, component_id: int) -> Sequence[Row[ComponentStimulus, Stimulus]]:
+    """A component's best and worst stimuli, by their rank's distance from none."""
+    return session.execute(
+        select(ComponentStimulus, Stimulus)
+        .join(Stimulus, Stimulus.id == ComponentStimulus.stimulus_id)
+        .where(ComponentStimulus.component_id == component_id)
+        .order_by(ComponentStimulus.rank)
+    ).all()

@@ -1,0 +1,89 @@
+"""What is told about concepts."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from app.regions.schemas import Millimetres, RegionOverlap, Space
+
+
+class ConceptHit(BaseModel):
+    """A concept found by its nearness to something."""
+
+    id: int
+    label: str
+    similarity: float = Field(description="Cosine, between -1 and 1.")
+    direction: Literal["positive", "negative"]
+    shared: bool
+    subjects: list[str] = Field(description="Participants whose brains decode it.")
+    p_value: float | None
+    q_value: float | None
+
+
+class SimilarConcept(ConceptHit):
+    """A concept near to another one."""
+
+    dataset: str
+    run: int
+
+
+class SimilarAnswer(BaseModel):
+    """The concepts nearest to one concept, in its encoder's space."""
+
+    id: int
+    label: str
+    dataset: str
+    run: int
+    encoder: str
+    concepts: list[SimilarConcept]
+
+
+class SubjectStatistics(BaseModel):
+    """How well one participant's brain carries a concept, and by which voxels."""
+
+    subject: str
+    decodes: bool
+    r_unmasked: float | None
+    r_soft: float | None
+    r_hard: float | None
+    p_value: float | None
+    q_value: float | None
+    penalty: float | None
+    n_voxels: int
+    peak_mm: Millimetres | None
+    space: Space | None
+    reason: str | None
+
+
+class Example(BaseModel):
+    """A stimulus that a concept tells most or least of."""
+
+    stimulus: str
+    captions: list[str]
+    score: float
+
+
+class ConceptAnswer(BaseModel):
+    """Everything that is known of one concept."""
+
+    id: int
+    label: str
+    terms: list[str]
+    dataset: str
+    run: int
+    current: bool
+    encoder: str
+    method: str
+    index: int
+    shared: bool
+    subjects: list[str]
+    p_value: float | None
+    q_value: float | None
+    agreement: float | None
+    agreement_p: float | None
+    reason: str | None
+    q_family: str
+    statistics: list[SubjectStatistics]
+    regions: list[RegionOverlap]
+    best: list[Example]
+    worst: list[Example]

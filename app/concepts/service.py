@@ -1,0 +1,168 @@
+"""One concept, and what lies near to it."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.concepts import repository
+from app.concepts.schemas import (
+    ConceptAnswer,
+    Example,
+    SimilarAnswer,
+    SimilarConcept,
+    SubjectStatistics,
+)
+from app.database.models import Component
+from app.errors import InputError, NotFoundError
+from app.regions.repository import list_overlaps, peak_of
+from app.regions.service import REGION_FAMILY, rank_overlaps, region_overlap
+from app.runs.service import choose_run, require_dataset
+
+MOST = 1000
+CONCEPT_FAMILY = "concept q: Benjamini-Hochberg over all components of the run"
+
+
+def check_k(k: int) -> None:
+    """Refuse a number of answers that cannot be given.
+
+    Raises
+    ------
+    InputError
+        `k` is below 1 or above 1,000.
+    """
+    if not 1 <= k <= MOST:
+        raise InputError(f"k is {k}", hint=f"ask for 1 to {MOST:,} answers")
+
+
+def require_component(session: Session, component_id: int) -> Component:
+    """A component by its id, of a current or an older run.
+
+    Raises
+    ------
+    NotFoundError
+        There is none.
+    """
+    # PostgreSQL's integers end here, and no component can have an id beyond.
+    inside = 0 < component_id < 2**31
+    component = repository.find_component(session, component_id) if inside else None
+    if component is None:
+        raise NotFoundError(
+            f"there is no component {component_id}", hint="`sdc search TEXT` tells their ids"
+        )
+    return component
+
+
+def show_concept(session: Session, component_id: int) -> ConceptAnswer:
+    """Everything that is known of one concept.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such component.
+    """
+    component = require_component(session, component_id)
+    chosen = choose_run(session, run=component.run_id)
+    statistics = [
+        SubjectStatistics(
+            subject=label,
+            decodes=row.decodes,
+            r_unmasked=row.r_unmasked,
+            r_soft=row.r_soft,
+            r_hard=row.r_hard,
+            p_value=row.p_value,
+            q_value=row.q_value,
+            penalty=row.penalty,
+            n_voxels=row.n_voxels,
+            reason=row.reason,
+            **dict(peak_of(voxel)),
+        )
+        for row, label, voxel in repository.subject_statistics(session, component.id)
+    ]
+    ranked = [
+        (row.rank, Example(stimulus=stimulus.key, captions=stimulus.captions, score=row.score))
+        for row, stimulus in repository.examples(session, component.id)
+    ]
+    return ConceptAnswer(
+        id=component.id,
+        label=component.label,
+        terms=component.terms,
+        dataset=chosen.dataset.slug,
+        run=chosen.run.id,
+        current=chosen.current,
+        encoder=chosen.encoder.name,
+        method=chosen.run.method,
+        index=component.index,
+        shared=component.shared,
+        subjects=[each.subject for each in statistics if each.decodes],
+        p_value=component.p_value,
+        q_value=component.q_value,
+        agreement=component.agreement,
+        agreement_p=component.agreement_p,
+        reason=component.reason,
+        q_family=f"{CONCEPT_FAMILY}; {REGION_FAMILY}",
+        statistics=statistics,
+        regions=[
+            region_overlap(overlap)
+            for overlap in rank_overlaps(list_overlaps(session, [component.id]))
+        ],
+        best=[example for rank, example in ranked if rank > 0],
+        worst=[example for rank, example in reversed(ranked) if rank < 0],
+    )
+
+
+def similar_concepts(
+    session: Session, component_id: int, *, dataset: str | None = None, k: int = 10
+) -> SimilarAnswer:
+    """The concepts nearest to one, among its own run's and current runs' of the same encoder.
+
+    Parameters
+    ----------
+    session : Session
+    component_id : int
+    dataset : str, optional
+        Look in this dataset alone.
+    k : int
+        How many.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such component or dataset.
+    InputError
+        `k` is out of range.
+    """
+    check_k(k)
+    component = require_component(session, component_id)
+    chosen = choose_run(session, run=component.run_id)
+    where = None if dataset is None else require_dataset(session, dataset).id
+    rows = repository.nearest_to_component(session, component, where, k)
+    subjects = repository.decoding_subjects(session, [row.Component.id for row in rows])
+    return SimilarAnswer(
+        id=component.id,
+        label=component.label,
+        dataset=chosen.dataset.slug,
+        run=chosen.run.id,
+        encoder=chosen.encoder.name,
+        concepts=[
+            SimilarConcept(
+                dataset=row.slug,
+                run=row.Component.run_id,
+                **hit_fields(row.Component, row.similarity, subjects.get(row.Component.id, [])),
+            )
+            for row in rows
+        ],
+    )
+
+
+def hit_fields(component: Component, similarity: float, subjects: list[str]) -> dict[str, Any]:
+    """The fields of a `ConceptHit`."""
+    return {
+        "id": component.id,
+        "label": component.label,
+        "similarity": similarity,
+        "direction": "positive" if similarity >= 0 else "negative",
+        "shared": component.shared,
+        "subjects": subjects,
+        "p_value": component.p_value,
+        "q_value": component.q_value,
+    }

@@ -1,0 +1,1 @@
+"""Datasets: what labs brought into the catalog."""

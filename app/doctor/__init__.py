@@ -1,0 +1,1 @@
+"""Doctor: whether everything the catalog leans on works."""

@@ -1,0 +1,200 @@
+"""Whether everything the catalog leans on works, part by part."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from app.database.engine import get_engine
+from app.database.migrate import (
+    PGVECTOR_AT_LEAST,
+    POSTGRES_AT_LEAST,
+    current_revision,
+    require_current,
+)
+from app.database.models import Encoder
+from app.doctor import repository
+from app.doctor.schemas import Check, Report
+from app.embedding import load_encoder
+from app.encoders.repository import list_encoders
+from app.encoders.stored import require_same_encoder
+from app.errors import CatalogError, StorageError, UnavailableError
+from app.failures import as_catalog_error
+from app.settings import Settings
+from app.store import Artefact, ArtefactStore
+
+Step = Callable[[], str]
+
+# For faults that do not tell themselves what to do.
+HINTS = {
+    "server": "read the server's log",
+    "pgvector": "read the server's log",
+    "migration": "read the server's log",
+    "encoders": "read the server's log",
+    "encoder": "bring its files back, or install its package again",
+    "artefacts": "check SDC_STORE and who may read it",
+    "store": "check SDC_STORE and who may write it",
+    "disk": "check SDC_HOME and SDC_STORE",
+}
+
+
+def examine(settings: Settings) -> Report:
+    """Run every check; one that fails stops none of the others.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    Report
+        `ok` where all are.
+    """
+    checks = [
+        *_database_checks(settings),
+        _check("store", partial(_store, settings)),
+        _check("disk", partial(_disk, settings)),
+    ]
+    return Report(ok=all(check.ok for check in checks), checks=checks)
+
+
+def _database_checks(settings: Settings) -> Iterator[Check]:
+    server = _check("server", lambda: _server(get_engine()))
+    yield server
+    if not server.ok:
+        # Asking a server that does not answer again would only cost the same wait each time.
+        for name in ("pgvector", "migration", "encoders", "artefacts"):
+            yield Check(
+                name=name, ok=False, detail="not checked: the server fails", hint=server.hint
+            )
+        return
+    engine = get_engine()
+    yield _check("pgvector", partial(_pgvector, engine))
+    yield _check("migration", partial(_migration, engine))
+    rows: list[Encoder] = []
+    listed = _check("encoders", partial(_list_encoders, engine, rows))
+    yield listed
+    for row in rows:
+        yield _check(f"encoder {row.name}", partial(_encoder, row, settings.device))
+    yield _check("artefacts", partial(_artefacts, engine, settings))
+
+
+def _check(name: str, step: Step) -> Check:
+    try:
+        return Check(name=name, ok=True, detail=step())
+    except (CatalogError, SQLAlchemyError, psycopg.Error, OSError, ImportError) as error:
+        known = as_catalog_error(error)
+        detail = known.message if known else str(error)
+        return Check(
+            name=name,
+            ok=False,
+            detail=" ".join(detail.split()),
+            hint=(known.hint if known else "") or HINTS[name.split()[0]],
+        )
+
+
+def _server(engine: Engine) -> str:
+    with engine.connect() as connection:
+        major, version = repository.server_version(connection)
+    if major < POSTGRES_AT_LEAST:
+        raise UnavailableError(
+            f"the server is PostgreSQL {version}",
+            hint=f"the catalog needs PostgreSQL {POSTGRES_AT_LEAST} or later",
+        )
+    return f"PostgreSQL {version}"
+
+
+def _pgvector(engine: Engine) -> str:
+    wanted = ".".join(map(str, PGVECTOR_AT_LEAST))
+    with engine.connect() as connection:
+        version = repository.pgvector_version(connection)
+    if version is None:
+        raise UnavailableError(
+            "the database has no extension `vector`",
+            hint=f"install pgvector {wanted} or later on the server, then `sdc db upgrade`",
+        )
+    if tuple(map(int, version.split("."))) < PGVECTOR_AT_LEAST:
+        raise UnavailableError(
+            f"the database has pgvector {version}",
+            hint=f"install {wanted} or later, then ALTER EXTENSION vector UPDATE: "
+            "earlier ones corrupt indexes",
+        )
+    return f"pgvector {version}"
+
+
+def _migration(engine: Engine) -> str:
+    require_current(engine)
+    return f"at {current_revision(engine)}, as this code needs"
+
+
+def _list_encoders(engine: Engine, rows: list[Encoder]) -> str:
+    require_current(engine)
+    with Session(engine, expire_on_commit=False) as session:
+        rows.extend(list_encoders(session))
+    return f"{len(rows)} in the catalog"
+
+
+def _encoder(row: Encoder, device: str) -> str:
+    require_same_encoder(row, load_encoder(row.spec, device=device))
+    return f"loads, dimension {row.dimension}, weights unchanged"
+
+
+def _artefacts(engine: Engine, settings: Settings) -> str:
+    require_current(engine)
+    with Session(engine) as session:
+        read = [Artefact(sha256=sha, size=0) for sha in repository.run_artefacts(session)]
+        present = [each for tree in repository.subject_artefacts(session) for each in _inside(tree)]
+    store = ArtefactStore(settings.store_url)
+    missing = [each for each in [*read, *present] if not store.exists(each)]
+    if missing:
+        raise StorageError(
+            f"{len(missing)} artefacts that the catalog refers to are not in {store.url}, "
+            f"the first {missing[0].sha256[:12]}",
+            hint="check SDC_STORE, or restore the store from a backup",
+        )
+    for artefact in read:
+        with store.open(artefact):
+            pass
+    return f"{len(read)} of current runs unchanged, {len(present)} of ingestions present"
+
+
+def _inside(tree: Any) -> Iterator[Artefact]:
+    """The references to artefacts anywhere in a JSON value."""
+    if isinstance(tree, dict):
+        if tree.keys() == {"sha256", "size"}:
+            yield Artefact.model_validate(tree)
+            return
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for each in tree:
+            yield from _inside(each)
+
+
+def _store(settings: Settings) -> str:
+    ArtefactStore(settings.store_url).check()
+    return f"{settings.store_url} can be written, and gives back what was written"
+
+
+def _disk(settings: Settings) -> str:
+    folders = [settings.home]
+    if "://" not in settings.store_url:
+        folders.append(Path(settings.store_url))
+    free = {str(folder): _free_gb(folder) for folder in folders}
+    where, least = min(free.items(), key=lambda item: item[1])
+    if least < settings.min_free_disk_gb:
+        raise StorageError(
+            f"{least:.1f} GB free in {where}, less than {settings.min_free_disk_gb:g} GB",
+            hint="free some disk, or lower SDC_MIN_FREE_DISK_GB",
+        )
+    return f"{least:.1f} GB free in {where}"
+
+
+def _free_gb(folder: Path) -> float:
+    existing = next(each for each in (folder.resolve(), *folder.resolve().parents) if each.exists())
+    return shutil.disk_usage(existing).free / 1e9

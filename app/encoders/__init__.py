@@ -1,0 +1,1 @@
+"""Encoders: the spaces that the catalog's vectors belong to."""

@@ -1,0 +1,1 @@
+"""Regions: how concepts' masks overlap with named regions."""

@@ -1,0 +1,91 @@
+"""Queries on the overlap of masks with regions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database.models import ComponentRegion, ComponentSubject, Region, Subject, Voxel
+from app.regions.schemas import Peak
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """One row of ``component_region`` with its names; `decodes`: the participant's brain does."""
+
+    component: int
+    subject: str
+    decodes: bool
+    atlas: str
+    region: str
+    auc: float
+    dice: float
+    p_value: float
+    q_value: float
+    n_voxels: int
+    peak: Peak
+
+
+def list_overlaps(
+    session: Session,
+    components: Sequence[int],
+    *,
+    subject: str | None = None,
+    atlas: str | None = None,
+) -> list[Overlap]:
+    """Overlaps of some components' masks, in all participants and atlases or in one."""
+    query = (
+        select(ComponentRegion, Subject.label, Region, ComponentSubject.decodes, Voxel)
+        .join(Subject, Subject.id == ComponentRegion.subject_id)
+        .join(Region, Region.id == ComponentRegion.region_id)
+        .outerjoin(
+            ComponentSubject,
+            (ComponentSubject.component_id == ComponentRegion.component_id)
+            & (ComponentSubject.subject_id == ComponentRegion.subject_id),
+        )
+        .outerjoin(Voxel, Voxel.id == ComponentRegion.peak_voxel_id)
+        .where(ComponentRegion.component_id.in_(components))
+        .order_by(ComponentRegion.component_id, Region.atlas, Region.name, Subject.label)
+    )
+    if subject is not None:
+        query = query.where(Subject.label == subject)
+    if atlas is not None:
+        query = query.where(Region.atlas == atlas)
+    return [
+        Overlap(
+            component=overlap.component_id,
+            subject=label,
+            decodes=bool(decodes),
+            atlas=region.atlas,
+            region=region.name,
+            auc=overlap.auc,
+            dice=overlap.dice,
+            p_value=overlap.p_value,
+            q_value=overlap.q_value,
+            n_voxels=overlap.n_voxels,
+            peak=peak_of(voxel),
+        )
+        for overlap, label, region, decodes, voxel in session.execute(query)
+    ]
+
+
+def peak_of(voxel: Voxel | None) -> Peak:
+    """A voxel's place: MNI mm where it is known, else native mm."""
+    if voxel is None:
+        return Peak(peak_mm=None, space=None)
+    if voxel.mni_x is not None and voxel.mni_y is not None and voxel.mni_z is not None:
+        return Peak(peak_mm=(voxel.mni_x, voxel.mni_y, voxel.mni_z), space="MNI")
+    return Peak(peak_mm=(voxel.x, voxel.y, voxel.z), space="native")
+
+
+def atlases(session: Session, dataset_id: int) -> list[str]:
+    """Names of a dataset's atlases."""
+    return list(
+        session.scalars(
+            select(Region.atlas)
+            .where(Region.dataset_id == dataset_id)
+            .distinct()
+            .order_by(Region.atlas)
+        )
+    )

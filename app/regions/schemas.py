@@ -1,0 +1,45 @@
+"""What is told about regions."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+Millimetres = tuple[float, float, float]
+Space = Literal["MNI", "native"]
+
+
+class Peak(BaseModel):
+    """Where a mask is strongest: MNI mm where the participant has a transform, else native mm."""
+
+    peak_mm: Millimetres | None
+    space: Space | None
+
+
+class RegionAnswer(BaseModel):
+    """A region of one participant that carries a concept."""
+
+    subject: str
+    atlas: str
+    region: str
+    score: float = Field(description="similarity x (2 AUC - 1)")
+    auc: float
+    p_value: float
+    q_value: float
+    n_voxels: int = Field(description="Members of the concept's mask inside the region.")
+    peak_mm: Millimetres | None
+    space: Space | None
+
+
+class RegionOverlap(BaseModel):
+    """How one participant's mask of a concept overlaps with a region."""
+
+    subject: str
+    atlas: str
+    region: str
+    auc: float
+    dice: float
+    p_value: float
+    q_value: float
+    n_voxels: int
+    peak_mm: Millimetres | None
+    space: Space | None

@@ -1,0 +1,124 @@
+"""Which region to name first."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from statistics import fmean
+
+from sqlalchemy.orm import Session
+
+from app.database.models import Dataset
+from app.errors import NotFoundError
+from app.regions import repository
+from app.regions.repository import Overlap
+from app.regions.schemas import RegionAnswer, RegionOverlap
+
+SIGNIFICANT = 0.05
+REGION_FAMILY = (
+    "region q: Benjamini-Hochberg over all components x regions of a participant in the run"
+)
+
+
+def require_atlas(session: Session, dataset: Dataset, atlas: str) -> None:
+    """Refuse an atlas that the dataset does not have.
+
+    Raises
+    ------
+    NotFoundError
+        The hint lists those that it has.
+    """
+    known = repository.atlases(session, dataset.id)
+    if atlas not in known:
+        raise NotFoundError(
+            f"the dataset {dataset.slug} has no atlas {atlas!r}",
+            hint=f"known: {', '.join(known)}" if known else "it has no regions",
+        )
+
+
+def rank_overlaps(overlaps: Iterable[Overlap], regions: int | None = None) -> list[Overlap]:
+    """One concept's overlaps, from the region that a scientist would name first.
+
+    Regions come in the order of their mean AUC over the participants whose brains decode the
+    concept (over all where none does), after those that are significant (q < 0.05) in at least
+    half of these participants. Within a region, significant participants come first, then the
+    larger AUC.
+
+    Parameters
+    ----------
+    overlaps : iterable of Overlap
+        Of one component.
+    regions : int, optional
+        How many regions to keep, with all their participants.
+    """
+    groups: dict[tuple[str, str], list[Overlap]] = defaultdict(list)
+    for overlap in overlaps:
+        groups[overlap.atlas, overlap.region].append(overlap)
+    ordered = sorted(groups.items(), key=lambda item: (*_group_order(item[1]), item[0]))
+    return [
+        overlap
+        for _, members in ordered[:regions]
+        for overlap in sorted(
+            members, key=lambda each: (each.q_value >= SIGNIFICANT, -each.auc, each.subject)
+        )
+    ]
+
+
+def best_regions(
+    overlaps: Iterable[Overlap], similarity: Mapping[int, float]
+) -> list[RegionAnswer]:
+    """Each participant's regions, by how well they carry what was asked, best first.
+
+    A region's score is ``similarity x (2 AUC - 1)``, the best over the concepts of positive
+    similarity; ``catalog.search_regions`` computes the same.
+
+    Parameters
+    ----------
+    overlaps : iterable of Overlap
+    similarity : mapping of int to float
+        Of each component with the prompt.
+    """
+    best: dict[tuple[str, str, str], tuple[float, Overlap]] = {}
+    for overlap in sorted(overlaps, key=lambda each: each.component):
+        if similarity[overlap.component] <= 0:
+            continue
+        score = similarity[overlap.component] * (2 * overlap.auc - 1)
+        place = (overlap.subject, overlap.atlas, overlap.region)
+        if place not in best or score > best[place][0]:
+            best[place] = (score, overlap)
+    ordered = sorted(best.items(), key=lambda item: (-item[1][0], item[0]))
+    return [region_answer(overlap, score) for _, (score, overlap) in ordered]
+
+
+def region_answer(overlap: Overlap, score: float) -> RegionAnswer:
+    """An overlap with its score for a prompt."""
+    return RegionAnswer(
+        subject=overlap.subject,
+        atlas=overlap.atlas,
+        region=overlap.region,
+        score=score,
+        auc=overlap.auc,
+        p_value=overlap.p_value,
+        q_value=overlap.q_value,
+        n_voxels=overlap.n_voxels,
+        **dict(overlap.peak),
+    )
+
+
+def region_overlap(overlap: Overlap) -> RegionOverlap:
+    """An overlap as it stands, asked by nobody's words."""
+    return RegionOverlap(
+        subject=overlap.subject,
+        atlas=overlap.atlas,
+        region=overlap.region,
+        auc=overlap.auc,
+        dice=overlap.dice,
+        p_value=overlap.p_value,
+        q_value=overlap.q_value,
+        n_voxels=overlap.n_voxels,
+        **dict(overlap.peak),
+    )
+
+
+def _group_order(members: list[Overlap]) -> tuple[bool, float]:
+    judges = [each for each in members if each.decodes] or members
+    significant = sum(each.q_value < SIGNIFICANT for each in judges)
+    return 2 * significant < len(judges), -fmean(each.auc for each in judges)

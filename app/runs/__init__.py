@@ -1,0 +1,1 @@
+"""Runs: published passes of the pipeline, one of them current."""

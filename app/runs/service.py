@@ -1,0 +1,149 @@
+"""Which run answers a question."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.database.models import Dataset, Encoder, Run
+from app.errors import InputError, NotFoundError
+from app.runs import repository
+from app.runs.schemas import RunAnswer, RunList
+
+
+@dataclass(frozen=True)
+class ChosenRun:
+    """A run that a question is put to, with its dataset and the encoder of its vectors."""
+
+    run: Run
+    dataset: Dataset
+    encoder: Encoder
+
+    @property
+    def current(self) -> bool:
+        """Whether the dataset's answers come from this run."""
+        return self.dataset.current_run_id == self.run.id
+
+
+def choose_run(session: Session, dataset: str | None = None, run: int | None = None) -> ChosenRun:
+    """The run that answers: the one asked for, else the current run of the dataset.
+
+    Parameters
+    ----------
+    session : Session
+    dataset : str, optional
+        The dataset's name; not needed where only one has a current run.
+    run : int, optional
+        An older run's id.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such dataset or run, or nothing has been published.
+    InputError
+        Several datasets have a current run and none is named, or the run is another dataset's.
+    """
+    if run is not None:
+        return _named_run(session, run, dataset)
+    chosen = require_dataset(session, dataset or _only_dataset(session))
+    found = repository.find_run(session, chosen.current_run_id) if chosen.current_run_id else None
+    if found is None:
+        raise NotFoundError(
+            f"the dataset {chosen.slug} has no published run", hint=f"run: sdc run {chosen.slug}"
+        )
+    return ChosenRun(*found)
+
+
+def require_dataset(session: Session, slug: str) -> Dataset:
+    """The dataset of this name.
+
+    Raises
+    ------
+    NotFoundError
+        There is none; the hint lists those that exist.
+    """
+    dataset = repository.find_dataset(session, slug)
+    if dataset is None:
+        known = ", ".join(repository.dataset_slugs(session))
+        raise NotFoundError(
+            f"no dataset {slug!r} is in the catalog",
+            hint=f"known: {known}" if known else "ingest one: sdc ingest PATH",
+        )
+    return dataset
+
+
+def require_subject(session: Session, dataset: Dataset, label: str) -> None:
+    """Refuse a participant that the dataset does not have.
+
+    Raises
+    ------
+    NotFoundError
+        The hint lists those that it has.
+    """
+    known = repository.subject_labels(session, dataset.id)
+    if label not in known:
+        raise NotFoundError(
+            f"the dataset {dataset.slug} has no subject {label!r}",
+            hint=f"known: {', '.join(known)}",
+        )
+
+
+def list_runs(session: Session, dataset: str | None = None) -> RunList:
+    """All published runs, or those of one dataset; newest first.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such dataset.
+    """
+    if dataset is not None:
+        require_dataset(session, dataset)
+    return RunList(
+        runs=[
+            RunAnswer(
+                run=row.Run.id,
+                dataset=row.slug,
+                current=bool(row.current),
+                encoder=row.encoder,
+                method=row.Run.method,
+                components=row.components,
+                shared=row.shared,
+                seed=row.Run.seed,
+                device=row.Run.device,
+                code_version=row.Run.code_version,
+                published_at=row.Run.published_at,
+                metrics=row.Run.metrics,
+            )
+            for row in repository.list_runs(session, dataset)
+        ]
+    )
+
+
+def _named_run(session: Session, run: int, dataset: str | None) -> ChosenRun:
+    if dataset is not None:
+        require_dataset(session, dataset)
+    # PostgreSQL's integers end here, and no run can have an id beyond.
+    found = repository.find_run(session, run) if 0 < run < 2**31 else None
+    if found is None:
+        raise NotFoundError(f"there is no run {run}", hint="see `sdc runs`")
+    chosen = ChosenRun(*found)
+    if dataset is not None and chosen.dataset.slug != dataset:
+        raise InputError(
+            f"run {run} is of the dataset {chosen.dataset.slug}, not of {dataset}",
+            hint="name one of them alone",
+        )
+    return chosen
+
+
+def _only_dataset(session: Session) -> str:
+    published = repository.dataset_slugs(session, published=True)
+    if not published:
+        raise NotFoundError(
+            "nothing has been published yet",
+            hint="run `sdc demo`, or `sdc ingest PATH` and `sdc run DATASET`",
+        )
+    if len(published) > 1:
+        raise InputError(
+            "several datasets can answer, and none is named",
+            hint=f"name one with --dataset: {', '.join(published)}",
+        )
+    return published[0]

@@ -1,0 +1,25 @@
+"""The answer to a question in words."""
+
+from pydantic import BaseModel, Field
+
+from app.concepts.schemas import ConceptHit
+from app.regions.schemas import RegionAnswer
+
+
+class FoundConcept(ConceptHit):
+    """A concept that a prompt found, with the regions that carry it."""
+
+    regions: list[RegionAnswer]
+
+
+class SearchAnswer(BaseModel):
+    """Concepts and regions that a prompt found, best first."""
+
+    query: str
+    encoder: str
+    run: int
+    dataset: str
+    prompt: list[str] = Field(description="Templates that the query was put into.")
+    q_family: str = Field(description="What the q values are corrected over.")
+    concepts: list[FoundConcept]
+    regions: list[RegionAnswer]

@@ -1,0 +1,1 @@
+"""Terms: texts with their vectors, the vocabulary and every prompt asked."""

@@ -1,0 +1,1 @@
+"""The numerics: numpy and torch alone, arrays in and arrays out."""

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from sqlalchemy.orm import Session
+
+from app.concepts.service import show_concept, similar_concepts
+from app.database.models import Component, Dataset, Encoder
+from app.errors import InputError, NotFoundError
+from app.store import ArtefactStore
+from tests.app.published import CONCEPTS, REGIONS, Published, publish, write_table
+
+
+def test_a_concept_is_told_with_all_that_is_known(session: Session, published: Published) -> None:
+    answer = show_concept(session, published.components["animal"])
+    assert (answer.dataset, answer.run, answer.current) == ("lab-a", published.run, True)
+    assert (answer.encoder, answer.method, answer.index) == (published.encoder, "masks", 5)
+    assert answer.terms[0] == "animal"
+    assert answer.label == ", ".join(answer.terms)
+    assert not answer.shared
+    assert answer.subjects == ["subj01"]
+    assert (answer.p_value, answer.q_value) == (0.006, 0.012)
+    assert (answer.agreement, answer.agreement_p) == (0.6, 0.01)
+    assert [each.subject for each in answer.statistics] == ["subj01", "subj02"]
+    assert [each.decodes for each in answer.statistics] == [True, False]
+    assert answer.statistics[0].peak_mm == (-30, -40, -40)
+    assert answer.statistics[0].space == "MNI"
+    assert {(each.subject, each.region) for each in answer.regions} == {
+        (subject, region) for subject in published.subjects for region in REGIONS
+    }
+    assert [each.region for each in answer.regions[:2]] == ["pSTS", "pSTS"]
+    assert [each.stimulus for each in answer.best] == ["animal-1", "letter-1"]
+    assert [each.score for each in answer.best] == [1, 0.5]
+    assert [each.stimulus for each in answer.worst] == ["house-1", "food-1"]
+    assert answer.worst[0].captions == ["house"]
+
+
+def test_similar_concepts_are_ranked_by_cosine(session: Session, published: Published) -> None:
+    own = published.components["food"]
+    answer = similar_concepts(session, own)
+    vectors = {
+        id_: np.array(session.get_one(Component, id_).vector)
+        for id_ in published.components.values()
+    }
+    cosines = {
+        id_: vector @ vectors[own] / np.linalg.norm(vector) / np.linalg.norm(vectors[own])
+        for id_, vector in vectors.items()
+        if id_ != own
+    }
+    assert [each.id for each in answer.concepts] == sorted(cosines, key=lambda id_: -cosines[id_])
+    for each in answer.concepts:
+        assert each.similarity == pytest.approx(cosines[each.id], abs=1e-6)
+        assert each.direction == ("positive" if each.similarity >= 0 else "negative")
+    assert [each.id for each in similar_concepts(session, own, k=2).concepts] == [
+        each.id for each in answer.concepts[:2]
+    ]
+
+
+def test_similar_concepts_are_found_in_datasets_of_the_same_encoder_alone(
+    session: Session, published: Published, store: ArtefactStore, tmp_path
+) -> None:
+    spec = session.get_one(Encoder, 1).spec
+    same = publish(session, spec, store, slug="lab-b")
+    write_table(tmp_path / "other.csv", dimension=12)
+    publish(session, f"vectors:{tmp_path / 'other.csv'}", store, slug="lab-c")
+    answer = similar_concepts(session, published.components["food"], k=100)
+    assert answer.concepts[0].id == same.components["food"]
+    assert answer.concepts[0].similarity == pytest.approx(1)
+    assert {each.dataset for each in answer.concepts} == {"lab-a", "lab-b"}
+    assert len(answer.concepts) == 2 * len(CONCEPTS) - 1
+    narrowed = similar_concepts(session, published.components["food"], dataset="lab-b")
+    assert {each.run for each in narrowed.concepts} == {same.run}
+
+
+def test_a_concept_of_an_older_run_says_so(session: Session, published: Published) -> None:
+    session.get_one(Dataset, 1).current_run_id = None
+    session.flush()
+    assert not show_concept(session, published.components["face"]).current
+    assert len(similar_concepts(session, published.components["face"]).concepts) == 5
+
+
+@pytest.mark.parametrize("component", [0, -1, 999, 2**40])
+def test_an_unknown_component(session: Session, published: Published, component: int) -> None:
+    for ask in (show_concept, similar_concepts):
+        with pytest.raises(NotFoundError, match=f"no component {component} "):
+            ask(session, component)
+
+
+def test_similar_refuses_what_it_cannot_do(session: Session, published: Published) -> None:
+    with pytest.raises(InputError, match="k is 0"):
+        similar_concepts(session, published.components["face"], k=0)
+    with pytest.raises(NotFoundError, match="no dataset 'lab-z'"):
+        similar_concepts(session, published.components["face"], dataset="lab-z")

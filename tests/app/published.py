@@ -1,0 +1,280 @@
+"""A small published run, consistent in itself, for tests of everything that reads."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database import models
+from app.database.copying import copy_rows
+from app.embedding import load_encoder
+from app.embedding.centring import centre
+from app.encoders.service import nearest_terms, register_encoder
+from app.store import ArtefactStore
+
+CONCEPTS = ("face", "body", "house", "food", "letter", "animal")
+REGIONS = ("FFA", "EBA", "PPA", "food patch", "VWFA", "pSTS")
+ATLAS = "floc"
+SUBJECTS = ("subj01", "subj02")
+# The concept that one participant's brain does not decode.
+UNSHARED = "animal"
+VOXELS_A_REGION = 5
+# How far the words of the table lie from the origin together: a narrow cone, as CLIP's texts.
+CONE = 3.0
+
+SYNONYMS = {
+    "face": ("a smiling woman", "portrait"),
+    "body": ("a dancer", "arms and legs"),
+    "house": ("a street", "kitchen"),
+    "food": ("pizza", "a bowl of fruit"),
+    "letter": ("a page of text", "sign"),
+    "animal": ("dog", "a herd of cows"),
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was written: names to ids."""
+
+    dataset: str
+    run: int
+    encoder: str
+    components: dict[str, int]
+    subjects: dict[str, int]
+    regions: dict[str, int]
+
+
+def write_table(path: Path, *, dimension: int = 8, seed: int = 0) -> Path:
+    """A table of words for a ``vectors:`` encoder: six concepts on a narrow cone."""
+    random = np.random.default_rng(seed)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["name", *range(dimension)])
+        for axis, concept in enumerate(CONCEPTS, start=1):
+            for word in (concept, *SYNONYMS[concept]):
+                vector = 0.15 * random.standard_normal(dimension)
+                vector[0] += CONE
+                vector[axis] += 1
+                writer.writerow([word, *vector])
+    return path
+
+
+def publish(
+    session: Session, spec: str, store: ArtefactStore, *, slug: str = "lab-a", mni: bool = True
+) -> Published:
+    """Write a dataset of two participants and make a run of six concepts its current one.
+
+    Each concept's vector is the direction of its word, and its mask the voxels of one region.
+    """
+    encoder = load_encoder(spec)
+    space = register_encoder(session, encoder, spec)
+    dataset = _dataset(slug)
+    session.add(dataset)
+    session.flush()
+    regions = {name: _region(dataset.id, name) for name in REGIONS}
+    session.add_all(regions.values())
+    stimuli = [
+        models.Stimulus(
+            dataset_id=dataset.id, key=f"{concept}-1", shared=True, fold="test", captions=[concept]
+        )
+        for concept in CONCEPTS
+    ]
+    session.add_all(stimuli)
+    run = models.Run(
+        dataset_id=dataset.id,
+        encoder_id=space.id,
+        key=f"key of {slug}",
+        method="masks",
+        configuration={"components": len(CONCEPTS)},
+        code_version="0.1.0",
+        seed=7,
+        device="cpu",
+        timings={"train": 1.5},
+        metrics={"top1": 0.5},
+        parents={},
+    )
+    session.add(run)
+    session.flush()
+    vectors = centre(encoder.encode_texts(CONCEPTS), space.text_mean)
+    terms = nearest_terms(session, vectors, space, 3)
+    components = [
+        models.Component(
+            run_id=run.id,
+            encoder_id=space.id,
+            index=index,
+            label=", ".join(terms[index]),
+            terms=terms[index],
+            vector=vectors[index],
+            shared=concept != UNSHARED,
+            p_value=0.001 * (index + 1),
+            q_value=0.002 * (index + 1),
+            agreement=0.6,
+            agreement_p=0.01,
+        )
+        for index, concept in enumerate(CONCEPTS)
+    ]
+    session.add_all(components)
+    session.flush()
+    subjects = {
+        label: _subject(session, dataset.id, run, label, components, regions, store, mni)
+        for label in SUBJECTS
+    }
+    for index, component in enumerate(components):
+        for rank, which in ((1, index), (2, index - 1), (-1, index - 3), (-2, index - 2)):
+            session.add(
+                models.ComponentStimulus(
+                    component_id=component.id,
+                    rank=rank,
+                    stimulus_id=stimuli[which].id,
+                    score=1.0 / rank,
+                )
+            )
+    dataset.current_run_id = run.id
+    session.flush()
+    return Published(
+        dataset=slug,
+        run=run.id,
+        encoder=space.name,
+        components=dict(zip(CONCEPTS, (each.id for each in components), strict=True)),
+        subjects=subjects,
+        regions={name: region.id for name, region in regions.items()},
+    )
+
+
+def _dataset(slug: str) -> models.Dataset:
+    return models.Dataset(
+        slug=slug,
+        title=f"Pictures in {slug}",
+        layout="manifest",
+        source_uri=f"/data/{slug}",
+        licence="CC0",
+        citation="Nobody, 2024",
+        fingerprint=f"fingerprint of {slug}",
+        configuration={},
+    )
+
+
+def _region(dataset: int, name: str) -> models.Region:
+    return models.Region(dataset_id=dataset, atlas=ATLAS, name=name)
+
+
+def _subject(
+    session: Session,
+    dataset: int,
+    run: models.Run,
+    label: str,
+    components: list[models.Component],
+    regions: dict[str, models.Region],
+    store: ArtefactStore,
+    mni: bool,
+) -> int:
+    random = np.random.default_rng(SUBJECTS.index(label))
+    number = len(REGIONS) * VOXELS_A_REGION
+    betas = store.put({"betas": random.standard_normal((4, number)).astype(np.float32)})
+    subject = models.Subject(
+        dataset_id=dataset,
+        label=label,
+        grid=[len(REGIONS), VOXELS_A_REGION, 1],
+        affine=np.diag([2.0, 2.0, 2.0, 1.0]).ravel().tolist(),
+        n_trials=4,
+        n_sessions=1,
+        report={},
+        artefacts={"sessions": [betas.model_dump()]},
+    )
+    session.add(subject)
+    session.flush()
+    weights = store.put({"weights": random.standard_normal((number, 8)).astype(np.float32)})
+    masks = store.put({"soft": random.random((len(components), number)).astype(np.float32)})
+    session.add(
+        models.Decoder(
+            run_id=run.id,
+            subject_id=subject.id,
+            kind="linear",
+            metrics={"top1": 0.5},
+            artefact_uri=f"{store.url}/{weights.path}",
+            artefact_sha256=weights.sha256,
+            masks_sha256=masks.sha256,
+        )
+    )
+    i, j = (each.ravel() for each in np.indices((len(REGIONS), VOXELS_A_REGION)))
+    place = {"x": 2.0 * i, "y": 2.0 * j, "z": np.zeros(number)}
+    copy_rows(
+        session,
+        models.Voxel,
+        {"subject_id": subject.id, "index": np.arange(number), "i": i, "j": j, "k": 0 * i}
+        | place
+        | {f"mni_{axis}": value - 40 if mni else None for axis, value in place.items()}
+        | {"noise_ceiling": np.full(number, 20.0)},
+    )
+    ids = list(
+        session.scalars(
+            select(models.Voxel.id)
+            .where(models.Voxel.subject_id == subject.id)
+            .order_by(models.Voxel.index)
+        )
+    )
+    voxels = np.array(ids).reshape(len(REGIONS), VOXELS_A_REGION)
+    copy_rows(
+        session,
+        models.VoxelRegion,
+        {
+            "voxel_id": ids,
+            "region_id": np.repeat([each.id for each in regions.values()], VOXELS_A_REGION),
+        },
+    )
+    copy_rows(
+        session,
+        models.VoxelVector,
+        {
+            "run_id": run.id,
+            "voxel_id": ids,
+            "encoder_id": run.encoder_id,
+            "vector": np.repeat([each.vector for each in components], VOXELS_A_REGION, axis=0),
+        },
+    )
+    for own, component in enumerate(components):
+        decodes = not (CONCEPTS[own] == UNSHARED and label == SUBJECTS[1])
+        session.add(
+            models.ComponentSubject(
+                component_id=component.id,
+                subject_id=subject.id,
+                r_unmasked=0.5,
+                r_soft=0.45,
+                r_hard=0.4,
+                p_value=0.001 if decodes else 0.8,
+                q_value=0.002 if decodes else 0.9,
+                penalty=1.0,
+                n_voxels=VOXELS_A_REGION,
+                peak_voxel_id=int(voxels[own, 0]),
+                decodes=decodes,
+            )
+        )
+        session.flush()
+        copy_rows(
+            session,
+            models.ComponentVoxel,
+            {
+                "component_id": component.id,
+                "voxel_id": voxels[own].tolist(),
+                "weight": np.linspace(1, 0.6, VOXELS_A_REGION),
+            },
+        )
+        session.add_all(
+            models.ComponentRegion(
+                component_id=component.id,
+                subject_id=subject.id,
+                region_id=region.id,
+                auc=float(random.uniform(0.9, 0.99) if at == own else random.uniform(0.3, 0.6)),
+                dice=1.0 if at == own else 0.0,
+                p_value=0.001 if at == own else 0.7,
+                q_value=0.004 if at == own else 0.8,
+                n_voxels=VOXELS_A_REGION if at == own else 0,
+                peak_voxel_id=int(voxels[own, 0]) if at == own else None,
+            )
+            for at, region in enumerate(regions.values())
+        )
+    session.flush()
+    return subject.id

@@ -1,0 +1,54 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database.models import Encoder, Term
+from app.errors import InputError
+from app.terms import repository
+from app.terms.prompts import LONGEST, check_templates, clean_text, prompt_direction
+from tests.app.published import Published
+
+
+@given(st.text(st.characters(codec=None), max_size=LONGEST + 50))
+def test_a_clean_text_is_one_that_the_database_takes(text: str) -> None:
+    try:
+        cleaned = clean_text(text)
+    except InputError:
+        assert not text.strip() or len(text.strip()) > LONGEST or not storable(text)
+        return
+    assert cleaned == cleaned.strip() == text.strip()
+    assert 0 < len(cleaned) <= LONGEST
+    assert storable(cleaned)
+
+
+def storable(text: str) -> bool:
+    """Whether PostgreSQL holds the text: UTF-8 without NUL."""
+    return "\0" not in text.encode(errors="replace").decode() and not any(
+        0xD800 <= ord(each) <= 0xDFFF for each in text
+    )
+
+
+def test_the_longest_text_is_taken() -> None:
+    assert clean_text(" " + "x" * LONGEST) == "x" * LONGEST
+
+
+def test_templates_are_used_once_each() -> None:
+    assert check_templates(["a {}", "{}", "a {}"]) == ("a {}", "{}")
+
+
+def test_storing_what_somebody_stored_meanwhile_leaves_theirs(
+    session: Session, published: Published
+) -> None:
+    encoder = session.scalar(select(Encoder))
+    before = list(session.scalar(select(Term.vector).where(Term.text == "dog")))
+    row = {"encoder_id": encoder.id, "text": "dog", "template": "{}", "vector": [0.0] * 7 + [1.0]}
+    repository.add_prompts(session, [row])
+    assert list(session.scalar(select(Term.vector).where(Term.text == "dog"))) == before
+
+
+def test_a_prompt_is_a_unit_vector(session: Session, published: Published) -> None:
+    direction = prompt_direction(session, session.scalar(select(Encoder)), "dog")
+    assert direction.shape == (8,)
+    assert float(direction @ direction) == pytest.approx(1)

@@ -1,0 +1,299 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+
+from app.database.engine import get_engine, open_session
+from app.database.migrate import current_revision, downgrade, head_revision
+from app.database.models import Term
+from app.settings import get_settings
+from tests.app.conftest import Counts, Sdc
+from tests.app.published import Published, write_table
+
+SEARCH_FIELDS = [
+    *("query", "encoder", "run", "dataset", "prompt", "q_family", "concepts", "regions"),
+]
+CONCEPT_FIELDS = [
+    *("id", "label", "similarity", "direction", "shared", "subjects"),
+    *("p_value", "q_value", "regions"),
+]
+REGION_FIELDS = [
+    *("subject", "atlas", "region", "score", "auc", "p_value", "q_value", "n_voxels"),
+    *("peak_mm", "space"),
+]
+
+
+def test_search_prints_the_contract(sdc: Sdc, published: Published) -> None:
+    result = sdc("search", "face", "--json")
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert sorted(answer) == sorted(SEARCH_FIELDS)
+    assert answer["query"] == "face"
+    assert answer["encoder"] == published.encoder
+    assert answer["run"] == published.run
+    assert answer["dataset"] == "lab-a"
+    assert answer["prompt"] == ["{}"]
+    assert "Benjamini-Hochberg" in answer["q_family"]
+    assert len(answer["concepts"]) == 6
+    for concept in answer["concepts"]:
+        assert sorted(concept) == sorted(CONCEPT_FIELDS)
+        assert isinstance(concept["id"], int)
+        assert isinstance(concept["label"], str)
+        assert -1 <= concept["similarity"] <= 1
+        assert concept["direction"] in ("positive", "negative")
+        assert isinstance(concept["shared"], bool)
+        assert set(concept["subjects"]) <= {"subj01", "subj02"}
+        assert 0 <= concept["p_value"] <= concept["q_value"] <= 1
+        assert concept["regions"]
+    assert answer["regions"]
+    for region in [*answer["regions"], *(r for c in answer["concepts"] for r in c["regions"])]:
+        assert sorted(region) == sorted(REGION_FIELDS)
+        assert region["subject"] in ("subj01", "subj02")
+        assert isinstance(region["atlas"], str)
+        assert isinstance(region["region"], str)
+        assert isinstance(region["score"], float)
+        assert 0 <= region["auc"] <= 1
+        assert 0 <= region["p_value"] <= region["q_value"] <= 1
+        assert isinstance(region["n_voxels"], int)
+        if region["peak_mm"] is None:
+            assert region["space"] is None
+        else:
+            assert [type(each) for each in region["peak_mm"]] == [float, float, float]
+            assert region["space"] == "MNI"
+
+
+def test_search_as_tables(sdc: Sdc, published: Published) -> None:
+    result = sdc("search", "face", "-k", "2")
+    head, _, concepts, *hits, blank, regions, first, second = result.stdout.splitlines()
+    assert head == f'"face" as {{}} in lab-a, run {published.run}, {published.encoder}'
+    assert concepts.startswith("concept\tlabel\tsimilarity")
+    assert hits[0].startswith(f"{published.components['face']}\tface, ")
+    assert hits[0].endswith("\tfloc:FFA")
+    assert (len(hits), blank) == (2, "")
+    assert regions.startswith("subject\tatlas\tregion")
+    assert "FFA" in first
+    assert "FFA" in second
+
+
+def test_options_narrow_a_search(sdc: Sdc, published: Published) -> None:
+    words = ("--dataset", "lab-a", "--subject", "subj02", "--atlas", "floc", "-k", "3", "--json")
+    answer = json.loads(sdc("search", "face", *words).stdout)
+    assert {each["subject"] for each in answer["regions"]} == {"subj02"}
+    assert len(answer["concepts"]) == len(answer["regions"]) == 3
+
+
+def test_templates_are_told_and_kept(sdc: Sdc, own_published: Published) -> None:
+    answer = json.loads(sdc("search", "dog", "--template", "a photo of {}", "--json").stdout)
+    assert answer["prompt"] == ["a photo of {}"]
+    answer = json.loads(sdc("search", "dog", "--ensemble", "--json").stdout)
+    assert len(answer["prompt"]) > 2
+    with open_session() as session:
+        templates = session.scalars(select(Term.template).where(Term.text == "dog")).all()
+    assert sorted(templates) == sorted(answer["prompt"])
+
+
+def test_show_similar_datasets_and_runs(sdc: Sdc, published: Published) -> None:
+    face = published.components["face"]
+    shown = json.loads(sdc("show", face, "--json").stdout)
+    assert (shown["id"], shown["best"][0]["captions"]) == (face, ["face"])
+    near = json.loads(sdc("similar", face, "-k", "2", "--json").stdout)
+    assert len(near["concepts"]) == 2
+    (dataset,) = json.loads(sdc("datasets", "--json").stdout)["datasets"]
+    assert dataset["subjects"] == ["subj01", "subj02"]
+    assert (dataset["stimuli"], dataset["atlases"]) == (6, ["floc"])
+    assert (dataset["run"], dataset["encoder"]) == (published.run, published.encoder)
+    (run,) = json.loads(sdc("runs", "--dataset", "lab-a", "--json").stdout)["runs"]
+    assert (run["run"], run["current"]) == (published.run, True)
+    assert (run["components"], run["shared"]) == (6, 5)
+    assert "best stimuli\tscore\tcaptions\nface-1\t1.000\tface" in sdc("show", face).stdout
+    assert sdc("similar", face).stdout.count("lab-a") == 5
+    assert "lab-a\tPictures in lab-a\tsubj01, subj02\t6\tfloc" in sdc("datasets").stdout
+    assert f"{published.run}\t*\tlab-a" in sdc("runs").stdout
+
+
+def test_terms_are_added_from_words_and_from_a_file(
+    sdc: Sdc, own_published: Published, tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("the sign\n\n  the face  \n", "utf-8")
+    result = sdc("terms", "add", "the dog", "--file", file, "--json")
+    assert json.loads(result.stdout)["encoders"][0]["added"] == 3
+    result = sdc("terms", "add", "--file", "-", input="the dog\nthe street\n")
+    assert result.stdout.splitlines()[1] == f"{own_published.encoder}\t1\t1"
+    result = sdc("terms", "build")
+    assert (result.exit_code, result.stdout.splitlines()[1]) == (
+        0,
+        f"{own_published.encoder}\t0\t18",
+    )
+
+
+BAD = [
+    (("search", " "), 2, "prompt is empty"),
+    (("search", "x" * 1001), 2, "1001 characters"),
+    (("search", "face", "-k", "0"), 2, "k is 0"),
+    (("search", "face", "-k", "1001"), 2, "k is 1001"),
+    (("search", "face", "-k", "many"), 2, "'-k'"),
+    (("search", "face", "--dataset", "lab-z"), 2, "'lab-z' is in the catalog (known: lab-a)"),
+    (("search", "face", "--subject", "subj9"), 2, "no subject 'subj9' (known: subj01, subj02)"),
+    (("search", "face", "--atlas", "x"), 2, "no atlas 'x' (known: floc)"),
+    (("search", "face", "--run", "77"), 2, "no run 77"),
+    (("search", "quasar"), 2, "no vector for 'quasar'"),
+    (("search", "face", "--ensemble", "--template", "a {}"), 2, "--template and --ensemble"),
+    (("search", "face", "--template", "a"), 2, "must hold {} once"),
+    (("search",), 2, "Missing argument"),
+    (("search", "face", "--colour"), 2, "--colour"),
+    (("show", "77"), 2, "no component 77"),
+    (("show", "face"), 2, "Invalid value"),
+    (("similar", "77"), 2, "no component 77"),
+    (("similar", "1", "-k", "0"), 2, "k is 0"),
+    (("runs", "--dataset", "lab-z"), 2, "'lab-z'"),
+    (("terms", "add"), 2, "no text"),
+    (("terms", "add", "quasar"), 2, "no vector for 'quasar'"),
+    (("terms", "add", "--file", "nowhere.txt"), 2, "nowhere.txt cannot be read"),
+    (("terms", "add", "dog", "--encoder", "none"), 2, "no encoder 'none'"),
+    (("terms", "build", "--encoder", "none"), 2, "unknown encoder 'none'"),
+    (("terms",), 2, "Missing command"),
+    (("nothing",), 2, "No such command 'nothing'"),
+]
+
+
+@pytest.mark.parametrize(("words", "status", "message"), BAD)
+def test_wrong_input_is_one_line_and_changes_nothing(
+    sdc: Sdc,
+    published: Published,
+    count_rows: Callable[[], Counts],
+    words: tuple[str, ...],
+    status: int,
+    message: str,
+) -> None:
+    before = count_rows()
+    result = sdc(*words)
+    assert result.exit_code == status
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert count_rows() == before
+
+
+@pytest.mark.parametrize("revision", ["base", "0001"])
+def test_a_catalog_at_another_migration_names_the_command(
+    sdc: Sdc, own_published: Published, revision: str
+) -> None:
+    downgrade(get_engine(), revision)
+    result = sdc("search", "face", "--json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert "run `sdc db upgrade`" in result.stderr
+    assert current_revision(get_engine()) == (None if revision == "base" else revision)
+    assert head_revision() in sdc("db", "upgrade").stdout
+    assert sdc("datasets").exit_code == 0
+
+
+def test_a_query_that_takes_too_long_is_stopped(
+    sdc: Sdc, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "app.datasets.repository.list_datasets",
+        lambda session: session.execute(text("SELECT pg_sleep(20)")),
+    )
+    monkeypatch.setenv("SDC_STATEMENT_TIMEOUT_S", "0.05")
+    get_settings.cache_clear()
+    result = sdc("datasets")
+    assert result.exit_code == 1
+    assert "SDC_STATEMENT_TIMEOUT_S" in result.stderr
+
+
+def test_a_fault_nobody_foresaw_shows_its_traceback_with_debug_alone(
+    sdc: Sdc, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("two\nlines")
+
+    monkeypatch.setattr("app.datasets.service.list_datasets", fail)
+    result = sdc("datasets")
+    assert result.exit_code == 1
+    assert result.stderr == ("error: ZeroDivisionError: two lines (--debug shows the traceback)\n")
+    for words in (("datasets", "--debug"), ("--debug", "datasets")):
+        told = sdc(*words)
+        assert told.exit_code == 1
+        assert "Traceback" in told.stderr
+        assert told.stderr.endswith("error: ZeroDivisionError: two lines\n")
+
+
+def test_debug_after_two_dashes_is_a_text(sdc: Sdc, published: Published) -> None:
+    assert "no vector for '--debug'" in sdc("search", "--", "--debug").stderr
+
+
+def test_help_names_every_command(sdc: Sdc) -> None:
+    told = sdc().stdout
+    assert sdc().exit_code == 0
+    for command in ("search", "similar", "show", "datasets", "runs", "terms", "db", "doctor"):
+        assert f" {command} " in told
+
+
+def test_the_url_hides_its_password_until_asked(
+    sdc: Sdc, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("SDC_DATABASE_URL", "postgresql://who:secret@somewhere/catalog")
+        get_settings.cache_clear()
+        assert sdc("db", "url").stdout == "postgresql://who:***@somewhere/catalog\n"
+        told = sdc("db", "url", "--password")
+        assert told.stdout == "postgresql://who:secret@somewhere/catalog\n"
+        assert told.stderr == ""
+    get_settings.cache_clear()
+
+
+def test_doctor(sdc: Sdc, own_published: Published, own_table: Path) -> None:
+    sound = sdc("doctor")
+    assert sound.exit_code == 0
+    assert all(line.startswith("ok ") for line in sound.stdout.splitlines())
+    write_table(own_table, seed=2)
+    faulty = sdc("doctor")
+    assert faulty.exit_code == 1
+    (fault,) = [line for line in faulty.stdout.splitlines() if line.startswith("fault")]
+    assert f"encoder {own_published.encoder}: " in fault
+    report = json.loads(sdc("doctor", "--json").stdout)
+    assert not report["ok"]
+    assert [each["name"].split()[0] for each in report["checks"] if not each["ok"]] == ["encoder"]
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package that brings two commands, one of which cannot be imported."""
+    info = tmp_path / "greeter-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greeter\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[sdc.commands]\ngreet = greeter:greet\nbroken = greeter:missing\n"
+    )
+    (tmp_path / "greeter.py").write_text(
+        "import typer\nfrom app.errors import ConflictError\n"
+        "def greet(name: str, json: bool = typer.Option(False, '--json')) -> None:\n"
+        "    '''Greet somebody.'''\n"
+        "    if name == 'nobody':\n"
+        "        raise ConflictError('nobody is there', hint='greet somebody')\n"
+        "    print('hello', name, json)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_commands_of_other_packages(sdc: Sdc) -> None:
+    assert sdc("greet", "you", "--json").stdout == "hello you True\n"
+    assert "Greet somebody" in sdc("greet", "--help").stdout
+    refused = sdc("greet", "nobody")
+    assert refused.exit_code == 2
+    assert refused.stderr == "error: nobody is there (greet somebody)\n"
+    assert sdc("greet").exit_code == 2
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_command_that_cannot_be_loaded_stops_no_other(sdc: Sdc) -> None:
+    result = sdc("broken")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: the command broken (greeter:missing) cannot be loaded")
+    assert sdc("greet", "you").exit_code == 0
