@@ -1,0 +1,1 @@
+"""What fills the catalog: Prefect flows, readers of data layouts, and the numerics."""

@@ -1,0 +1,62 @@
+"""What makes a stage's result reusable: the same inputs and the same code."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import flows
+from app.store import Artefact, ArtefactStore
+
+KEY_LENGTH = 32
+
+
+def digest(value: object) -> str:
+    """A short, stable checksum of anything that JSON can write."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Checksum of the code that computes results: all of ``flows`` but the demo cohort's maker."""
+    root = Path(flows.__file__).parent
+    code = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        if "demo" not in path.relative_to(root).parts:
+            code.update(path.read_bytes())
+    return code.hexdigest()[:KEY_LENGTH]
+
+
+def result_key(*ignored: str) -> Callable[[Any, dict[str, Any]], str]:
+    """A Prefect cache key made of task name, code and inputs, which must be small references.
+
+    Parameters
+    ----------
+    *ignored : str
+        Parameters that do not change the result.
+    """
+
+    def key(context: Any, parameters: dict[str, Any]) -> str:
+        inputs = {name: value for name, value in parameters.items() if name not in ignored}
+        return f"{context.task.name}-{digest([code_version(), inputs])}"
+
+    return key
+
+
+def artefacts_in(value: object) -> list[Artefact]:
+    """All references to artefacts inside nested results."""
+    if isinstance(value, dict):
+        if set(value) == {"sha256", "size"}:
+            return [Artefact.model_validate(value)]
+        return [found for item in value.values() for found in artefacts_in(item)]
+    if isinstance(value, list):
+        return [found for item in value for found in artefacts_in(item)]
+    return []
+
+
+def still_there(store: ArtefactStore, value: object) -> bool:
+    """Whether every artefact that a remembered result refers to is in the store."""
+    return all(store.exists(artefact) for artefact in artefacts_in(value))

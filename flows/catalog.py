@@ -1,0 +1,146 @@
+"""What flows read from the catalog: a dataset as references that tasks can pass on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database.engine import open_session
+from app.database.models import Dataset, Region, Stimulus, Subject, Voxel, VoxelRegion
+from app.errors import NotFoundError
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SubjectTables:
+    """A participant as the catalog has it.
+
+    Attributes
+    ----------
+    id : int
+    label : str
+    artefacts : dict
+        References to the sessions' betas and to the voxels kept.
+    voxel_ids : ndarray
+        (V,) row ids.
+    native, mni : ndarray
+        (V, 3) mm; MNI is NaN where it is not known.
+    regions : ndarray
+        (R, V) bool membership, for the regions of `region_ids`.
+    region_ids : list of int
+    """
+
+    id: int
+    label: str
+    artefacts: Json
+    voxel_ids: NDArray[np.int64]
+    native: NDArray[np.float32]
+    mni: NDArray[np.float32]
+    regions: NDArray[np.bool_]
+    region_ids: list[int]
+
+
+@dataclass(frozen=True)
+class DatasetTables:
+    """A dataset as the catalog has it.
+
+    Attributes
+    ----------
+    stimulus_ids : list of int
+        Row ids, in the order of keys that every artefact of a run uses.
+    keys, folds : list of str
+    captions : list of list of str
+    """
+
+    id: int
+    slug: str
+    fingerprint: str
+    source_uri: str
+    configuration: Json
+    subjects: list[SubjectTables]
+    stimulus_ids: list[int]
+    keys: list[str]
+    folds: list[str]
+    captions: list[list[str]]
+
+
+def dataset_is_current(slug: str, fingerprint: str) -> bool:
+    """Whether the catalog holds this very dataset already."""
+    with open_session() as session:
+        stored = session.scalar(select(Dataset.fingerprint).where(Dataset.slug == slug))
+    return stored == fingerprint
+
+
+def load_dataset(slug: str) -> DatasetTables:
+    """The tables of a dataset.
+
+    Raises
+    ------
+    NotFoundError
+        No dataset of that name is in the catalog.
+    """
+    with open_session() as session:
+        dataset = session.scalar(select(Dataset).where(Dataset.slug == slug))
+        if dataset is None:
+            known = ", ".join(session.scalars(select(Dataset.slug).order_by(Dataset.slug)))
+            raise NotFoundError(
+                f"no dataset {slug} is in the catalog",
+                hint=f"known: {known}" if known else "ingest one: sdc ingest PATH",
+            )
+        stimuli = session.scalars(
+            select(Stimulus).where(Stimulus.dataset_id == dataset.id).order_by(Stimulus.key)
+        ).all()
+        subjects = session.scalars(
+            select(Subject).where(Subject.dataset_id == dataset.id).order_by(Subject.label)
+        ).all()
+        # Sorted here, since the database's collation is its own.
+        ordered = sorted(stimuli, key=lambda stimulus: stimulus.key)
+        return DatasetTables(
+            id=dataset.id,
+            slug=dataset.slug,
+            fingerprint=dataset.fingerprint,
+            source_uri=dataset.source_uri,
+            configuration=dataset.configuration,
+            subjects=[_subject_tables(session, subject) for subject in subjects],
+            stimulus_ids=[stimulus.id for stimulus in ordered],
+            keys=[stimulus.key for stimulus in ordered],
+            folds=[stimulus.fold for stimulus in ordered],
+            captions=[stimulus.captions for stimulus in ordered],
+        )
+
+
+def _subject_tables(session: Session, subject: Subject) -> SubjectTables:
+    rows = session.execute(
+        select(Voxel.id, Voxel.x, Voxel.y, Voxel.z, Voxel.mni_x, Voxel.mni_y, Voxel.mni_z)
+        .where(Voxel.subject_id == subject.id)
+        .order_by(Voxel.index)
+    ).all()
+    table = np.array([tuple(row) for row in rows], dtype=np.float64)
+    ids = table[:, 0].astype(np.int64)
+    members = session.execute(
+        select(VoxelRegion.region_id, VoxelRegion.voxel_id)
+        .join(Voxel, Voxel.id == VoxelRegion.voxel_id)
+        .join(Region, Region.id == VoxelRegion.region_id)
+        .where(Voxel.subject_id == subject.id)
+        .order_by(Region.atlas, Region.name)
+    ).all()
+    region_ids = list(dict.fromkeys(region for region, _ in members))
+    row_of = {region: row for row, region in enumerate(region_ids)}
+    column_of = {voxel: column for column, voxel in enumerate(ids.tolist())}
+    regions = np.zeros((len(region_ids), len(ids)), dtype=bool)
+    for region, voxel in members:
+        regions[row_of[region], column_of[voxel]] = True
+    return SubjectTables(
+        id=subject.id,
+        label=subject.label,
+        artefacts=subject.artefacts,
+        voxel_ids=ids,
+        native=table[:, 1:4].astype(np.float32),
+        mni=table[:, 4:7].astype(np.float32),
+        regions=regions,
+        region_ids=region_ids,
+    )

@@ -1,0 +1,107 @@
+"""The commands of ``sdc`` that fill the catalog; `app.cli` finds them as entry points."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.settings import get_settings
+from flows.prefect_home import configure_prefect
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="TOML file of settings.", dir_okay=False)
+]
+Settings = Annotated[
+    list[str], typer.Option("--set", metavar="NAME=VALUE", help="One setting; repeatable.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def ingest(
+    path: Annotated[Path, typer.Argument(help="An NSD tree, a dataset.toml, or its folder.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Validate without writing anything.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a dataset of this name and its runs.")
+    ] = False,
+    config: ConfigFile = None,
+    set_: Settings = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Read a lab's data into the catalog."""
+    from flows.config import IngestConfig, read_config
+
+    chosen = read_config(IngestConfig, config, set_)
+    if check:
+        from flows.sources import check_source, open_source
+
+        report = check_source(open_source(path, **chosen.source))
+        _print(asdict(report), as_json)
+        return
+    _prepare()
+    from flows.ingest import ingest_dataset
+
+    with _progress():
+        result = ingest_dataset(str(path.resolve()), chosen.model_dump(), replace=replace)
+    _print(result, as_json)
+
+
+def run(
+    dataset: Annotated[str, typer.Argument(help="Name of a dataset in the catalog.")],
+    config: ConfigFile = None,
+    set_: Settings = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Run the pipeline on a dataset and publish its concepts."""
+    from flows.config import RunConfig, read_config
+
+    chosen = read_config(RunConfig, config, set_)
+    _prepare()
+    from flows.pipeline import run_pipeline
+
+    with _progress():
+        result = run_pipeline(dataset, chosen.model_dump(mode="json"))
+    _print(result, as_json)
+
+
+def demo(as_json: AsJson = False) -> None:
+    """Make the demo cohort, run the whole pipeline on it, and ask it five questions."""
+    _prepare()
+    from flows.demo.show import show_demo
+
+    with _progress():
+        result = show_demo(get_settings().home / "demo")
+    _print(result, as_json)
+
+
+def _prepare() -> None:
+    """A migrated catalog and a Prefect that keeps to itself, before Prefect is imported."""
+    from app.database.engine import get_engine
+    from app.database.migrate import current_revision, upgrade
+
+    settings = get_settings()
+    configure_prefect(settings, verbose="--debug" in sys.argv)
+    engine = get_engine()
+    # The embedded catalog is set up unasked; a server's is for its administrator to migrate.
+    if settings.database_url is None and current_revision(engine) is None:
+        upgrade(engine)
+
+
+def _progress() -> Any:
+    from app.console import stage_progress
+    from flows.progress import listening
+
+    return listening(stage_progress())
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(result, indent=2, default=str))
+        return
+    from app.console import print_facts
+
+    print_facts(result)

@@ -1,0 +1,126 @@
+"""What a run and an ingestion can be told; the defaults are the published values (METHOD.md)."""
+
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from app.errors import InputError
+from flows.science.decoder import PUBLISHED, DecoderConfig
+from flows.science.masks import MaskConfig
+from flows.science.reduction import ReductionConfig
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+class IngestConfig(BaseModel):
+    """How a dataset is split, standardised and thinned out (METHOD.md 0).
+
+    Attributes
+    ----------
+    n_test, n_validation : int
+        Images per participant in the test and the validation fold, where the dataset does not
+        bring folds of its own.
+    noise_ceiling : float
+        Percent that a voxel's noise ceiling must exceed.
+    zscore : {"train", "all"}
+        Trials that a session's mean and standard deviation come from.
+    seed : int
+        Of the split's draw.
+    source : dict
+        Options of the source, such as ``sessions`` or ``captions``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    n_test: int = Field(default=1000, ge=2)
+    n_validation: int = Field(default=1000, ge=2)
+    noise_ceiling: float = Field(default=5.0, ge=0, lt=100)
+    zscore: Literal["train", "all"] = "train"
+    seed: int = 0
+    source: dict[str, Any] = Field(default_factory=dict)
+
+
+class StatisticsConfig(BaseModel):
+    """Permutations and levels.
+
+    Attributes
+    ----------
+    permutations : int
+        Of stimuli against responses, of a region's place, and of pairings of participants.
+    level : float
+        Largest false discovery rate at which a component counts as decodable or shared.
+    participants : float
+        Share of the participants that must decode a component for it to be shared.
+    stimuli : int
+        Best and worst stimuli kept for each component.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    permutations: int = Field(default=1000, ge=99)
+    level: float = Field(default=0.05, gt=0, lt=1)
+    participants: float = Field(default=0.5, gt=0, le=1)
+    stimuli: int = Field(default=10, ge=1)
+
+
+class RunConfig(BaseModel):
+    """Everything that determines a run's results, beside the data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: str = "open_clip:ViT-B-32:openai"
+    seed: int = 0
+    decoder: DecoderConfig = DecoderConfig()
+    reduction: ReductionConfig = ReductionConfig()
+    masks: MaskConfig = MaskConfig()
+    statistics: StatisticsConfig = StatisticsConfig()
+
+    @field_validator("decoder", mode="before")
+    @classmethod
+    def _published_for_its_kind(cls, value: object) -> object:
+        # The two kinds of decoder were published with settings of their own.
+        if not isinstance(value, dict):
+            return value
+        kind = value.get("kind", "linear")
+        return asdict(PUBLISHED[kind]) | value if kind in PUBLISHED else value
+
+
+def read_config(kind: type[Config], file: Path | None, settings: list[str]) -> Config:
+    """A configuration from a TOML file and ``name.part=value`` settings, which come last.
+
+    Raises
+    ------
+    InputError
+        The file is no TOML, or a name or value is none that `kind` knows.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values = tomllib.loads(file.read_text())
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{file}: {error}", hint="give a readable TOML file") from error
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(f"--set {setting}: no value", hint="write --set name=value")
+        *parents, leaf = name.split(".")
+        place = values
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        try:
+            place[leaf] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            place[leaf] = value
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or (str(file) if file else "--set")
+        raise InputError(
+            f"{where}: {first['msg']}", hint=f"it is one of {', '.join(kind.model_fields)}"
+        ) from error
+    except ValueError as error:
+        raise InputError(str(error)) from error

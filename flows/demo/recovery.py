@@ -1,0 +1,147 @@
+"""How well a run on the demo cohort recovered what was planted. No stage reads this."""
+
+from dataclasses import asdict, dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database.models import Component, Dataset, Decoder, Subject, Voxel
+from app.search.service import search
+from app.store import Artefact, ArtefactStore
+from flows.demo.truth import PlantedConcept, Truth
+from flows.science.metrics import auc
+
+CONCEPTS_ASKED = 3
+GOOD_AUC = 0.9
+PARTICIPANTS = 0.75
+
+
+@dataclass(frozen=True)
+class ConceptRecovery:
+    """How one planted concept was found again by its query.
+
+    Attributes
+    ----------
+    concept, query : str
+    component : int
+        Id of the component, among the first three answers, whose masks match best.
+    label : str
+    aucs : dict
+        Participant -> AUC of the component's soft mask against the planted voxels.
+    recovered : bool
+        AUC of at least 0.9 in at least three quarters of the participants that carry it.
+    region : str or None
+        The component's first region.
+    region_right : bool or None
+        None where the concept lies in no named region.
+    shared : bool
+        Whether the catalog calls any of the answers shared.
+    """
+
+    concept: str
+    query: str
+    component: int
+    label: str
+    aucs: dict[str, float]
+    recovered: bool
+    region: str | None
+    region_right: bool | None
+    shared: bool
+
+
+def judge_recovery(
+    session: Session, store: ArtefactStore, slug: str, truth: Truth
+) -> list[ConceptRecovery]:
+    """Ask for every planted concept in other words, and hold the masks against the truth.
+
+    Parameters
+    ----------
+    session : Session
+    store : ArtefactStore
+    slug : str
+        The demo's dataset.
+    truth : Truth
+
+    Returns
+    -------
+    list of ConceptRecovery
+        In the order of ``truth.concepts``.
+    """
+    masks = _soft_masks(session, store, slug)
+    planted = _planted(session, slug, truth)
+    found = []
+    for row, concept in enumerate(truth.concepts):
+        answer = search(session, concept.query, dataset=slug, k=CONCEPTS_ASKED)
+        judged = [
+            _judge(session, concept, shown, masks, {s: p[row] for s, p in planted.items()})
+            for shown in answer.concepts
+        ]
+        found.append(max(judged, key=lambda one: (one.recovered, np.mean(list(one.aucs.values())))))
+    return found
+
+
+def as_rows(recovery: list[ConceptRecovery]) -> list[dict[str, Any]]:
+    """Plain values, for JSON."""
+    return [asdict(one) for one in recovery]
+
+
+def _judge(
+    session: Session,
+    concept: PlantedConcept,
+    shown: Any,
+    masks: dict[str, NDArray[np.float32]],
+    planted: dict[str, NDArray[np.bool_]],
+) -> ConceptRecovery:
+    index = session.scalars(select(Component.index).where(Component.id == shown.id)).one()
+    aucs = {
+        subject: float(auc(masks[subject][index][:, None], planted[subject])[0])
+        for subject in concept.participants
+    }
+    good = sum(value >= GOOD_AUC for value in aucs.values())
+    first = shown.regions[0] if shown.regions else None
+    return ConceptRecovery(
+        concept=concept.name,
+        query=concept.query,
+        component=shown.id,
+        label=shown.label,
+        aucs=aucs,
+        recovered=good >= ceil(PARTICIPANTS * len(aucs)),
+        region=f"{first.atlas}:{first.region}" if first else None,
+        region_right=(first is not None and (first.atlas, first.region) in concept.regions)
+        if concept.regions
+        else None,
+        shared=shown.shared,
+    )
+
+
+def _soft_masks(
+    session: Session, store: ArtefactStore, slug: str
+) -> dict[str, NDArray[np.float32]]:
+    rows = session.execute(
+        select(Subject.label, Decoder.masks_sha256)
+        .join(Decoder, Decoder.subject_id == Subject.id)
+        .join(Dataset, Dataset.current_run_id == Decoder.run_id)
+        .where(Dataset.slug == slug)
+    )
+    return {label: store.get(Artefact(sha256=sha256, size=0))["soft"] for label, sha256 in rows}
+
+
+def _planted(session: Session, slug: str, truth: Truth) -> dict[str, NDArray[np.bool_]]:
+    """Participant -> (C, V) whether each kept voxel was planted with each concept."""
+    planted = {}
+    for label, volumes in truth.planted.items():
+        places = np.array(
+            session.execute(
+                select(Voxel.i, Voxel.j, Voxel.k)
+                .join(Subject, Subject.id == Voxel.subject_id)
+                .join(Dataset, Dataset.id == Subject.dataset_id)
+                .where(Dataset.slug == slug, Subject.label == label)
+                .order_by(Voxel.index)
+            ).all()
+        )
+        planted[label] = volumes[:, places[:, 0], places[:, 1], places[:, 2]]
+    return planted

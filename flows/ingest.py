@@ -1,0 +1,307 @@
+"""Ingestion: a source's tables into the catalog, its betas into the store, a session at a time."""
+
+import json
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from prefect import flow
+
+from app.errors import InputError
+from app.store import Artefact
+from flows.caching import digest
+from flows.catalog import dataset_is_current
+from flows.config import IngestConfig
+from flows.progress import report
+from flows.publish_dataset import IngestedSubject, publish_dataset
+from flows.science.noise import noise_ceiling, zscore
+from flows.science.splits import split_by_image
+from flows.sources import check_source, open_source
+from flows.sources.base import Source
+from flows.stages import get_store, stage
+
+VOXEL_BLOCK = 4096
+
+Json = dict[str, Any]
+
+
+@flow(name="ingest", persist_result=False)
+def ingest_dataset(path: str, options: Json | None = None, *, replace: bool = False) -> Json:
+    """Ingest the dataset at a path.
+
+    Parameters
+    ----------
+    path : str
+        What `flows.sources.open_source` opens.
+    options : dict, optional
+        Values of `IngestConfig`.
+    replace : bool
+        Whether a dataset of the same name with other content, and its runs, may be replaced.
+
+    Returns
+    -------
+    dict
+        ``dataset``, ``changed`` and the report of what was read, kept and dropped.
+
+    Raises
+    ------
+    InputError
+        The source is at fault; the catalog is as before.
+    ConflictError
+        A dataset of that name has other content and runs.
+    """
+    config = IngestConfig.model_validate(options or {})
+    started = datetime.now(UTC)
+    _opened.cache_clear()
+    options_text = json.dumps(config.source, sort_keys=True)
+    source = _opened(path, options_text)
+    check_source(source)
+    folds = assign_folds(source, config)
+    fingerprint = digest(
+        [
+            config.model_dump(),
+            folds,
+            {
+                participant: [
+                    source.fingerprint(participant, session)
+                    for session in _sessions(source, participant)
+                ]
+                for participant in source.participants()
+            },
+        ]
+    )
+    slug = source.description.slug
+    if dataset_is_current(slug, fingerprint):
+        return {"dataset": slug, "changed": False, "report": {}}
+    subjects = [
+        ingest_subject(path, participant, source, folds, config)
+        for participant in source.participants()
+    ]
+    summary = {subject.label: subject.report for subject in subjects}
+    publish_dataset(
+        source,
+        subjects,
+        folds,
+        fingerprint=fingerprint,
+        configuration=config.model_dump(),
+        started=started,
+        replace=replace,
+    )
+    return {"dataset": slug, "changed": True, "report": summary}
+
+
+def ingest_subject(
+    path: str, participant: str, source: Source, folds: dict[str, str], config: IngestConfig
+) -> IngestedSubject:
+    """Read one participant, session by session, and choose the voxels to keep."""
+    trials = source.trials(participant)
+    training = np.array([folds[key] == "train" for key in trials.stimulus])
+    sessions = _sessions(source, participant)
+    read = []
+    for done, session in enumerate(sessions):
+        report(f"reading {participant}", done, len(sessions))
+        of_session = trials.session == session
+        read.append(
+            read_session(
+                path,
+                json.dumps(config.source, sort_keys=True),
+                participant,
+                session,
+                source.fingerprint(participant, session),
+                training[of_session].astype(int).tolist(),
+                config.zscore,
+            )
+        )
+    report(f"reading {participant}", len(sessions), len(sessions))
+    position = {stimulus.key: index for index, stimulus in enumerate(source.stimuli())}
+    image = [position[key] for key in trials.stimulus]
+    chosen = choose_voxels(
+        participant,
+        [session["betas"] for session in read],
+        image,
+        training.astype(int).tolist(),
+        config.noise_ceiling,
+    )
+    mask = source.mask(participant)
+    kept = get_store().get(Artefact.model_validate(chosen["voxels"]))
+    return IngestedSubject(
+        label=participant,
+        coordinates=np.argwhere(mask)[kept["kept"]],
+        noise_ceiling=kept["noise_ceiling"],
+        report=chosen["report"] | {"zscored_by_all": sum(s["zscored_by_all"] for s in read)},
+        artefacts={
+            "sessions": [session["betas"] for session in read],
+            "voxels": chosen["voxels"],
+        },
+    )
+
+
+@stage("read-session", "path")
+def read_session(
+    path: str,
+    options: str,
+    participant: str,
+    session: int,
+    fingerprint: str,
+    training: list[int],
+    zscored: str,
+) -> Json:
+    """Betas of one session, standardised by its training trials, as an artefact (V, T) float16.
+
+    A session without two training trials is standardised by all its trials, and says so.
+
+    Raises
+    ------
+    InputError
+        Every beta of the session is NaN, or the session does not hold the trials it should.
+    """
+    betas = _opened(path, options).betas(participant, session)
+    if len(betas) != len(training):
+        raise InputError(
+            f"{participant} session {session} holds {len(betas)} betas and {len(training)} trials",
+            hint="mend the trial table or the beta file",
+        )
+    finite = np.isfinite(betas).all(axis=0)
+    if not finite.any():
+        raise InputError(
+            f"{participant} session {session}: every voxel has NaN betas",
+            hint="make the session's betas again, or leave the session out",
+        )
+    reference = np.array(training, dtype=bool)
+    by_all = zscored == "all" or reference.sum() < 2
+    if by_all:
+        reference = np.ones(len(betas), dtype=bool)
+    standardised = zscore(betas, reference)
+    constant = finite & np.isnan(standardised).any(axis=0)
+    artefact = get_store().put(
+        {
+            "betas": standardised.T.astype(np.float16),
+            "not_finite": ~finite,
+            "constant": constant,
+        }
+    )
+    return {"betas": artefact.model_dump(), "zscored_by_all": bool(by_all and zscored != "all")}
+
+
+@stage("choose-voxels")
+def choose_voxels(
+    participant: str,
+    sessions: list[Json],
+    image: list[int],
+    training: list[int],
+    threshold: float,
+) -> Json:
+    """Voxels that are usable in all sessions and whose noise ceiling passes a threshold.
+
+    Where no image has three training repeats the noise ceiling cannot be estimated: then every
+    usable voxel is kept, with a noise ceiling of NaN, and the report says so.
+
+    Raises
+    ------
+    InputError
+        No voxel is left.
+    """
+    store = get_store()
+    flags = [_flags(Artefact.model_validate(session)) for session in sessions]
+    not_finite = np.any([flag["not_finite"] for flag in flags], axis=0)
+    constant = np.any([flag["constant"] for flag in flags], axis=0) & ~not_finite
+    usable = ~not_finite & ~constant
+    trains = np.array(training, dtype=bool)
+    images = np.array(image)
+    estimated = np.bincount(images[trains]).max(initial=0) >= 3
+    ceiling = np.full(len(usable), np.nan, dtype=np.float32)
+    if estimated:
+        for start in range(0, len(usable), VOXEL_BLOCK):
+            report(f"noise ceiling {participant}", start, len(usable))
+            block = slice(start, start + VOXEL_BLOCK)
+            columns = np.flatnonzero(usable[block])
+            if len(columns):
+                betas = _voxel_block(sessions, block)[:, columns]
+                ceiling[start + columns] = noise_ceiling(betas, images, trains)
+        report(f"noise ceiling {participant}", len(usable), len(usable))
+        kept = usable & (np.nan_to_num(ceiling) > threshold)
+    else:
+        kept = usable
+    if not kept.any():
+        raise InputError(
+            f"{participant}: no voxel of {len(usable)} has a noise ceiling above {threshold:g} %",
+            hint="check that trials and betas belong together, or lower noise_ceiling",
+        )
+    voxels = store.put(
+        {"kept": np.flatnonzero(kept), "noise_ceiling": ceiling[kept], "image": images}
+    )
+    return {
+        "voxels": voxels.model_dump(),
+        "report": {
+            "in_mask": len(usable),
+            "not_finite": int(not_finite.sum()),
+            "constant": int(constant.sum()),
+            "below_threshold": int((usable & ~kept).sum()),
+            "kept": int(kept.sum()),
+            "voxel_rule": f"noise ceiling > {threshold:g} %"
+            if estimated
+            else "all usable voxels: no image has three training repeats",
+        },
+    }
+
+
+def assign_folds(source: Source, config: IngestConfig) -> dict[str, str]:
+    """Fold of every stimulus: the dataset's own where it names them, else drawn by image.
+
+    Raises
+    ------
+    InputError
+        Some stimuli have a fold and others do not, or too few images are left for training.
+    """
+    stimuli = source.stimuli()
+    own = {stimulus.key: stimulus.fold for stimulus in stimuli if stimulus.fold is not None}
+    if own and len(own) != len(stimuli):
+        raise InputError(
+            f"{len(stimuli) - len(own)} of {len(stimuli)} stimuli have no fold",
+            hint="give every stimulus a fold, or none",
+        )
+    if own:
+        return {key: str(fold) for key, fold in own.items()}
+    position = {stimulus.key: index for index, stimulus in enumerate(stimuli)}
+    participants = source.participants()
+    exposures: NDArray[np.int64] = np.zeros((len(participants), len(stimuli)), dtype=np.int64)
+    for row, participant in enumerate(participants):
+        for key in source.trials(participant).stimulus:
+            exposures[row, position[key]] += 1
+    shared = np.array([stimulus.shared for stimulus in stimuli])
+    try:
+        folds = split_by_image(
+            exposures,
+            shared,
+            n_test=config.n_test,
+            n_validation=config.n_validation,
+            seed=config.seed,
+        )
+    except ValueError as error:
+        raise InputError(str(error), hint="lower n_test or n_validation") from error
+    return {stimulus.key: str(fold) for stimulus, fold in zip(stimuli, folds, strict=True)}
+
+
+def _sessions(source: Source, participant: str) -> list[int]:
+    return [int(session) for session in np.unique(source.trials(participant).session)]
+
+
+def _flags(session: Artefact) -> dict[str, NDArray[np.bool_]]:
+    with get_store().open(session) as arrays:
+        return {name: arrays.get_tensor(name) for name in ("not_finite", "constant")}
+
+
+def _voxel_block(sessions: list[Json], block: slice) -> NDArray[np.float32]:
+    parts = []
+    for session in sessions:
+        with get_store().open(Artefact.model_validate(session)) as arrays:
+            parts.append(arrays.get_slice("betas")[block.start : block.stop].T)
+    return np.concatenate(parts).astype(np.float32)
+
+
+# A source reads its tables when it is opened: once for all stages of an ingestion.
+@lru_cache(maxsize=4)
+def _opened(path: str, options: str) -> Source:
+    return open_source(path, **json.loads(options))

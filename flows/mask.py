@@ -1,0 +1,165 @@
+"""Stage c: where each participant carries each component, and what participants share."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import InputError
+from app.store import Artefact
+from flows.progress import report, steps_of
+from flows.responses import load_responses
+from flows.science.masks import MaskConfig, fit_masks, masked_correlations
+from flows.science.sharing import agreement_test, shared_concepts
+from flows.science.statistics import benjamini_hochberg, correlation_test, region_test
+from flows.stages import get_store, stage
+from flows.train import load_decoder
+
+Json = dict[str, Any]
+
+
+@stage("mask-subject", "label")
+def mask_subject(
+    label: str,
+    artefacts: Json,
+    tables: Json,
+    decoder: Json,
+    vectors: Json,
+    components: Json,
+    folds: list[str],
+    config: Json,
+    permutations: int,
+    seed: int,
+    device: str,
+) -> Json:
+    """Fit one participant's masks on validation trials and measure them on test trials.
+
+    Parameters
+    ----------
+    tables : dict
+        Reference to ``native`` (V, 3) mm and ``regions`` (R, V).
+
+    Returns
+    -------
+    dict
+        Reference to ``soft`` (K, V), ``lam`` (K,), ``r_unmasked``, ``r_soft``, ``r_hard``,
+        ``p_test`` (K,), and ``auc``, ``dice``, ``p_region`` (K, R); the reasons of masks that
+        count for nothing.
+    """
+    store = get_store()
+    settings = MaskConfig(**config)
+    model = load_decoder(decoder)
+    y = store.get(Artefact.model_validate(vectors))["vectors"]
+    rows = store.get(Artefact.model_validate(components))["components"]
+    place = store.get(Artefact.model_validate(tables))
+    x, image = load_responses(store, artefacts, folds, "validation")
+    try:
+        fit = fit_masks(
+            x,
+            y[image],
+            image,
+            model,
+            rows,
+            settings,
+            seed=seed,
+            device=device,
+            on_progress=steps_of(f"masking {label}"),
+        )
+    except ValueError as error:
+        raise InputError(f"{label}: {error}") from error
+    report(f"masking {label}", 1, 1)
+    x, image = load_responses(store, artefacts, folds, "test")
+    correlations = masked_correlations(
+        x, y[image], model, rows, fit.soft, settings.threshold, device=device
+    )
+    truth, told = np.maximum(y[image] @ rows.T, 0), np.maximum(model.predict(x) @ rows.T, 0)
+    _, p_test = correlation_test(truth, told, image, permutations=permutations, seed=seed)
+    overlap = region_test(
+        fit.soft.T,
+        place["regions"].astype(bool),
+        place["native"],
+        permutations=permutations,
+        seed=seed,
+        threshold=settings.threshold,
+    )
+    # Masks saturate at 1: what a voxel contributes tells the strongest of them apart.
+    strength = fit.soft * np.abs(model.voxel_vectors(x) @ rows.T).T
+    members = (fit.soft >= settings.threshold) & (strength > 0)
+    arrays = {
+        "soft": fit.soft,
+        "peak": _peaks(strength, members, np.ones((1, members.shape[1]), dtype=bool))[:, 0],
+        "peak_region": _peaks(strength, members, place["regions"].astype(bool)),
+        "lam": fit.lam,
+        "p_test": p_test,
+        "auc": overlap.auc,
+        "dice": overlap.dice,
+        "p_region": overlap.p,
+    } | {f"r_{name}": correlations[name] for name in ("unmasked", "soft", "hard")}
+    return {
+        "masks": store.put(
+            {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
+        ).model_dump(),
+        "reasons": fit.reason,
+        "threshold": settings.threshold,
+    }
+
+
+@stage("compare-subjects")
+def compare_subjects(
+    masks: list[Json],
+    tables: list[Json],
+    participants: float,
+    level: float,
+    permutations: int,
+    seed: int,
+) -> Json:
+    """What participants share: components that enough of them decode and place alike.
+
+    Returns
+    -------
+    dict
+        Reference to ``agreement``, ``agreement_p``, ``p``, ``q``, ``shared`` (K,), and ``decodes``
+        and ``q_test`` (S, K); why a component is not shared.
+    """
+    store = get_store()
+    fits = [store.get(Artefact.model_validate(mask["masks"])) for mask in masks]
+    usable = np.array([[reason is None for reason in mask["reasons"]] for mask in masks])
+    p_test = np.where(usable, np.array([fit["p_test"] for fit in fits], dtype=np.float64), np.nan)
+    q_test = benjamini_hochberg(p_test)
+    decodes = np.nan_to_num(q_test, nan=1.0) <= level
+    places = [store.get(Artefact.model_validate(table))["mni"] for table in tables]
+    agreement, agreement_p = agreement_test(
+        [fit["soft"].T for fit in fits],
+        places,
+        decodes,
+        permutations=permutations,
+        seed=seed,
+    )
+    minimum = max(2, int(np.ceil(participants * len(masks))))
+    found = shared_concepts(p_test, agreement_p, minimum, alpha=level)
+    return {
+        "comparison": store.put(
+            {
+                "agreement": np.asarray(agreement, dtype=np.float64),
+                "agreement_p": np.asarray(agreement_p, dtype=np.float64),
+                "p": np.asarray(found.p, dtype=np.float64),
+                "q": np.asarray(found.q, dtype=np.float64),
+                "shared": np.asarray(found.shared, dtype=np.uint8),
+                "decodes": decodes.astype(np.uint8),
+                "q_test": q_test,
+            }
+        ).model_dump(),
+        "reasons": found.reason,
+        "minimum": minimum,
+    }
+
+
+def _peaks(
+    strength: NDArray[np.float32], members: NDArray[np.bool_], regions: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """(K, R) index of the strongest member of each mask in each region, -1 where there is none."""
+    peaks = np.full((len(strength), len(regions)), -1, dtype=np.float32)
+    for column, region in enumerate(regions):
+        inside = np.where(members & region, strength, -1)
+        peaks[:, column] = np.where(inside.max(axis=1) > 0, inside.argmax(axis=1), -1)
+    return peaks

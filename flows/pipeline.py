@@ -1,0 +1,159 @@
+"""The pipeline: from a dataset in the catalog to its published concepts.
+
+The stages in order, each remembered by its inputs, so that a run that was killed goes on where
+it stopped:
+
+1. embed the stimuli into the encoder's space;
+2. train each participant's decoder (METHOD.md a);
+3. reduce what the decoders tell of the validation trials to components (METHOD.md b);
+4. mask each participant's voxels for each component, and compare participants (METHOD.md c);
+5. publish, in one transaction.
+"""
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from prefect import flow
+
+from app.settings import get_settings
+from flows.caching import code_version, digest
+from flows.catalog import SubjectTables, load_dataset
+from flows.config import RunConfig
+from flows.mask import compare_subjects, mask_subject
+from flows.publish import RunResults, publish_run, published_run
+from flows.reduce import reduce_components
+from flows.stages import get_store
+from flows.train import embed_dataset, train_subject
+
+Json = dict[str, Any]
+
+
+@flow(name="run", persist_result=False)
+def run_pipeline(slug: str, options: Json | None = None) -> Json:
+    """Run all stages on a dataset and publish what they find.
+
+    Parameters
+    ----------
+    slug : str
+        The dataset's name.
+    options : dict, optional
+        Values of `RunConfig`.
+
+    Returns
+    -------
+    dict
+        ``run`` (its id), ``changed`` and ``metrics``. The same data, configuration and code give
+        the run that is there already.
+
+    Raises
+    ------
+    CatalogError
+        The dataset is unknown, or a stage cannot work on it; nothing is published.
+    """
+    config = RunConfig.model_validate(options or {})
+    device = get_settings().device
+    dataset = load_dataset(slug)
+    key = digest([dataset.fingerprint, config.model_dump(), code_version()])
+    if found := published_run(key):
+        return {"run": found, "dataset": slug, "changed": False}
+    timings: dict[str, float] = {}
+    with _timed(timings, "embed"):
+        embedded = embed_dataset(dataset, config.encoder)
+    vectors = embedded["vectors"]
+    with _timed(timings, "train"):
+        trained = [
+            train_subject(
+                subject.label,
+                subject.artefacts,
+                vectors,
+                dataset.folds,
+                asdict(config.decoder),
+                config.seed,
+                device,
+            )
+            for subject in dataset.subjects
+        ]
+    with _timed(timings, "reduce"):
+        components = reduce_components(
+            vectors,
+            [result["predictions"] for result in trained],
+            asdict(config.reduction),
+            config.seed,
+            device,
+        )["components"]
+    tables = [_tables(subject) for subject in dataset.subjects]
+    with _timed(timings, "mask"):
+        masks = [
+            mask_subject(
+                subject.label,
+                subject.artefacts,
+                table,
+                {"decoder": result["decoder"], "kind": result["kind"]},
+                vectors,
+                components,
+                dataset.folds,
+                asdict(config.masks),
+                config.statistics.permutations,
+                config.seed,
+                device,
+            )
+            for subject, table, result in zip(dataset.subjects, tables, trained, strict=True)
+        ]
+    with _timed(timings, "compare"):
+        comparison = compare_subjects(
+            masks,
+            tables,
+            config.statistics.participants,
+            config.statistics.level,
+            config.statistics.permutations,
+            config.seed,
+        )
+    run = publish_run(
+        dataset,
+        RunResults(
+            key=key,
+            config=config,
+            code_version=code_version(),
+            device=_device_name(device),
+            timings=timings,
+            embedded=embedded,
+            trained=trained,
+            components=components,
+            masks=masks,
+            comparison=comparison,
+        ),
+    )
+    return {"run": run, "dataset": slug, "changed": True, "timings": timings}
+
+
+def _tables(subject: SubjectTables) -> Json:
+    """Places and regions of a participant's voxels, as a reference that tasks can pass on."""
+    return (
+        get_store()
+        .put(
+            {
+                "native": subject.native,
+                "mni": subject.mni,
+                "regions": subject.regions.astype("uint8"),
+            }
+        )
+        .model_dump()
+    )
+
+
+@contextmanager
+def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    timings[name] = round(time.monotonic() - started, 3)
+
+
+def _device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{device} ({platform.machine()})"

@@ -1,0 +1,358 @@
+"""Publication of a run: all that its stages found becomes visible in one transaction."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.database.copying import copy_rows
+from app.database.engine import open_session
+from app.database.models import (
+    Component,
+    ComponentRegion,
+    ComponentStimulus,
+    ComponentSubject,
+    ComponentVoxel,
+    Dataset,
+    Decoder,
+    Encoder,
+    Run,
+    StimulusVector,
+    VoxelVector,
+)
+from app.encoders.service import nearest_terms, register_encoder
+from app.errors import ConflictError
+from app.settings import get_settings
+from app.store import Artefact
+from flows.catalog import DatasetTables, SubjectTables
+from flows.config import RunConfig
+from flows.progress import report, steps_of
+from flows.publish_dataset import nullable
+from flows.science.statistics import benjamini_hochberg
+from flows.stages import encoder_at, get_store
+from flows.train import load_decoder
+
+Json = dict[str, Any]
+Arrays = dict[str, NDArray[Any]]
+
+METHOD = "masks"
+TERMS = 10
+LABEL_TERMS = 3
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """References to everything that a run found, stage by stage."""
+
+    key: str
+    config: RunConfig
+    code_version: str
+    device: str
+    timings: dict[str, float]
+    embedded: Json
+    trained: list[Json]
+    components: Json
+    masks: list[Json]
+    comparison: Json
+
+
+def published_run(key: str) -> int | None:
+    """Id of the run with this key, where it has been published."""
+    with open_session() as session:
+        return session.scalar(select(Run.id).where(Run.key == key))
+
+
+def publish_run(dataset: DatasetTables, results: RunResults) -> int:
+    """Write a run and make it the dataset's current one.
+
+    Returns
+    -------
+    int
+        The run's id.
+
+    Raises
+    ------
+    ConflictError
+        The dataset was replaced while the run was under way, or the encoder's name stands for
+        other weights or another dimension in the catalog.
+    """
+    store = get_store()
+    components = store.get(Artefact.model_validate(results.components))["components"]
+    vectors = store.get(Artefact.model_validate(results.embedded["vectors"]))["vectors"]
+    encoder = encoder_at(results.config.encoder, get_settings().device)
+    report("publishing", 0, 2 + len(dataset.subjects))
+    with open_session() as session, session.begin():
+        _require_unchanged(session, dataset)
+        space = register_encoder(
+            session,
+            encoder,
+            results.config.encoder,
+            on_progress=steps_of("embedding the vocabulary"),
+        )
+        _write_stimuli(session, dataset, space, vectors)
+        run = Run(
+            dataset_id=dataset.id,
+            encoder_id=space.id,
+            key=results.key,
+            method=METHOD,
+            configuration=results.config.model_dump(mode="json"),
+            code_version=results.code_version,
+            seed=results.config.seed,
+            device=results.device,
+            timings=results.timings,
+            metrics=_metrics(dataset, results),
+            parents={
+                "vectors": results.embedded["vectors"]["sha256"],
+                "components": results.components["sha256"],
+                "comparison": results.comparison["comparison"]["sha256"],
+            },
+        )
+        session.add(run)
+        session.flush()
+        report("publishing", 1, 2 + len(dataset.subjects))
+        comparison = store.get(Artefact.model_validate(results.comparison["comparison"]))
+        ids = _write_components(session, run, components, comparison, results.comparison, space)
+        for row, subject in enumerate(dataset.subjects):
+            _write_subject(session, run, subject, results, row, ids, comparison)
+            report("publishing", 2 + row, 2 + len(dataset.subjects))
+        _write_examples(session, dataset, results, components, ids)
+        session.execute(
+            update(Dataset).where(Dataset.id == dataset.id).values(current_run_id=run.id)
+        )
+        run_id = run.id
+    report("publishing", 2 + len(dataset.subjects), 2 + len(dataset.subjects))
+    return run_id
+
+
+def _require_unchanged(session: Session, dataset: DatasetTables) -> None:
+    stored = session.scalar(
+        select(Dataset.fingerprint).where(Dataset.id == dataset.id).with_for_update()
+    )
+    if stored != dataset.fingerprint:
+        raise ConflictError(
+            f"the dataset {dataset.slug} was replaced while the run was under way",
+            hint=f"run again: sdc run {dataset.slug}",
+        )
+
+
+def _metrics(dataset: DatasetTables, results: RunResults) -> Json:
+    return {
+        "decoders": {
+            subject.label: trained["metrics"]["test"] | {"pool": trained["metrics"]["pool"]}
+            for subject, trained in zip(dataset.subjects, results.trained, strict=True)
+        },
+        "shared_minimum": results.comparison["minimum"],
+        "unused_masks": {
+            subject.label: {
+                reason: mask["reasons"].count(reason)
+                for reason in sorted(filter(None, set(mask["reasons"])))
+            }
+            for subject, mask in zip(dataset.subjects, results.masks, strict=True)
+        },
+    }
+
+
+def _write_stimuli(
+    session: Session, dataset: DatasetTables, space: Encoder, vectors: NDArray[np.float32]
+) -> None:
+    if space.stimulus_mean is None:
+        trains = np.array(dataset.folds) == "train"
+        space.stimulus_mean = vectors[trains].mean(axis=0)
+    rows = [
+        {"stimulus_id": stimulus, "encoder_id": space.id, "vector": vector}
+        for stimulus, vector in zip(dataset.stimulus_ids, vectors, strict=True)
+    ]
+    session.execute(insert(StimulusVector).on_conflict_do_nothing(), rows)
+
+
+def _write_components(
+    session: Session,
+    run: Run,
+    vectors: NDArray[np.float32],
+    comparison: Arrays,
+    compared: Json,
+    space: Encoder,
+) -> list[int]:
+    terms = nearest_terms(session, vectors, space, TERMS)
+    rows = [
+        Component(
+            run_id=run.id,
+            encoder_id=space.id,
+            index=index,
+            label=", ".join(terms[index][:LABEL_TERMS]),
+            terms=terms[index],
+            vector=vector,
+            shared=bool(comparison["shared"][index]),
+            p_value=nullable(comparison["p"])[index],
+            q_value=nullable(comparison["q"])[index],
+            agreement=nullable(comparison["agreement"])[index],
+            agreement_p=nullable(comparison["agreement_p"])[index],
+            reason=compared["reasons"][index],
+        )
+        for index, vector in enumerate(vectors)
+    ]
+    session.add_all(rows)
+    session.flush()
+    return [row.id for row in rows]
+
+
+def _write_subject(
+    session: Session,
+    run: Run,
+    subject: SubjectTables,
+    results: RunResults,
+    row: int,
+    ids: list[int],
+    comparison: Arrays,
+) -> None:
+    store = get_store()
+    trained, masked = results.trained[row], results.masks[row]
+    decoder = load_decoder(trained)
+    artefact = Artefact.model_validate(trained["decoder"])
+    session.add(
+        Decoder(
+            run_id=run.id,
+            subject_id=subject.id,
+            kind=trained["kind"],
+            metrics=trained["metrics"],
+            artefact_uri=f"{store.url}/{artefact.path}",
+            artefact_sha256=artefact.sha256,
+            masks_sha256=masked["masks"]["sha256"],
+        )
+    )
+    if trained["kind"] == "linear":
+        copy_rows(
+            session,
+            VoxelVector,
+            {
+                "run_id": run.id,
+                "voxel_id": subject.voxel_ids,
+                "encoder_id": run.encoder_id,
+                "vector": decoder.voxel_vectors(),
+            },
+        )
+    fit = store.get(Artefact.model_validate(masked["masks"]))
+    usable = np.array([reason is None for reason in masked["reasons"]])
+    members = (fit["soft"] >= masked["threshold"]) & usable[:, None]
+    judged = {name: comparison[name][row] for name in ("decodes", "q_test")}
+    _write_component_subjects(session, subject, fit | judged, masked["reasons"], members, ids)
+    component, voxel = np.nonzero(members)
+    if len(component):
+        copy_rows(
+            session,
+            ComponentVoxel,
+            {
+                "component_id": np.array(ids)[component],
+                "voxel_id": subject.voxel_ids[voxel],
+                "weight": fit["soft"][component, voxel],
+            },
+        )
+    _write_regions(session, subject, fit, usable, members, ids)
+
+
+def _write_component_subjects(
+    session: Session,
+    subject: SubjectTables,
+    fit: Arrays,
+    reasons: list[str | None],
+    members: NDArray[np.bool_],
+    ids: list[int],
+) -> None:
+    usable = np.array([reason is None for reason in reasons])
+    p = np.where(usable, fit["p_test"].astype(float), np.nan)
+    values = {name: nullable(fit[name]) for name in ("r_unmasked", "r_soft", "r_hard", "lam")}
+    p_values, q_values = nullable(p), nullable(fit["q_test"])
+    session.add_all(
+        ComponentSubject(
+            component_id=component,
+            subject_id=subject.id,
+            r_unmasked=values["r_unmasked"][index],
+            r_soft=values["r_soft"][index] if usable[index] else None,
+            r_hard=values["r_hard"][index] if usable[index] else None,
+            p_value=p_values[index],
+            q_value=q_values[index],
+            penalty=values["lam"][index],
+            n_voxels=int(members[index].sum()),
+            peak_voxel_id=_peak(subject, fit["peak"][index]) if usable[index] else None,
+            decodes=bool(fit["decodes"][index]),
+            reason=reasons[index],
+        )
+        for index, component in enumerate(ids)
+    )
+    session.flush()
+
+
+def _write_regions(
+    session: Session,
+    subject: SubjectTables,
+    fit: Arrays,
+    usable: NDArray[np.bool_],
+    members: NDArray[np.bool_],
+    ids: list[int],
+) -> None:
+    if not subject.region_ids or not usable.any():
+        return
+    # One family a participant: all its usable masks times all its regions.
+    p = np.where(usable[:, None], fit["p_region"].astype(float), np.nan)
+    q = benjamini_hochberg(p)
+    inside = members.astype(np.int64) @ subject.regions.T.astype(np.int64)
+    session.add_all(
+        ComponentRegion(
+            component_id=ids[index],
+            subject_id=subject.id,
+            region_id=subject.region_ids[column],
+            auc=float(fit["auc"][index, column]),
+            dice=float(np.nan_to_num(fit["dice"][index, column])),
+            p_value=float(p[index, column]),
+            q_value=float(q[index, column]),
+            n_voxels=int(inside[index, column]),
+            peak_voxel_id=_peak(subject, fit["peak_region"][index, column]),
+        )
+        for index, column in np.argwhere(np.isfinite(p)).tolist()
+    )
+    session.flush()
+
+
+def _write_examples(
+    session: Session,
+    dataset: DatasetTables,
+    results: RunResults,
+    components: NDArray[np.float32],
+    ids: list[int],
+) -> None:
+    """Best and worst test stimuli of every component, as the participants' brains tell them."""
+    store = get_store()
+    totals = np.zeros((len(dataset.keys), len(components)))
+    seen = np.zeros(len(dataset.keys))
+    for trained in results.trained:
+        told = store.get(Artefact.model_validate(trained["predictions"]))
+        scores = told["test"] @ components.T
+        spread = scores.std(axis=0)
+        scores = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1)
+        np.add.at(totals, told["image_test"], scores)
+        np.add.at(seen, told["image_test"], 1)
+    shown = np.flatnonzero(seen)
+    means = totals[shown] / seen[shown, None]
+    count = min(results.config.statistics.stimuli, len(shown) // 2)
+    for index, component in enumerate(ids):
+        order = np.argsort(-means[:, index], kind="stable")
+        best = [(rank + 1, int(place)) for rank, place in enumerate(order[:count])]
+        worst = [(-rank - 1, int(place)) for rank, place in enumerate(order[::-1][:count])]
+        session.add_all(
+            ComponentStimulus(
+                component_id=component,
+                rank=rank,
+                stimulus_id=dataset.stimulus_ids[shown[place]],
+                score=float(means[place, index]),
+            )
+            for rank, place in best + worst
+        )
+    session.flush()
+
+
+def _peak(subject: SubjectTables, index: float) -> int | None:
+    return int(subject.voxel_ids[int(index)]) if index >= 0 else None

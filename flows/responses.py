@@ -1,0 +1,45 @@
+"""Betas of the kept voxels, put together from the store's sessions."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.store import Artefact, ArtefactStore
+
+
+def load_responses(
+    store: ArtefactStore, artefacts: dict[str, Any], folds: list[str], fold: str
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """A participant's responses to one fold's stimuli, single trials in order of acquisition.
+
+    Parameters
+    ----------
+    store : ArtefactStore
+    artefacts : dict
+        The subject's references, as ingestion wrote them.
+    folds : list of str
+        Fold of each of the dataset's I stimuli, in the order of their keys.
+    fold : str
+        The fold to load.
+
+    Returns
+    -------
+    x : ndarray
+        (N, V) float32 z-scored betas. One session of all voxels is in memory beside them.
+    image : ndarray
+        (N,) which stimulus each trial showed, an index into `folds`.
+    """
+    voxels = store.get(Artefact.model_validate(artefacts["voxels"]))
+    kept, image = voxels["kept"], voxels["image"]
+    wanted = np.array(folds)[image] == fold
+    x = np.empty((int(wanted.sum()), len(kept)), dtype=np.float32)
+    start = row = 0
+    for session in artefacts["sessions"]:
+        with store.open(Artefact.model_validate(session)) as arrays:
+            betas = arrays.get_tensor("betas")
+        trials = np.flatnonzero(wanted[start : start + betas.shape[1]])
+        x[row : row + len(trials)] = betas[np.ix_(kept, trials)].T
+        start += betas.shape[1]
+        row += len(trials)
+    return x, image[wanted]

@@ -1,0 +1,385 @@
+"""Voxel masks: which voxels of a participant carry a component."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from flows.science.checks import check_responses, on_device
+from flows.science.decoder import Progress
+from flows.science.device import resolve_device
+from flows.science.mask_descent import (
+    LinearObjective,
+    NetworkObjective,
+    descend,
+    masked_response,
+)
+from flows.science.mask_path import (
+    HeldOutPath,
+    choose,
+    jackknife,
+    leave_one_image_out,
+    split_images,
+)
+from flows.science.metrics import pearson
+from flows.science.model import Decoder
+
+# Entries of one (V, columns) matrix; the optimiser holds about six of them.
+_ENTRIES = 2**25
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """Settings of the masks.
+
+    Attributes
+    ----------
+    lambdas : tuple of float
+        The path: prices of a mask's mean weight, each tried.
+    snapshots : tuple of int
+        Steps, rising, at which a mask may be taken; the last is the number of steps. The
+        published procedure is one lambda, 5, and one snapshot, 1,000; a linear decoder's masks
+        then drift from the literal ones (`mask_descent.LinearObjective`).
+    learning_rate : float
+        Adam's.
+    threshold : float
+        A voxel of at least this weight is a member (the hard mask).
+    holdout : float
+        Share of images on which the path is judged.
+    """
+
+    lambdas: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+    snapshots: tuple[int, ...] = (50, 100, 200)
+    learning_rate: float = 2e-3
+    threshold: float = 0.5
+    holdout: float = 1 / 3
+
+    def __post_init__(self) -> None:
+        if not self.lambdas or min(self.lambdas) < 0:
+            raise ValueError(f"lambdas must be some numbers >= 0, not {self.lambdas}")
+        rising = all(a < b for a, b in zip((0, *self.snapshots), self.snapshots, strict=False))
+        if not self.snapshots or not rising:
+            raise ValueError(f"snapshots must be rising steps >= 1, not {self.snapshots}")
+        if not (0 < self.holdout < 1 and 0 < self.threshold <= 1 and self.learning_rate > 0):
+            raise ValueError(
+                "holdout must lie in (0, 1), threshold in (0, 1] and learning_rate above 0, "
+                f"not {self}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class MaskFit:
+    """Masks of K components, and how each was chosen.
+
+    Attributes
+    ----------
+    soft : ndarray
+        (K, V) float32 weights in [0, 1]; all zero where there is a reason.
+    reason : list of str or None
+        (K,) why a component has no mask: ``"constant response"``, ``"empty"``, ``"full"`` or
+        ``"no feasible mask on the path"``; None where it has one.
+    lam, step : ndarray
+        (K,) the chosen point of the path; NaN and 0 where none was.
+    path, path_error : ndarray
+        (K, L) held-out r of the hard mask at its best step, NaN where undefined, and the
+        standard error of its difference to the best of the path.
+    path_size : ndarray
+        (K, L) members of that mask.
+    threshold : float
+        Weight from which a voxel is a member.
+    """
+
+    soft: NDArray[np.float32]
+    reason: list[str | None]
+    lam: NDArray[np.float64]
+    step: NDArray[np.int64]
+    path: NDArray[np.float64]
+    path_error: NDArray[np.float64]
+    path_size: NDArray[np.int64]
+    threshold: float
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """(K,) whether the component has a mask."""
+        return np.array([reason is None for reason in self.reason])
+
+    @property
+    def members(self) -> NDArray[np.bool_]:
+        """(K, V) hard masks, without any member where there is no mask."""
+        return np.asarray(self.soft >= self.threshold) & self.usable[:, None]
+
+
+def fit_masks(
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    image: NDArray[np.integer],
+    decoder: Decoder,
+    components: NDArray[np.floating],
+    config: MaskConfig,
+    *,
+    seed: int,
+    device: str | torch.device,
+    on_progress: Progress | None = None,
+) -> MaskFit:
+    """Fit one mask per component, its sparsity chosen on held-out images.
+
+    With ``z = relu(y w)`` and ``zhat = relu(f(x * m) w)``, a mask m minimises
+    ``-pearson(z, zhat) + lambda * mean(m)``, clamped to [0, 1] after every step. All lambdas
+    are tried on a share of the images; of each, the snapshot whose hard mask predicts the
+    others best counts. Chosen is the mask of fewest members whose held-out r lies within one
+    standard error of the best, and it is fitted again, to its lambda and step, on all trials.
+
+    It is the hard mask that is judged, and early snapshots compete, because Pearson's r does
+    not see a mask's scale: given time the penalty takes all weights below the threshold while
+    the soft mask's r stays, and the members that remain carry little.
+
+    The standard error is that of the paired difference to the best (jackknife over images,
+    repeats of an image together). Masks are judged on the same trials, so most of the error
+    of r itself is common to all, and a tolerance of that size would take near-empty masks.
+
+    An MLP's masks go through autograd, one column at a time: far slower than a linear
+    decoder's, which step together as matrix products (`mask_descent.LinearObjective`).
+
+    Parameters
+    ----------
+    x : ndarray
+        (N, V) validation trials' z-scored responses.
+    y : ndarray
+        (N, D) their targets.
+    image : ndarray
+        (N,) which image each trial showed.
+    decoder : Decoder
+        Frozen.
+    components : ndarray
+        (K, D) directions of target space.
+    config : MaskConfig
+    seed : int
+        Of the images held out.
+    device : str or torch.device
+        As `resolve_device` takes it.
+    on_progress : callable, optional
+        Called at each snapshot with steps done, steps at most, and the path's mean
+        ``held_out_r``.
+
+    Returns
+    -------
+    MaskFit
+
+    Raises
+    ------
+    ValueError
+        Where shapes do not match, values are not finite, or there are too few images to hold
+        three out and fit on three.
+
+    References
+    ----------
+    METHOD.md c; Efird et al. 2023 (arXiv 2306.03375), voxel masks.
+    """
+    x, z = _check(x, y, image, decoder, components)
+    fit, held = split_images(np.asarray(image), config.holdout, seed)
+    place = resolve_device(device)
+    layers = decoder.layers(place)
+    objective = LinearObjective if decoder.kind == "linear" else NetworkObjective
+    directions = on_device(components.astype(np.float32), place)
+    trials, truth = on_device(x, place), on_device(z, place)
+    trials_fit, truth_fit = trials[on_device(fit, place)], truth[on_device(fit, place)]
+    trials_held, truth_held = trials[on_device(held, place)], z[held]
+
+    count, levels, last = len(components), len(config.lambdas), config.snapshots[-1]
+    varies = (np.ptp(z[fit], axis=0) > 0) & (np.ptp(z[held], axis=0) > 0)
+    result = MaskFit(
+        soft=np.zeros((count, x.shape[1]), dtype=np.float32),
+        reason=[None if varying else "constant response" for varying in varies],
+        lam=np.full(count, np.nan),
+        step=np.zeros(count, dtype=np.int64),
+        path=np.full((count, levels), np.nan),
+        path_error=np.full((count, levels), np.nan),
+        path_size=np.zeros((count, levels), dtype=np.int64),
+        threshold=config.threshold,
+    )
+    chunks = _chunks(np.flatnonzero(varies), max(1, _ENTRIES // (x.shape[1] * levels)))
+    for index, chunk in enumerate(chunks):
+        owner = np.repeat(chunk, levels)
+        path = HeldOutPath(trials_held, truth_held, directions, layers, owner, config.threshold)
+
+        def judge(
+            step: int, masks: torch.Tensor, path: HeldOutPath = path, index: int = index
+        ) -> bool:
+            settled = path.visit(step, masks)
+            if on_progress is not None:
+                on_progress(2 * index * last + step, 2 * len(chunks) * last, path.summary())
+            return settled
+
+        columns = on_device(owner, place)
+        descend(
+            objective(trials_fit, truth_fit, directions, layers, columns),
+            (x.shape[1], len(owner)),
+            torch.tensor(config.lambdas, device=place).repeat(len(chunk)),
+            config.learning_rate,
+            config.snapshots,
+            judge,
+        )
+        _record(result, path, chunk, np.asarray(image)[held], config)
+
+        chosen = chunk[result.usable[chunk]]
+        if len(chosen):
+            columns = on_device(chosen, place)
+            result.soft[chosen] = _refit(
+                objective(trials, truth, directions, layers, columns),
+                result.lam[chosen],
+                result.step[chosen],
+                (x.shape[1], len(chosen)),
+                config.learning_rate,
+                place,
+            )
+            _refuse_degenerate(result, chosen)
+        if on_progress is not None:
+            on_progress(2 * (index + 1) * last, 2 * len(chunks) * last, path.summary())
+    return result
+
+
+def masked_correlations(
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    decoder: Decoder,
+    components: NDArray[np.floating],
+    soft: NDArray[np.floating],
+    threshold: float = 0.5,
+    *,
+    device: str | torch.device = "cpu",
+) -> dict[str, NDArray[np.float64]]:
+    """Pearson r of true and decoded component responses, without and with masks.
+
+    Parameters
+    ----------
+    x : ndarray
+        (N, V) responses, of trials that no mask was fitted on.
+    y : ndarray
+        (N, D) their targets.
+    decoder : Decoder
+        Its output is normalised, as it was trained.
+    components : ndarray
+        (K, D).
+    soft : ndarray
+        (K, V) weights.
+    threshold : float
+        Weight from which a voxel is a member of the hard mask.
+    device : str or torch.device
+
+    Returns
+    -------
+    dict
+        ``"unmasked"``, ``"soft"`` and ``"hard"``, each (K,); NaN where either side is
+        constant, as the response to an empty mask is.
+
+    References
+    ----------
+    METHOD.md c.
+    """
+    x, z = _check(x, y, None, decoder, components)
+    if soft.shape != (len(components), x.shape[1]):
+        raise ValueError(
+            f"masks of shape {soft.shape} do not match {len(components)} components "
+            f"and {x.shape[1]} voxels"
+        )
+    place = resolve_device(device)
+    layers, trials = decoder.layers(place), on_device(x, place)
+    directions = on_device(components.astype(np.float32), place)
+    masks = {
+        "soft": soft.astype(np.float32),
+        "hard": (soft >= threshold).astype(np.float32),
+    }
+    unmasked = np.maximum(decoder.predict(x) @ components.T, 0)
+    correlations = {"unmasked": np.asarray(pearson(z, unmasked), dtype=np.float64)}
+    for name, mask in masks.items():
+        responses = [
+            masked_response(trials, weights, direction, layers).cpu().numpy()
+            for weights, direction in zip(on_device(mask, place), directions, strict=True)
+        ]
+        correlations[name] = np.asarray(pearson(z, np.stack(responses, axis=1)), dtype=np.float64)
+    return correlations
+
+
+def _record(
+    result: MaskFit,
+    path: HeldOutPath,
+    chunk: NDArray[np.intp],
+    image: NDArray[np.integer],
+    config: MaskConfig,
+) -> None:
+    """Choose a point for each component of the chunk, and write it into the result."""
+    left_out = leave_one_image_out(path.truth, path.response, image)
+    levels, n_voxels = len(config.lambdas), result.soft.shape[1]
+    for row, component in enumerate(chunk):
+        span = slice(row * levels, (row + 1) * levels)
+        r, size = path.r[span], path.size[span]
+        best = int(np.where(np.isfinite(r), r, -np.inf).argmax())
+        without = left_out[:, span]
+        paired = jackknife(without[:, [best]] - without)
+        index, reason = choose(r, jackknife(without), paired, size, n_voxels)
+        result.path[component], result.path_error[component] = r, paired
+        result.path_size[component] = size
+        result.reason[component] = reason
+        if reason is None:
+            result.lam[component] = config.lambdas[index]
+            result.step[component] = path.step[span][index]
+
+
+def _refit(
+    objective: LinearObjective | NetworkObjective,
+    lam: NDArray[np.float64],
+    step: NDArray[np.int64],
+    shape: tuple[int, int],
+    learning_rate: float,
+    device: torch.device,
+) -> NDArray[np.float32]:
+    """Masks (K, V) of all trials, each at its own lambda and step."""
+    kept = np.zeros(shape, dtype=np.float32)
+
+    def keep(now: int, masks: torch.Tensor) -> bool:
+        due = np.flatnonzero(step == now)
+        kept[:, due] = masks[:, on_device(due, device)].cpu().numpy()
+        return False
+
+    prices = on_device(lam.astype(np.float32), device)
+    descend(objective, shape, prices, learning_rate, sorted(set(step.tolist())), keep)
+    return kept.T
+
+
+def _refuse_degenerate(result: MaskFit, chosen: NDArray[np.intp]) -> None:
+    """A mask that all trials make empty or full is a reason, not a result."""
+    for component, size in zip(chosen, result.members[chosen].sum(axis=1), strict=True):
+        if size in (0, result.soft.shape[1]):
+            result.reason[component] = "full" if size else "empty"
+            result.soft[component] = 0
+            result.lam[component], result.step[component] = np.nan, 0
+
+
+def _chunks(indices: NDArray[np.intp], width: int) -> list[NDArray[np.intp]]:
+    return [indices[start : start + width] for start in range(0, len(indices), width)]
+
+
+def _check(
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    image: NDArray[np.integer] | None,
+    decoder: Decoder,
+    components: NDArray[np.floating],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Responses, and the true component responses z = relu(y w), (N, K)."""
+    x = check_responses("x", x, decoder.n_voxels)
+    if y.shape != (len(x), decoder.dimension) or not np.isfinite(y).all():
+        raise ValueError(
+            f"y of shape {y.shape} must be finite and ({len(x)} trials, "
+            f"{decoder.dimension} dimensions)"
+        )
+    if components.ndim != 2 or components.shape[1] != decoder.dimension:
+        raise ValueError(
+            f"components of shape {components.shape} must be (K, {decoder.dimension} dimensions)"
+        )
+    if not np.isfinite(components).all():
+        raise ValueError("components hold values that are not finite")
+    if image is not None and np.shape(image) != (len(x),):
+        raise ValueError(f"{len(x)} trials show images of shape {np.shape(image)}")
+    return x, np.maximum(y @ components.T, 0).astype(np.float32)

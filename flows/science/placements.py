@@ -1,0 +1,144 @@
+"""Random placements of a region's shape among the voxels, for null distributions."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+# Cells along the longest side of a shape's distance table.
+_CELLS = 48
+# Points whose distances to all others are held at once.
+_ROWS = 1024
+# Voxels transformed at once: placements in a block times voxels.
+_BLOCK = 2**19
+
+
+def place_region(
+    region: NDArray[np.bool_],
+    coordinates: NDArray[np.floating],
+    *,
+    placements: int,
+    seed: int | np.random.SeedSequence,
+) -> NDArray[np.int32]:
+    """Put a region's shape at random places of the voxel cloud.
+
+    In each hemisphere (by the sign of x) the region's part is turned about its centroid by a
+    random rotation and its centroid put on a random voxel; the voxels nearest to the shape
+    there become members, as many as the part has. A part stays in its hemisphere. Of a
+    region in both, the left part is placed as the mirror image of the right one: brains are
+    nearly symmetric, so the halves are far from two independent places.
+
+    Parameters
+    ----------
+    region : ndarray
+        (V,) bool, n members.
+    coordinates : ndarray
+        (V, 3) mm, x from left (negative) to right.
+    placements : int
+        P.
+    seed : int or SeedSequence
+
+    Returns
+    -------
+    ndarray
+        (P, n) voxel indices, distinct within a row.
+    """
+    generator = np.random.default_rng(seed)
+    rotations = _random_rotations(placements, generator)
+    right_side = coordinates[:, 0] > 0
+    centres: NDArray[np.float64] | None = None
+    rows = []
+    for is_right in (True, False):
+        side = np.flatnonzero(right_side == is_right)
+        shape = coordinates[side][region[side]].astype(np.float64)
+        if len(shape) == 0:
+            continue
+        cloud = coordinates[side].astype(np.float64)
+        if centres is None:
+            centres = cloud[generator.integers(len(cloud), size=placements)]
+        else:
+            mirror = np.array([-1.0, 1.0, 1.0])
+            centres = cloud[_nearest(centres * mirror, cloud)]
+            rotations = rotations * mirror[:, None] * mirror[None, :]
+        rows.append(side[_place_part(shape, cloud, centres, rotations)])
+    return np.concatenate(rows, axis=1).astype(np.int32)
+
+
+def _place_part(
+    shape: NDArray[np.float64],
+    cloud: NDArray[np.float64],
+    centres: NDArray[np.float64],
+    rotations: NDArray[np.float64],
+) -> NDArray[np.intp]:
+    """Members (P, n) of the cloud for each centre (P, 3) and rotation (P, 3, 3)."""
+    size = len(shape)
+    if size == len(cloud):
+        return np.tile(np.arange(size), (len(centres), 1))
+    table = _DistanceTable(shape - shape.mean(axis=0))
+    members = np.empty((len(centres), size), dtype=np.intp)
+    points = cloud.astype(np.float32)
+    block = max(1, _BLOCK // len(cloud))
+    for start in range(0, len(centres), block):
+        turn = rotations[start : start + block].astype(np.float32)
+        shift = np.einsum(
+            "pi,pij->pj", centres[start : start + block], rotations[start : start + block]
+        )
+        # The voxels are moved into the shape's frame, where one table serves all placements.
+        local = np.matmul(points, turn) - shift[:, None, :].astype(np.float32)
+        distance = table(local)
+        members[start : start + block] = np.argpartition(distance, size - 1, axis=1)[:, :size]
+    return members
+
+
+class _DistanceTable:
+    """Distance of any point to the nearest point of a centred shape, looked up on a grid."""
+
+    def __init__(self, shape: NDArray[np.float64]) -> None:
+        points = torch.from_numpy(shape)
+        spacing = 1.0
+        if len(shape) > 1:
+            some = points[torch.linspace(0, len(shape) - 1, min(len(shape), 256)).long()]
+            spacing = float(torch.cdist(some, points).kthvalue(2, dim=1).values.median())
+        low, high = shape.min(axis=0) - spacing, shape.max(axis=0) + spacing
+        # Half a voxel resolves the shape; very large ones get by with less.
+        self.pitch = max(spacing / 2, float((high - low).max()) / _CELLS, 1e-3)
+        self.low = low.astype(np.float32)
+        self.cells = np.ceil((high - low) / self.pitch).astype(np.int64) + 1
+        axes = [low[axis] + self.pitch * np.arange(self.cells[axis]) for axis in range(3)]
+        grid = torch.from_numpy(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3))
+        nearest = [
+            torch.cdist(grid[start : start + _ROWS], points).amin(dim=1)
+            for start in range(0, len(grid), _ROWS)
+        ]
+        # A touch of the distance to the centre breaks ties, so that no order of voxels does.
+        self.values = (torch.cat(nearest) + 1e-3 * grid.norm(dim=1)).float().numpy()
+
+    def __call__(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Distances (...,) of points (..., 3); outside the grid, from its edge on."""
+        cell = (points - self.low) / np.float32(self.pitch)
+        inside = np.clip(cell, 0, (self.cells - 1).astype(np.float32))
+        beyond = np.sqrt(np.square(cell - inside).sum(axis=-1)) * np.float32(self.pitch)
+        index = np.rint(inside).astype(np.int32)
+        flat = (index[..., 0] * self.cells[1] + index[..., 1]) * self.cells[2] + index[..., 2]
+        return np.asarray(self.values[flat] + beyond, dtype=np.float32)
+
+
+def _random_rotations(count: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Rotations (P, 3, 3), uniform, from random unit quaternions."""
+    quaternion = generator.normal(size=(count, 4))
+    w, x, y, z = (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)).T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.asarray(np.moveaxis(np.array(rows), -1, 0))
+
+
+def _nearest(points: NDArray[np.float64], cloud: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Index (P,) of the voxel nearest to each point."""
+    query, target = torch.from_numpy(points), torch.from_numpy(cloud)
+    nearest = [
+        torch.cdist(query[start : start + _ROWS], target).argmin(dim=1)
+        for start in range(0, len(query), _ROWS)
+    ]
+    return np.asarray(torch.cat(nearest).numpy())

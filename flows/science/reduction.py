@@ -1,0 +1,176 @@
+"""Contrastive dimensionality reduction: the directions of target space that brains carry."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from flows.science.checks import on_device
+from flows.science.clustering import leaf_order
+from flows.science.decoder import Progress
+from flows.science.device import resolve_device
+from flows.science.losses import contrastive_loss
+
+# Share of the largest second moment below which a direction is rounding error of the targets.
+_SPANNED = 1e-10
+
+
+@dataclass(frozen=True)
+class ReductionConfig:
+    """Settings of the reduction; the defaults are the published ones.
+
+    Attributes
+    ----------
+    components : int
+        K, directions to find.
+    steps : int
+        Optimiser steps.
+    learning_rate : float
+        Adam's.
+    batch : int
+        Trials in a step; shrinks to the number of distinct images where there are fewer.
+    slope : float
+        Of the leaky ReLU below zero.
+    """
+
+    components: int = 128
+    steps: int = 15_000
+    learning_rate: float = 2e-4
+    batch: int = 128
+    slope: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.components < 1 or self.steps < 1 or self.batch < 2 or not self.learning_rate > 0:
+            raise ValueError(
+                "a reduction needs components and steps >= 1, batch >= 2 and "
+                f"learning_rate > 0, not {self}"
+            )
+
+
+def reduce_contrastively(
+    y: NDArray[np.floating],
+    yhat: NDArray[np.floating],
+    image: NDArray[np.integer],
+    config: ReductionConfig,
+    *,
+    seed: int,
+    device: str | torch.device,
+    on_progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Find the K directions along which predictions tell their own target from the others'.
+
+    With ``z = leaky_relu(y W^T)`` and ``zhat = leaky_relu(yhat W^T)``, W minimises the
+    symmetric contrastive loss of ``s_ij = -||zhat_i - z_j||^2``. Two trials of the same
+    image in a batch are no negatives of each other.
+
+    W is sought in the span of the targets. No target tells anything of the part of a row that
+    is orthogonal to all of them: it would stay as it was drawn, and with few distinct targets
+    (the categories of a block design) that noise would be most of a row's length. Targets that
+    span all D dimensions are not restricted.
+
+    Parameters
+    ----------
+    y : ndarray
+        (N, D) target of each trial, trials of all participants concatenated; the validation
+        fold, since decoders overfit what they were trained on.
+    yhat : ndarray
+        (N, D) the decoder's prediction for each trial.
+    image : ndarray
+        (N,) which image a trial showed, the same number across participants.
+    config : ReductionConfig
+    seed : int
+        Of the start and of the batches; the same seed gives the same bytes on one machine.
+    device : str or torch.device
+        As `resolve_device` takes it.
+    on_progress : callable, optional
+        Called about a hundred times, with steps done, steps in all, and the batch's ``loss``.
+
+    Returns
+    -------
+    ndarray
+        (K, D) float32 rows of length 1, similar ones next to each other (`leaf_order`).
+
+    Raises
+    ------
+    ValueError
+        Where shapes do not match, values are not finite, there are fewer than two images, or
+        K is larger than D or the number of distinct images.
+
+    References
+    ----------
+    METHOD.md b; Efird et al. 2023 (arXiv 2306.03375), contrastive dimensionality reduction.
+    """
+    distinct = _check(y, yhat, image, config)
+    place = resolve_device(device)
+    generator = torch.Generator().manual_seed(seed)
+    basis = _span(y)
+    weight = torch.randn(config.components, len(basis), generator=generator).to(place)
+    weight.requires_grad_()
+    optimiser = torch.optim.Adam([weight], lr=config.learning_rate)
+
+    # Predictions and targets side by side: one gather and one product a step serve both.
+    pairs = on_device((np.stack([yhat, y], axis=1) @ basis.T).astype(np.float32), place)
+    label = on_device(np.unique(image, return_inverse=True)[1].ravel(), place)
+    count, batch = len(y), min(config.batch, distinct)
+    report_every = max(1, config.steps // 100)
+    order, used = torch.empty(0, dtype=torch.int64, device=place), 0
+    for step in range(1, config.steps + 1):
+        if used + batch > len(order):
+            order, used = torch.randperm(count, generator=generator).to(place), 0
+        rows = order[used : used + batch]
+        used += batch
+        responses = functional.leaky_relu(pairs[rows] @ weight.T, config.slope)
+        loss = contrastive_loss(_scores(responses[:, 0], responses[:, 1]), label[rows])
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        if on_progress is not None and (step % report_every == 0 or step == config.steps):
+            on_progress(step, config.steps, {"loss": loss.item()})
+
+    unit = functional.normalize(weight.detach(), dim=1).cpu().numpy() @ basis
+    return np.ascontiguousarray(unit[leaf_order(unit)])
+
+
+def _span(y: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(R, D) orthonormal rows that span the targets; the identity where that is everything."""
+    targets = np.asarray(y, dtype=np.float64)
+    variance, directions = np.linalg.eigh(targets.T @ targets)
+    spanned = variance > _SPANNED * variance.max()
+    if spanned.all():
+        return np.eye(y.shape[1], dtype=np.float32)
+    return np.ascontiguousarray(directions[:, spanned].T, dtype=np.float32)
+
+
+def _scores(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Negative squared distances (B, B), by the expanded square."""
+    cross = predicted @ target.T
+    return 2 * cross - predicted.square().sum(1)[:, None] - target.square().sum(1)[None, :]
+
+
+def _check(
+    y: NDArray[np.floating],
+    yhat: NDArray[np.floating],
+    image: NDArray[np.integer],
+    config: ReductionConfig,
+) -> int:
+    """Refuse what cannot be reduced; the number of distinct images otherwise."""
+    if y.ndim != 2 or y.shape != yhat.shape or image.shape != (len(y),):
+        raise ValueError(
+            f"targets {y.shape}, predictions {yhat.shape} and images {image.shape} do not match: "
+            "they must be (N, D), (N, D) and (N,)"
+        )
+    for name, values in (("targets", y), ("predictions", yhat)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} hold values that are not finite")
+    distinct = len(np.unique(image))
+    if distinct < 2:
+        raise ValueError("a contrast needs trials of at least 2 images")
+    carried = min(y.shape[1], distinct)
+    if config.components > carried:
+        raise ValueError(
+            f"K larger than the data can carry: {config.components} components from "
+            f"{distinct} distinct images in {y.shape[1]} dimensions, at most {carried}"
+        )
+    return distinct

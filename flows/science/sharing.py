@@ -1,0 +1,245 @@
+"""What participants share: masks that agree, and concepts that several decode."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.science.statistics import (
+    SLACK,
+    Floats,
+    benjamini_hochberg,
+    require_finite,
+    require_permutations,
+    standardised,
+)
+
+# Bins that two participants must share for their masks to be compared.
+_SHARED_BINS = 8
+
+
+def agreement_test(
+    masks: Sequence[NDArray[np.floating]],
+    coordinates: Sequence[NDArray[np.floating]],
+    ok: NDArray[np.bool_],
+    *,
+    permutations: int,
+    seed: int,
+    bin_mm: float = 6.0,
+) -> tuple[Floats, Floats]:
+    """Whether participants' masks of one component agree better than those of different ones.
+
+    Masks are averaged in bins of a common space. The agreement of two participants is the
+    correlation of their masks over the bins that both cover: unlike Dice, it has the same
+    chance level, zero, for small and large masks. A component's agreement is the mean over
+    its pairs of participants.
+
+    Null: each participant's mask is that of a component drawn at random, independently; draws
+    that pair one component with itself in all participants are left out, being no null. With
+    few components there are few such pairings, M, and p is at least 1 / (1 + M).
+
+    Parameters
+    ----------
+    masks : sequence of ndarray
+        S of (V_s, K) weights, soft or hard.
+    coordinates : sequence of ndarray
+        S of (V_s, 3) mm in a common space such as MNI; voxels with a NaN are left out.
+    ok : ndarray
+        (S, K) bool: which masks count, those of components the participant decodes.
+    permutations : int
+        P.
+    seed : int
+    bin_mm : float
+        Edge of a bin.
+
+    Returns
+    -------
+    agreement, p : ndarray
+        (K,) each, p one-sided; NaN where fewer than two participants have a mask to compare.
+
+    Raises
+    ------
+    ValueError
+        Where shapes do not match, or masks are not finite.
+    """
+    count = _check_masks(masks, coordinates, ok)
+    require_permutations(permutations)
+    if not bin_mm > 0:
+        raise ValueError(f"bin_mm must be above 0, not {bin_mm}")
+    binned = [_bin(m, c, bin_mm) for m, c in zip(masks, coordinates, strict=True)]
+    similarity = {
+        (a, b): _similarity(binned[a], binned[b]) for a, b in combinations(range(len(masks)), 2)
+    }
+    pools = [np.flatnonzero(row) for row in ok]
+    agreement, p = np.full(count, np.nan), np.full(count, np.nan)
+    for component, sequence in enumerate(np.random.SeedSequence(seed).spawn(count)):
+        have = np.flatnonzero(ok[:, component])
+        pairs = combinations(have.tolist(), 2)
+        tables = [(a, b, table) for a, b in pairs if (table := similarity[a, b]) is not None]
+        if not tables:
+            continue
+        agreement[component] = np.mean([table[component, component] for *_, table in tables])
+        compared = sorted({s for a, b, _ in tables for s in (a, b)})
+        generator = np.random.default_rng(sequence)
+        drawn = {s: generator.choice(pools[s], size=permutations) for s in compared}
+        stacked = np.stack([drawn[s] for s in compared])
+        other = (stacked != stacked[0]).any(axis=0)
+        null = np.mean([table[drawn[a], drawn[b]] for a, b, table in tables], axis=0)[other]
+        common = set.intersection(*(set(pools[s].tolist()) for s in compared))
+        pairings = float(np.prod([float(len(pools[s])) for s in compared])) - len(common)
+        if pairings > 0 and len(null):
+            share = (1 + (null >= agreement[component] - SLACK).sum()) / (1 + len(null))
+            # With M pairings in all, the observed one is one of 1 + M.
+            p[component] = (1 + pairings * share) / (1 + pairings)
+    return agreement, p
+
+
+@dataclass(frozen=True, eq=False)
+class SharedConcepts:
+    """Which components are concepts that participants share.
+
+    Attributes
+    ----------
+    p, q : ndarray
+        (K,) p of the conjunction, and its q over components.
+    shared : ndarray
+        (K,) bool.
+    participants : list of ndarray
+        (K,) indices of the participants who decode each component.
+    reason : list of str or None
+        (K,) why a component is not shared; None where it is.
+    """
+
+    p: Floats
+    q: Floats
+    shared: NDArray[np.bool_]
+    participants: list[NDArray[np.intp]]
+    reason: list[str | None]
+
+
+def shared_concepts(
+    p_test: NDArray[np.floating],
+    agreement_p: NDArray[np.floating],
+    minimum: int | None = None,
+    *,
+    alpha: float = 0.05,
+) -> SharedConcepts:
+    """Shared decodable concepts: decodable in several participants, whose masks agree.
+
+    "At least u of S participants decode it" has the partial-conjunction p
+    ``(S - u + 1) p_(u)`` of the u-th smallest p (Bonferroni), made monotone in u. Both claims
+    must hold, so the larger p of the two counts (intersection-union), and q values are taken
+    over components. A participant decodes a component where the q of that test, over all
+    participants and components, is at most alpha; a shared one has at least u who do.
+
+    Parameters
+    ----------
+    p_test : ndarray
+        (S, K) decodability on test trials; NaN, not testable, counts as 1.
+    agreement_p : ndarray
+        (K,) of `agreement_test`; NaN counts as 1.
+    minimum : int, optional
+        u, from 2 to S; half of the participants, and at least 2, where not given.
+    alpha : float
+        Level of q.
+
+    Returns
+    -------
+    SharedConcepts
+        Nothing is shared where there is one participant alone.
+
+    Raises
+    ------
+    ValueError
+        Where shapes do not match, p lie outside [0, 1], or u outside 2 to S.
+
+    References
+    ----------
+    Benjamini and Heller 2008, Biometrics 64, 1215; METHOD.md c.
+    """
+    if p_test.ndim != 2 or len(p_test) == 0 or agreement_p.shape != p_test.shape[1:]:
+        raise ValueError(
+            f"p_test of shape {p_test.shape} and agreement_p of shape {agreement_p.shape} "
+            "must be (S, K) and (K,)"
+        )
+    n_participants, count = p_test.shape
+    decodes = benjamini_hochberg(p_test) <= alpha
+    participants = [np.flatnonzero(column) for column in decodes.T]
+    if n_participants == 1:
+        return SharedConcepts(
+            p=np.ones(count),
+            q=np.ones(count),
+            shared=np.zeros(count, dtype=bool),
+            participants=participants,
+            reason=["one participant alone: nothing can be shared"] * count,
+        )
+    u = max(2, (n_participants + 1) // 2) if minimum is None else minimum
+    if not 2 <= u <= n_participants:
+        raise ValueError(f"minimum must lie between 2 and {n_participants} participants, not {u}")
+    ordered = np.sort(np.nan_to_num(p_test, nan=1.0), axis=0)[:u]
+    factors = n_participants - np.arange(u)
+    decodable = np.minimum((factors[:, None] * ordered).max(axis=0), 1)
+    agrees = np.nan_to_num(agreement_p, nan=1.0)
+    p = np.maximum(decodable, agrees)
+    q = benjamini_hochberg(p)
+    enough = decodes.sum(axis=0) >= u
+    shared = (q <= alpha) & enough
+    few = f"decodable in fewer than {u} participants"
+    reason = [
+        None if ok else (few if not many or first >= second else "masks do not agree")
+        for ok, many, first, second in zip(shared, enough, decodable, agrees, strict=True)
+    ]
+    return SharedConcepts(p=p, q=q, shared=shared, participants=participants, reason=reason)
+
+
+def _bin(
+    mask: NDArray[np.floating], coordinates: NDArray[np.floating], bin_mm: float
+) -> tuple[NDArray[np.int64], Floats]:
+    """Bins (B, 3) that voxels fall into, sorted, and mean weights (B, K) there."""
+    known = np.isfinite(coordinates).all(axis=1)
+    cell = np.floor(coordinates[known] / bin_mm).astype(np.int64)
+    bins, label = np.unique(cell, axis=0, return_inverse=True)
+    label = label.ravel()
+    summed = np.zeros((len(bins), mask.shape[1]))
+    np.add.at(summed, label, mask[known])
+    return bins, summed / np.bincount(label, minlength=len(bins))[:, None]
+
+
+def _similarity(
+    first: tuple[NDArray[np.int64], Floats], second: tuple[NDArray[np.int64], Floats]
+) -> Floats | None:
+    """Correlations (K, K) over common bins; constant masks agree with nothing, 0."""
+    both, inverse = np.unique(np.concatenate([first[0], second[0]]), axis=0, return_inverse=True)
+    place = np.full((2, len(both)), -1)
+    inverse = inverse.ravel()
+    place[0, inverse[: len(first[0])]] = np.arange(len(first[0]))
+    place[1, inverse[len(first[0]) :]] = np.arange(len(second[0]))
+    common = (place >= 0).all(axis=0)
+    if common.sum() < _SHARED_BINS:
+        return None
+    left = standardised(first[1][place[0, common]])
+    right = standardised(second[1][place[1, common]])
+    return np.asarray(np.nan_to_num(left).T @ np.nan_to_num(right))
+
+
+def _check_masks(
+    masks: Sequence[NDArray[np.floating]],
+    coordinates: Sequence[NDArray[np.floating]],
+    ok: NDArray[np.bool_],
+) -> int:
+    """Number of components, where everything fits."""
+    if not masks or len(masks) != len(coordinates) or ok.shape != (len(masks), masks[0].shape[1]):
+        raise ValueError(
+            f"{len(masks)} participants' masks, {len(coordinates)} coordinate tables and ok of "
+            f"shape {ok.shape} do not match"
+        )
+    for index, (mask, table) in enumerate(zip(masks, coordinates, strict=True)):
+        if mask.shape != (len(table), ok.shape[1]) or table.shape != (len(table), 3):
+            raise ValueError(
+                f"participant {index}: masks {mask.shape} and coordinates {table.shape} "
+                "do not match"
+            )
+        require_finite(f"masks of participant {index}", mask)
+    return int(ok.shape[1])

@@ -1,0 +1,66 @@
+"""Readers of data layouts, behind one protocol (`flows.sources.base.Source`)."""
+
+from pathlib import Path
+from typing import Any
+
+from app.errors import InputError
+from flows.sources.base import (
+    Description,
+    Fold,
+    Grid,
+    RegionMask,
+    Source,
+    Stimulus,
+    Trials,
+)
+from flows.sources.checks import CheckReport, ParticipantReport, check_source
+from flows.sources.manifest import ManifestSource
+from flows.sources.nsd import NsdSource
+
+__all__ = [
+    "CheckReport",
+    "Description",
+    "Fold",
+    "Grid",
+    "ParticipantReport",
+    "RegionMask",
+    "Source",
+    "Stimulus",
+    "Trials",
+    "check_source",
+    "open_source",
+]
+
+MANIFEST_NAME = "dataset.toml"
+
+
+def open_source(path: str | Path, **options: Any) -> Source:
+    """The source at a path; no data is read yet.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder that holds `nsddata_betas` (NSD), a `dataset.toml`, or a folder that holds one.
+    **options
+        For NSD: see `flows.sources.nsd_options.NsdOptions`. A manifest says everything itself.
+
+    Raises
+    ------
+    InputError
+        There is no source of a known layout, or an option is unknown or wrong.
+    """
+    place = Path(path)
+    if (place / "nsddata_betas").is_dir():
+        return NsdSource(place, **options)
+    manifest = place / MANIFEST_NAME if place.is_dir() else place
+    if manifest.suffix == ".toml" and manifest.is_file():
+        if options:
+            raise InputError(
+                f"{manifest}: no option {min(options)} for a manifest",
+                hint="write it into the manifest (docs/manifest.md)",
+            )
+        return ManifestSource(manifest)
+    raise InputError(
+        f"{place}: no data set of a known layout",
+        hint=f"give a folder that holds nsddata_betas (NSD) or a {MANIFEST_NAME}",
+    )

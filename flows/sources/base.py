@@ -1,0 +1,180 @@
+"""What every reader of a data layout gives: the protocol and its plain records."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from app.errors import InputError
+
+Fold = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A participant's voxel grid.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Voxels along X, Y, Z.
+    affine : np.ndarray
+        (4, 4), 0-based voxel index to native mm.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+
+@dataclass(frozen=True)
+class Trials:
+    """A participant's trials in acquisition order: the rows of session s are its betas' rows.
+
+    Attributes
+    ----------
+    stimulus : np.ndarray
+        (N,) str, keys of the stimuli.
+    session : np.ndarray
+        (N,) int, 1-based.
+    repeat : np.ndarray
+        (N,) int, how often this participant had seen the stimulus before.
+    """
+
+    stimulus: np.ndarray
+    session: np.ndarray
+    repeat: np.ndarray
+
+
+@dataclass(frozen=True)
+class RegionMask:
+    """One region of an atlas on a participant's grid; `members` is bool (X, Y, Z)."""
+
+    atlas: str
+    name: str
+    members: np.ndarray
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """A picture that was shown; `fold` is set where the data set brings its own split."""
+
+    key: str
+    captions: tuple[str, ...]
+    shared: bool
+    fold: Fold | None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the catalog stores about a data set as a whole."""
+
+    slug: str
+    title: str
+    layout: str
+    uri: str
+    licence: str
+    citation: str
+
+
+class Source(Protocol):
+    """One data set on disk, read lazily: never more than one session of betas in memory.
+
+    Every method raises `app.errors.InputError` for a fault in the data, naming the file,
+    participant or session. Nothing is z-scored here, and NaN is passed on as it is.
+    """
+
+    description: Description
+
+    def participants(self) -> list[str]:
+        """Labels, sorted."""
+        ...
+
+    def grid(self, participant: str) -> Grid:
+        """Shape and affine of the participant's volumes."""
+        ...
+
+    def mask(self, participant: str) -> np.ndarray:
+        """Voxels to read: bool (X, Y, Z), never empty."""
+        ...
+
+    def trials(self, participant: str) -> Trials:
+        """The trials of all sessions, checked against the headers of the sessions' files."""
+        ...
+
+    def betas(self, participant: str, session: int) -> np.ndarray:
+        """Responses of one session.
+
+        Returns
+        -------
+        np.ndarray
+            float32 (trials of the session, voxels of the mask), percent signal change; the
+            voxels in C order of (X, Y, Z).
+        """
+        ...
+
+    def fingerprint(self, participant: str, session: int) -> str:
+        """Hex digest that changes when the session's files or their reading change.
+
+        Names, sizes and modification times are hashed; no data is read.
+        """
+        ...
+
+    def regions(self, participant: str) -> list[RegionMask]:
+        """Regions of all atlases; the same (atlas, name) never twice."""
+        ...
+
+    def maps(self, participant: str) -> dict[str, np.ndarray]:
+        """Continuous localiser t-maps by name, float32 (X, Y, Z)."""
+        ...
+
+    def mni(self, participant: str) -> np.ndarray | None:
+        """MNI mm of every voxel, or None without a transform.
+
+        Returns
+        -------
+        np.ndarray or None
+            float32 (X, Y, Z, 3), NaN where unknown.
+        """
+        ...
+
+    def stimuli(self) -> list[Stimulus]:
+        """All stimuli that any participant saw, sorted by key."""
+        ...
+
+    def image(self, key: str) -> np.ndarray | None:
+        """The picture, uint8 (H, W, 3), or None where the source has none of it."""
+        ...
+
+
+def count_repeats(stimulus: np.ndarray) -> np.ndarray:
+    """How often each entry occurred before its own place.
+
+    Parameters
+    ----------
+    stimulus : np.ndarray
+        (N,) keys in acquisition order.
+
+    Returns
+    -------
+    np.ndarray
+        (N,) int, 0 at each first showing.
+    """
+    order = np.argsort(stimulus, kind="stable")
+    ordered = stimulus[order]
+    first = np.r_[True, ordered[1:] != ordered[:-1]] if len(ordered) else np.zeros(0, bool)
+    place = np.arange(len(ordered))
+    starts = np.maximum.accumulate(np.where(first, place, 0))
+    repeats = np.empty(len(ordered), np.int64)
+    repeats[order] = place - starts
+    return repeats
+
+
+def path_state(path: Path, root: Path) -> str:
+    """One line of a file's name (below `root` where it lies there), size and modification time."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: no such file", hint="fetch it or correct the path") from error
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    return f"{name.as_posix()} {state.st_size} {state.st_mtime_ns}"

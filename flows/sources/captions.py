@@ -1,0 +1,59 @@
+"""Captions of COCO images from COCO's annotation files."""
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from app.errors import InputError
+from flows.sources.volumes import missing_file
+
+
+class _Annotation(BaseModel):
+    image_id: int
+    caption: str
+
+
+class _Annotations(BaseModel):
+    annotations: list[_Annotation]
+
+
+def read_coco_captions(
+    paths: Iterable[Path], images: Collection[int]
+) -> dict[int, tuple[str, ...]]:
+    """Captions by COCO image id, in the files' order, blanks collapsed.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        `captions_train2017.json` and the like.
+    images : collection of int
+        The COCO ids wanted.
+
+    Raises
+    ------
+    InputError
+        A file is missing or holds no COCO captions.
+    """
+    wanted = set(images)
+    captions: dict[int, list[str]] = defaultdict(list)
+    for path in paths:
+        for annotation in _read(path).annotations:
+            text = " ".join(annotation.caption.split())
+            if annotation.image_id in wanted and text:
+                captions[annotation.image_id].append(text)
+    return {image: tuple(texts) for image, texts in captions.items()}
+
+
+def _read(path: Path) -> _Annotations:
+    if not path.is_file():
+        raise missing_file(path)
+    try:
+        return _Annotations.model_validate(json.loads(path.read_bytes()))
+    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+        raise InputError(
+            f"{path}: no COCO captions",
+            hint="give COCO's captions_train2017.json or captions_val2017.json",
+        ) from error

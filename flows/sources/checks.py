@@ -1,0 +1,131 @@
+"""A look through a whole source before anything is written."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flows.sources.base import Description, Source, Stimulus
+
+# The noise ceiling is estimated from images with at least this many repeats (METHOD.md 0).
+_REPEATS_FOR_CEILING = 3
+
+
+@dataclass(frozen=True)
+class ParticipantReport:
+    """What one participant brings; `maps` are names, `mni` the fraction of mask voxels in MNI."""
+
+    label: str
+    shape: tuple[int, int, int]
+    voxels: int
+    sessions: tuple[int, ...]
+    trials: int
+    stimuli: int
+    most_repeats: int
+    regions: int
+    atlases: tuple[str, ...]
+    maps: tuple[str, ...]
+    mni: float | None
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a source brings.
+
+    Attributes
+    ----------
+    stimuli, shared, captioned, captions : int
+        Stimuli that were seen; of these, shared by all; with captions; captions in all.
+    folds : dict
+        Stimuli by fold; empty where the data set brings no split.
+    pictures : bool
+        Whether the first stimulus has a picture.
+    warnings : tuple of str
+        What is no fault, but limits what can be computed.
+    """
+
+    description: Description
+    participants: tuple[ParticipantReport, ...]
+    stimuli: int
+    shared: int
+    captioned: int
+    captions: int
+    folds: dict[str, int]
+    pictures: bool
+    warnings: tuple[str, ...]
+
+
+def check_source(source: Source) -> CheckReport:
+    """Read every table, header, mask, region and transform of a source, but no betas.
+
+    Raises
+    ------
+    InputError
+        The first fault.
+    """
+    participants = tuple(_check_participant(source, label) for label in source.participants())
+    stimuli = source.stimuli()
+    pictures = source.image(stimuli[0].key) is not None
+    folds = [stimulus.fold for stimulus in stimuli if stimulus.fold is not None]
+    return CheckReport(
+        description=source.description,
+        participants=participants,
+        stimuli=len(stimuli),
+        shared=sum(stimulus.shared for stimulus in stimuli),
+        captioned=sum(bool(stimulus.captions) for stimulus in stimuli),
+        captions=sum(len(stimulus.captions) for stimulus in stimuli),
+        folds={fold: folds.count(fold) for fold in dict.fromkeys(folds)},
+        pictures=pictures,
+        warnings=(
+            *(text for one in participants for text in _participant_warnings(one)),
+            *_stimulus_warnings(stimuli, pictures),
+        ),
+    )
+
+
+def _check_participant(source: Source, label: str) -> ParticipantReport:
+    grid = source.grid(label)
+    mask = source.mask(label)
+    trials = source.trials(label)
+    sessions = np.unique(trials.session).tolist()
+    for session in sessions:
+        source.fingerprint(label, session)
+    regions = source.regions(label)
+    mni = source.mni(label)
+    return ParticipantReport(
+        label=label,
+        shape=grid.shape,
+        voxels=int(mask.sum()),
+        sessions=tuple(sessions),
+        trials=len(trials.stimulus),
+        stimuli=len(np.unique(trials.stimulus)),
+        most_repeats=int(trials.repeat.max()) + 1,
+        regions=len(regions),
+        atlases=tuple(dict.fromkeys(region.atlas for region in regions)),
+        maps=tuple(sorted(source.maps(label))),
+        mni=None if mni is None else float(np.isfinite(mni[mask]).all(axis=1).mean()),
+    )
+
+
+def _participant_warnings(one: ParticipantReport) -> list[str]:
+    warnings = []
+    if one.most_repeats < _REPEATS_FOR_CEILING:
+        warnings.append(
+            f"{one.label}: no stimulus was shown {_REPEATS_FOR_CEILING} times, so that there is "
+            "no noise ceiling"
+        )
+    if not one.regions:
+        warnings.append(f"{one.label}: no regions")
+    if one.mni is None:
+        warnings.append(f"{one.label}: no transform to MNI")
+    elif one.mni == 0:
+        warnings.append(f"{one.label}: the transform to MNI covers no voxel of the mask")
+    return warnings
+
+
+def _stimulus_warnings(stimuli: list[Stimulus], pictures: bool) -> list[str]:
+    bare = [stimulus.key for stimulus in stimuli if not stimulus.captions]
+    if not bare:
+        return []
+    kind = "" if pictures else " and no picture"
+    count = "all stimuli have" if len(bare) == len(stimuli) else f"{len(bare)} stimuli have"
+    return [f"{count} no caption{kind} (the first: {bare[0]})"]

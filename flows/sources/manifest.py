@@ -1,0 +1,293 @@
+"""A data set of any layout, described by a `dataset.toml` (docs/manifest.md)."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from app.errors import InputError
+from flows.sources.base import (
+    Description,
+    Fold,
+    Grid,
+    RegionMask,
+    Stimulus,
+    Trials,
+    count_repeats,
+    path_state,
+)
+from flows.sources.ctab import read_labels, region_masks
+from flows.sources.manifest_schema import ParticipantTable, ResponseTable, read_manifest, resolve
+from flows.sources.manifest_sessions import Session, find_sessions
+from flows.sources.manifest_tables import StimulusRow, TrialTable, read_stimuli, read_trials
+from flows.sources.timeseries import drift_basis, percent_change, window_means
+from flows.sources.transforms import grid_coordinates, read_mni
+from flows.sources.volumes import (
+    missing_file,
+    read_volume,
+    require_grid,
+)
+
+
+class ManifestSource:
+    """`flows.sources.base.Source` over the files that a `dataset.toml` names.
+
+    Parameters
+    ----------
+    path : Path
+        The manifest.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.resolve()
+        self._folder = self._path.parent
+        self._manifest = read_manifest(self._path)
+        about = self._manifest.dataset
+        self.description = Description(
+            about.slug, about.title, "manifest", self._path.as_uri(), about.licence, about.citation
+        )
+        self._tables = {one.label: one for one in self._manifest.participants}
+        self._masks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._trial_tables: dict[str, TrialTable] = {}
+        self._found: dict[str, dict[int, Session]] = {}
+
+    def participants(self) -> list[str]:
+        """See `Source.participants`."""
+        return sorted(self._tables)
+
+    def grid(self, participant: str) -> Grid:
+        """See `Source.grid`; shape and affine are the mask's."""
+        mask, affine = self._mask(participant)
+        return Grid(cast(tuple[int, int, int], mask.shape), affine)
+
+    def mask(self, participant: str) -> np.ndarray:
+        """See `Source.mask`; where the mask's image is finite and not zero."""
+        return self._mask(participant)[0]
+
+    def trials(self, participant: str) -> Trials:
+        """See `Source.trials`; `unit = "volume"` makes every volume of a block a trial."""
+        one = self._table(participant)
+        table = self._trials(participant)
+        sessions = self._sessions(participant)
+        for session in sessions.values():
+            session.series.require_mask(self.mask(participant))
+        if (response := self._response(one)) is not None:
+            self._require_signal(participant, sessions, response)
+        if one.betas is not None:
+            for number, session in sessions.items():
+                planned = int((table.session == number).sum())
+                if session.length != planned:
+                    raise InputError(
+                        f"{session.series.path}: {session.length} betas, but {table.path} has "
+                        f"{planned} trials of {participant}, session {number}",
+                        hint="give one row of the table for each volume, in the volumes' order",
+                    )
+        for row, number in enumerate(table.session.tolist()):
+            if number not in sessions:
+                raise InputError(
+                    f"{table.path}: session {number} of {participant} has trials, but no data",
+                    hint=f"sessions with data: {', '.join(map(str, sessions))}",
+                )
+            if table.stop[row] > sessions[number].length:
+                raise InputError(
+                    f"{table.path}: a trial of {participant}, session {number} ends at volume "
+                    f"{table.stop[row]} with its lag, the session has {sessions[number].length}",
+                    hint="volumes count from 0 in each session; shorten or drop the last trial",
+                )
+        return Trials(table.stimulus, table.session, count_repeats(table.stimulus))
+
+    def betas(self, participant: str, session: int) -> np.ndarray:
+        """See `Source.betas`."""
+        data = self._session(participant, session)
+        volumes = data.series.read(self.mask(participant), data.start, data.stop)
+        one = self._table(participant)
+        response = self._response(one)
+        if response is None:
+            betas = volumes.astype(np.float32)
+            return betas if one.scale is None else betas * np.float32(one.scale)
+        change = percent_change(volumes, tr=response.tr, high_pass=response.high_pass)
+        trials = self._trials(participant)
+        rows = trials.session == session
+        return window_means(change, trials.start[rows], trials.stop[rows])
+
+    def fingerprint(self, participant: str, session: int) -> str:
+        """See `Source.fingerprint`; data, mask, tables, and how the manifest has them read."""
+        one = self._table(participant)
+        names = [one.mask, one.trials, *([one.volumes] if one.volumes else [])]
+        files = [self._session(participant, session).series.path, *map(self._file, names)]
+        lines = [path_state(path, self._folder) for path in files]
+        lines.append(one.model_dump_json(include={"scale", "dataset", "axes"}))
+        if (response := self._response(one)) is not None:
+            lines.append(response.model_dump_json())
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def regions(self, participant: str) -> list[RegionMask]:
+        """See `Source.regions`."""
+        masks = []
+        for region in self._table(participant).regions:
+            if isinstance(region.labels, str):
+                labels: dict[int, str] | None = read_labels(self._file(region.labels))
+                named_by = str(self._file(region.labels))
+            elif region.labels is not None:
+                labels = {value: name for name, value in region.labels.items()}
+                named_by = f"the labels of {region.atlas} in {self._path}"
+            else:
+                labels, named_by = None, f"labels to the entry {region.atlas} in {self._path}"
+            files = [region.file] if isinstance(region.file, str) else region.file
+            masks += region_masks(
+                region.atlas,
+                [self._file(name) for name in files],
+                labels,
+                named_by=named_by,
+                grid=self.grid(participant).shape,
+                participant=participant,
+            )
+        return masks
+
+    def maps(self, participant: str) -> dict[str, np.ndarray]:
+        """See `Source.maps`."""
+        maps = {}
+        for name, file in self._table(participant).maps.items():
+            path = self._file(file)
+            values, _ = read_volume(path)
+            require_grid(path, values.shape, self.grid(participant).shape, participant)
+            maps[name] = values.astype(np.float32)
+        return maps
+
+    def mni(self, participant: str) -> np.ndarray | None:
+        """See `Source.mni`; from the transform, or from the affine where `space = "MNI"`."""
+        one = self._table(participant)
+        if one.space == "MNI":
+            return grid_coordinates(self.grid(participant))
+        if one.mni is None:
+            return None
+        return read_mni(self._file(one.mni), self.grid(participant), participant)
+
+    def stimuli(self) -> list[Stimulus]:
+        """See `Source.stimuli`.
+
+        Without a column `shared`, what every one of several participants saw is shared.
+        """
+        seen = {label: set(self.trials(label).stimulus.tolist()) for label in self.participants()}
+        folds = self._folds()
+        everyone = set.intersection(*seen.values()) if len(seen) > 1 else set()
+        stimuli = []
+        for key in sorted(set().union(*seen.values())):
+            row = self._stimulus(key)
+            shared = key in everyone if row.shared is None else row.shared
+            stimuli.append(Stimulus(key, row.captions, shared, folds.get(key)))
+        unassigned = [stimulus.key for stimulus in stimuli if stimulus.fold is None]
+        if unassigned and len(unassigned) < len(stimuli):
+            raise InputError(
+                f"{self._stimulus_file}: {unassigned[0]} has no fold, others have one",
+                hint="give every stimulus a fold, or none",
+            )
+        return stimuli
+
+    def image(self, key: str) -> np.ndarray | None:
+        """See `Source.image`; pictures lie in the manifest's folder."""
+        name = self._stimulus(key).image
+        if name is None:
+            return None
+        path = resolve(self._folder, name, absolute=False)
+        if not path.is_file():
+            raise missing_file(path)
+        try:
+            with Image.open(path) as picture:
+                return np.asarray(picture.convert("RGB"))
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            raise InputError(
+                f"{path}: cannot be read as a picture", hint="give a PNG or JPEG file"
+            ) from error
+
+    def _response(self, one: ParticipantTable) -> ResponseTable | None:
+        return None if one.timeseries is None else self._manifest.timeseries
+
+    def _require_signal(
+        self, participant: str, sessions: dict[int, Session], response: ResponseTable
+    ) -> None:
+        for number, session in sessions.items():
+            drifts = drift_basis(session.length, tr=response.tr, high_pass=response.high_pass)
+            if drifts.shape[1] >= session.length:
+                raise InputError(
+                    f"{session.series.path}: {participant}, session {number} has "
+                    f"{session.length} volumes, no more than its drifts have regressors",
+                    hint="lower high_pass, or leave the session out",
+                )
+
+    def _file(self, name: str) -> Path:
+        return resolve(self._folder, name)
+
+    def _table(self, participant: str) -> ParticipantTable:
+        if participant not in self._tables:
+            raise InputError(
+                f"{self._path}: no participant {participant}",
+                hint=f"there are: {', '.join(self.participants())}",
+            )
+        return self._tables[participant]
+
+    def _mask(self, participant: str) -> tuple[np.ndarray, np.ndarray]:
+        if participant not in self._masks:
+            path = self._file(self._table(participant).mask)
+            values, affine = read_volume(path)
+            mask = np.isfinite(values) & (values != 0)
+            if not mask.any():
+                raise InputError(
+                    f"{path}: the mask of {participant} is empty, no voxel is finite and not zero",
+                    hint="mark the voxels to read with 1",
+                )
+            self._masks[participant] = (mask, affine)
+        return self._masks[participant]
+
+    def _trials(self, participant: str) -> TrialTable:
+        if participant not in self._trial_tables:
+            one = self._table(participant)
+            table = read_trials(self._file(one.trials), response=self._response(one))
+            self._trial_tables[participant] = table
+        return self._trial_tables[participant]
+
+    def _sessions(self, participant: str) -> dict[int, Session]:
+        if participant not in self._found:
+            self._found[participant] = find_sessions(self._folder, self._table(participant))
+        return self._found[participant]
+
+    def _session(self, participant: str, session: int) -> Session:
+        sessions = self._sessions(participant)
+        if session not in sessions:
+            raise InputError(
+                f"{participant} has no session {session}",
+                hint=f"there are: {', '.join(map(str, sessions))}",
+            )
+        return sessions[session]
+
+    @property
+    def _stimulus_file(self) -> Path:
+        return self._file(self._manifest.stimuli.table)
+
+    @cached_property
+    def _stimulus_table(self) -> dict[str, StimulusRow]:
+        return read_stimuli(self._stimulus_file)
+
+    def _stimulus(self, key: str) -> StimulusRow:
+        if key not in self._stimulus_table:
+            raise InputError(
+                f"{self._stimulus_file}: no stimulus {key}",
+                hint="every stimulus of the trials needs a line in this table",
+            )
+        return self._stimulus_table[key]
+
+    def _folds(self) -> dict[str, Fold]:
+        """Folds by stimulus, from the stimulus table and all tables of trials."""
+        folds = {key: row.fold for key, row in self._stimulus_table.items() if row.fold is not None}
+        for participant in self.participants():
+            table = self._trials(participant)
+            for key, fold in table.folds.items():
+                if folds.setdefault(key, fold) != fold:
+                    raise InputError(
+                        f"{table.path}: {key} is in fold {fold}, elsewhere in {folds[key]}",
+                        hint="the split is by stimulus: give each one fold",
+                    )
+        return folds

@@ -1,0 +1,341 @@
+"""The Natural Scenes Dataset as it lies on disk (NSD data manual; METHOD.md "NSD on disk")."""
+
+import hashlib
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from app.errors import InputError
+from flows.sources.base import (
+    Description,
+    Grid,
+    RegionMask,
+    Stimulus,
+    Trials,
+    count_repeats,
+    path_state,
+)
+from flows.sources.captions import read_coco_captions
+from flows.sources.ctab import read_labels, region_masks
+from flows.sources.nsd_design import N_STIMULI, Design, read_coco_ids, read_design
+from flows.sources.nsd_options import NsdOptions
+from flows.sources.transforms import read_mni
+from flows.sources.validation import validated
+from flows.sources.volumes import (
+    Series,
+    Shape,
+    describe,
+    is_nifti,
+    open_dataset,
+    read_affine,
+    read_volume,
+    require_grid,
+)
+
+_SESSION_FILE = re.compile(r"betas_session(\d+)\.(hdf5|nii\.gz)")
+_KEY = re.compile(r"nsd(\d{5,})")
+_SPACES = {"func1pt8mm": "func1pt8", "func1mm": "func1pt0"}
+_PERCENT_SCALE = 300
+
+
+class NsdSource:
+    """`flows.sources.base.Source` over an NSD tree.
+
+    A stimulus' key is `nsd` and its 0-based nsdId in five digits, as in NSD's own file names.
+    Betas are stored as whole numbers, percent signal change x 300; floating-point betas, and
+    NIfTI images whose header scales, are taken for percent as they are.
+
+    The mask is where `ncsnr` (else `R2`) beside the betas is finite and not zero, else where the
+    first volume of the first session is not zero.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that holds `nsddata`, `nsddata_betas` and `nsddata_stimuli`.
+    **options
+        See `NsdOptions`.
+    """
+
+    def __init__(self, root: Path, **options: Any) -> None:
+        self._root = root.resolve()
+        self._options = validated(
+            NsdOptions,
+            options,
+            where="options of an NSD source",
+            hint=f"known: {', '.join(NsdOptions.model_fields)}",
+        )
+        chosen = self._options
+        self.description = Description(
+            chosen.slug, chosen.title, "nsd", self._root.as_uri(), chosen.licence, chosen.citation
+        )
+        self._space = chosen.betas.split("/")[0]
+        self._experiment = self._root / "nsddata/experiments/nsd"
+        self._stimuli_folder = self._root / "nsddata_stimuli/stimuli/nsd"
+        self._masks: dict[str, np.ndarray] = {}
+        self._shapes: dict[str, Shape] = {}
+
+    def participants(self) -> list[str]:
+        """See `Source.participants`."""
+        folder = self._root / "nsddata_betas/ppdata"
+        found = sorted(path.name for path in folder.glob("subj[0-9][0-9]") if path.is_dir())
+        if self._options.participants is None:
+            if not found:
+                raise InputError(
+                    f"{folder}: no participant", hint="fetch the betas of one at least"
+                )
+            return found
+        chosen = sorted(self._options.participants)
+        for before, label in zip([None, *chosen], chosen, strict=False):
+            if label == before:
+                raise InputError(f"participant {label} is chosen twice", hint="name each once")
+            if label not in found:
+                raise InputError(
+                    f"{folder}: no participant {label}", hint=f"there are: {', '.join(found)}"
+                )
+        return chosen
+
+    def grid(self, participant: str) -> Grid:
+        """See `Source.grid`; the affine is that of a NIfTI image of the space."""
+        shape = self._shape(participant)
+        folder = self._prepared(participant) / self._options.betas
+        beside = [folder / "ncsnr.nii.gz", folder / "R2.nii.gz", *sorted(folder.glob("*.nii.gz"))]
+        space = self._functional(participant)
+        candidates = [*beside, space / "brainmask.nii.gz", *sorted(space.glob("roi/*.nii.gz"))]
+        for path in candidates:
+            if path.is_file():
+                return Grid(shape, read_affine(path))
+        raise InputError(
+            f"{folder}: no NIfTI image of {participant} gives the affine",
+            hint="fetch ncsnr.nii.gz beside the betas, or an image of the roi folder",
+        )
+
+    def mask(self, participant: str) -> np.ndarray:
+        """See `Source.mask`."""
+        if participant not in self._masks:
+            self._masks[participant] = self._read_mask(participant)
+        return self._masks[participant]
+
+    def trials(self, participant: str) -> Trials:
+        """See `Source.trials`; repeats count showings in sessions that are not read, too."""
+        shown = self._design.shown(participant)
+        per_session = self._options.trials_per_session
+        session = np.arange(len(shown)) // per_session + 1
+        series = self._sessions(participant)
+        for number, file in series.items():
+            length, shape = file.size()
+            planned = int((session == number).sum())
+            if length != planned:
+                raise InputError(
+                    f"{file.path}: {length} betas, but {self._design.path.name} has {planned} "
+                    f"trials for {participant}, session {number}",
+                    hint=f"betas and design must agree, {per_session} trials a session",
+                )
+            if shape != self._shape(participant):
+                raise InputError(
+                    f"{file.path}: grid {describe(shape)}, other sessions of {participant} have "
+                    f"{describe(self._shape(participant))}",
+                    hint="all sessions must lie on one grid",
+                )
+        read = np.isin(session, list(series))
+        stimulus = np.array([_key(image) for image in shown])
+        return Trials(stimulus[read], session[read], count_repeats(shown)[read])
+
+    def betas(self, participant: str, session: int) -> np.ndarray:
+        """See `Source.betas`; the file is read once, as stored, then masked."""
+        values = self._session(participant, session).read(self.mask(participant))
+        betas = values.astype(np.float32)
+        if values.dtype.kind in "iu":
+            betas /= _PERCENT_SCALE
+        return betas
+
+    def fingerprint(self, participant: str, session: int) -> str:
+        """See `Source.fingerprint`; the session's betas, the mask's image and the design."""
+        files = [self._session(participant, session).path, self._design_file]
+        if (image := self._mask_image(participant)) is not None:
+            files.append(image)
+        lines = [path_state(path, self._root) for path in files]
+        lines.append(f"trials_per_session {self._options.trials_per_session}")
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def regions(self, participant: str) -> list[RegionMask]:
+        """See `Source.regions`.
+
+        Names come from `nsddata/freesurfer/subjXX/label/NAME.mgz.ctab`, for the atlases that NSD
+        drew in the volume (thalamus, MTL) from `nsddata/templates/NAME.ctab`.
+        """
+        folder = self._functional(participant) / "roi"
+        atlases: dict[str, list[Path]] = {}
+        for path in sorted(folder.glob("*.nii.gz")):
+            name = path.name.removesuffix(".nii.gz")
+            if not name.endswith("tval"):
+                atlases.setdefault(re.sub(r"^[lr]h\.", "", name), []).append(path)
+        chosen = sorted(atlases) if self._options.atlases is None else self._options.atlases
+        masks = []
+        for atlas in chosen:
+            if atlas not in atlases:
+                raise InputError(
+                    f"{folder}: no atlas {atlas}", hint=f"there are: {', '.join(atlases)}"
+                )
+            files = atlases[atlas]
+            merged = folder / f"{atlas}.nii.gz"
+            tables = [
+                self._root / "nsddata/freesurfer" / participant / "label" / f"{atlas}.mgz.ctab",
+                self._root / "nsddata/templates" / f"{atlas}.ctab",
+            ]
+            table = next((path for path in tables if path.is_file()), None)
+            masks += region_masks(
+                atlas,
+                [merged] if merged in files else files,
+                read_labels(table) if table else None,
+                named_by=str(table or tables[0]),
+                grid=self._shape(participant),
+                participant=participant,
+            )
+        return masks
+
+    def maps(self, participant: str) -> dict[str, np.ndarray]:
+        """See `Source.maps`; every `*tval.nii.gz` in the space's folder and its `roi`."""
+        space = self._functional(participant)
+        maps = {}
+        for path in [*sorted(space.glob("roi/*tval.nii.gz")), *sorted(space.glob("*tval.nii.gz"))]:
+            values, _ = read_volume(path)
+            require_grid(path, values.shape, self._shape(participant), participant)
+            maps[path.name.removesuffix(".nii.gz")] = values.astype(np.float32)
+        return maps
+
+    def mni(self, participant: str) -> np.ndarray | None:
+        """See `Source.mni` and `flows.sources.transforms`."""
+        folder = self._root / "nsddata/ppdata" / participant / "transforms"
+        space = _SPACES.get(self._space, self._space)
+        for name in (f"MNI-to-{space}.nii.gz", f"{space}-to-MNI.nii.gz"):
+            if (folder / name).is_file():
+                return read_mni(folder / name, self.grid(participant), participant)
+        return None
+
+    def stimuli(self) -> list[Stimulus]:
+        """See `Source.stimuli`; NSD brings no split."""
+        seen = {key for label in self.participants() for key in self.trials(label).stimulus}
+        shared = {_key(image) for image in self._design.shared}
+        captions = self._captions(seen)
+        return [Stimulus(key, captions.get(key, ()), key in shared, None) for key in sorted(seen)]
+
+    def image(self, key: str) -> np.ndarray | None:
+        """See `Source.image`; `imgBrick` row = nsdId."""
+        if not self._picture_file.is_file():
+            return None
+        with open_dataset(self._picture_file, "imgBrick") as pictures:
+            match = _KEY.fullmatch(key)
+            if match is None or int(match[1]) >= len(pictures):
+                raise InputError(
+                    f"{self._picture_file}: no picture {key}", hint="keys are nsd00000, nsd00001, …"
+                )
+            return np.asarray(pictures[int(match[1])], np.uint8)
+
+    @property
+    def _design_file(self) -> Path:
+        return self._experiment / "nsd_expdesign.mat"
+
+    @property
+    def _picture_file(self) -> Path:
+        return self._stimuli_folder / "nsd_stimuli.hdf5"
+
+    @cached_property
+    def _design(self) -> Design:
+        most, counted_by = N_STIMULI, "NSD's pictures"
+        if self._picture_file.is_file():
+            with open_dataset(self._picture_file, "imgBrick") as pictures:
+                most, counted_by = len(pictures), f"pictures in {self._picture_file}"
+        return read_design(self._design_file, n_stimuli=most, counted_by=counted_by)
+
+    def _captions(self, keys: set[str]) -> dict[str, tuple[str, ...]]:
+        given = self._options.captions
+        if given is None:
+            files = sorted((self._stimuli_folder / "annotations").glob("captions_*2017.json"))
+        else:
+            files = given if isinstance(given, list) else [given]
+        if not files:
+            return {}
+        table = self._experiment / "nsd_stim_info_merged.csv"
+        coco = {_key(nsd_id + 1): coco_id for nsd_id, coco_id in read_coco_ids(table).items()}
+        if unknown := sorted(keys - set(coco)):
+            raise InputError(
+                f"{table}: no row for {unknown[0]}, which was shown",
+                hint="stimulus table and design must be of one version",
+            )
+        captions = read_coco_captions(files, {coco[key] for key in keys})
+        return {key: captions.get(coco[key], ()) for key in keys}
+
+    def _prepared(self, participant: str) -> Path:
+        if participant not in self.participants():
+            raise InputError(
+                f"{self._root}: no participant {participant}",
+                hint=f"there are: {', '.join(self.participants())}",
+            )
+        return self._root / "nsddata_betas/ppdata" / participant
+
+    def _functional(self, participant: str) -> Path:
+        return self._root / "nsddata/ppdata" / participant / self._space
+
+    def _sessions(self, participant: str) -> dict[int, Series]:
+        folder = self._prepared(participant) / self._options.betas
+        found: dict[int, Series] = {}
+        # In this order the HDF5 file of a session that has both replaces the NIfTI image: it is
+        # read many times faster.
+        for path in sorted(folder.glob("betas_session*"), key=lambda path: not is_nifti(path)):
+            if match := _SESSION_FILE.fullmatch(path.name):
+                axes = "TZYX" if match[2] == "hdf5" else "XYZT"
+                found[int(match[1])] = Series(path, axes)
+        wanted = self._options.sessions_of(participant, last=max(found, default=1))
+        for number in wanted:
+            if number not in found:
+                raise InputError(
+                    f"{folder}: no file of {participant}, session {number} "
+                    f"(betas_session{number:02d}.hdf5 or .nii.gz)",
+                    hint="fetch it, or choose the sessions that are there",
+                )
+        return {number: found[number] for number in wanted}
+
+    def _session(self, participant: str, session: int) -> Series:
+        sessions = self._sessions(participant)
+        if session not in sessions:
+            raise InputError(
+                f"{participant} has no session {session}",
+                hint=f"there are: {', '.join(map(str, sessions))}",
+            )
+        return sessions[session]
+
+    def _shape(self, participant: str) -> Shape:
+        if participant not in self._shapes:
+            first = next(iter(self._sessions(participant).values()))
+            self._shapes[participant] = cast(Shape, first.size()[1])
+        return self._shapes[participant]
+
+    def _mask_image(self, participant: str) -> Path | None:
+        folder = self._prepared(participant) / self._options.betas
+        images = (folder / "ncsnr.nii.gz", folder / "R2.nii.gz")
+        return next((path for path in images if path.is_file()), None)
+
+    def _read_mask(self, participant: str) -> np.ndarray:
+        shape = self._shape(participant)
+        if (path := self._mask_image(participant)) is not None:
+            values, _ = read_volume(path)
+            require_grid(path, values.shape, shape, participant)
+        else:
+            first = next(iter(self._sessions(participant).values()))
+            path = first.path
+            values = first.read(np.ones(shape, bool), 0, 1).reshape(shape)
+        mask: np.ndarray = np.isfinite(values) & (values != 0)
+        if not mask.any():
+            raise InputError(
+                f"{path}: the mask of {participant} is empty, no voxel is finite and not zero",
+                hint="fetch the image again",
+            )
+        return mask
+
+
+def _key(image: int) -> str:
+    """The stimulus key of a 1-based 73k id."""
+    return f"nsd{image - 1:05d}"

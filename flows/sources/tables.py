@@ -1,0 +1,79 @@
+"""CSV tables as rows that know their line, so that a fault in them can be named."""
+
+import csv
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import InputError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table; `line` is its number in the file, for messages."""
+
+    path: Path
+    line: int
+    cells: dict[str, str]
+
+    def text(self, column: str) -> str:
+        """The cell without surrounding blanks, "" where the column is absent."""
+        return self.cells.get(column, "")
+
+    def required(self, column: str) -> str:
+        """The cell, which must not be empty."""
+        if not (value := self.text(column)):
+            raise self.fault(f"{column} is empty")
+        return value
+
+    def integer(self, column: str, *, least: int) -> int:
+        """The cell as a whole number of at least `least`."""
+        value = self.required(column)
+        try:
+            number = int(value)
+        except ValueError:
+            raise self.fault(f"{column} is {value!r}, not a whole number") from None
+        if number < least:
+            raise self.fault(f"{column} is {number}, the least possible is {least}")
+        return number
+
+    def fault(self, reason: str, *, hint: str = "correct this line of the table") -> InputError:
+        """An error that names the file and the line."""
+        return InputError(f"{self.path}, line {self.line}: {reason}", hint=hint)
+
+
+def read_table(path: Path, *, columns: Collection[str]) -> list[Row]:
+    """Rows of a UTF-8 CSV file with a header line; further columns may stand in any order.
+
+    Raises
+    ------
+    InputError
+        The file is missing or no text, lacks one of `columns`, or has a ragged line.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            if missing := sorted(set(columns) - set(header)):
+                raise InputError(
+                    f"{path}: no column {', '.join(missing)}",
+                    hint=f"the header has: {', '.join(header) or 'nothing'}",
+                )
+            rows = []
+            for cells in reader:
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    raise InputError(
+                        f"{path}, line {reader.line_num}: {len(cells)} cells, the header has "
+                        f"{len(header)}",
+                        hint='put cells that hold commas in "double quotes"',
+                    )
+                stripped = (cell.strip() for cell in cells)
+                rows.append(Row(path, reader.line_num, dict(zip(header, stripped, strict=True))))
+            return rows
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path}: cannot be read as a table: {getattr(error, 'strerror', None) or error}",
+            hint="give a UTF-8 CSV file with a header line",
+        ) from error

@@ -1,0 +1,224 @@
+"""Reading volumes and series of volumes (NIfTI, HDF5, npy) into (trials or time, voxels)."""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from app.errors import InputError
+
+_NIFTI_FAULTS = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, WrapStructError)
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A file that holds one volume for each trial or time point.
+
+    Attributes
+    ----------
+    path : Path
+        `.nii`, `.nii.gz`, `.hdf5`, `.h5` or `.npy`.
+    axes : str
+        Meaning of the axes on disk, a permutation of `TXYZ` or of `TV` (voxels of the mask in
+        C order). MATLAB writes (X, Y, Z, T) such that h5py sees `TZYX`.
+    dataset : str
+        Name inside an HDF5 file.
+    """
+
+    path: Path
+    axes: str
+    dataset: str = "/betas"
+
+    def size(self) -> tuple[int, Shape | int]:
+        """Length and grid (or, for `TV`, the number of voxels), from the header alone."""
+        with self._open() as array:
+            return self._size(array)
+
+    def read(self, mask: np.ndarray, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Volumes `start` to `stop` inside the mask.
+
+        Parameters
+        ----------
+        mask : np.ndarray
+            bool (X, Y, Z).
+
+        Returns
+        -------
+        np.ndarray
+            (volumes, voxels of the mask in C order of (X, Y, Z)), in the type on disk (floating
+            where a NIfTI header scales).
+
+        Raises
+        ------
+        InputError
+            The file is missing, damaged or foreign, or its grid is not the mask's.
+        """
+        with self._open() as array:
+            length, grid = self._size(array)
+            self._require_mask(grid, mask)
+            window = [slice(None)] * len(self.axes)
+            window[self.axes.index("T")] = slice(start, length if stop is None else stop)
+            values = np.asanyarray(array[tuple(window)])
+        if "V" in self.axes:
+            return np.asarray(values.transpose([self.axes.index(axis) for axis in "TV"]))
+        values = values.transpose([self.axes.index(axis) for axis in "TXYZ"])
+        return np.asarray(values[:, mask])
+
+    def require_mask(self, mask: np.ndarray) -> None:
+        """Raise `InputError` where the file's grid, in its header, is not the mask's."""
+        self._require_mask(self.size()[1], mask)
+
+    def _require_mask(self, grid: Shape | int, mask: np.ndarray) -> None:
+        expected = mask.shape if isinstance(grid, tuple) else int(mask.sum())
+        if grid != expected:
+            raise InputError(
+                f"{self.path}: grid {describe(grid)}, the mask has {describe(expected)}",
+                hint="betas and mask must lie on one grid; check the order of the axes",
+            )
+
+    def _size(self, array: Any) -> tuple[int, Shape | int]:
+        if array.ndim != len(self.axes):
+            raise InputError(
+                f"{self.path}: {array.ndim} axes of shape {describe(array.shape)}, expected "
+                f"{len(self.axes)} ({', '.join(self.axes)})",
+                hint="give one volume a trial",
+            )
+        at = {axis: int(array.shape[place]) for place, axis in enumerate(self.axes)}
+        return at["T"], at["V"] if "V" in at else (at["X"], at["Y"], at["Z"])
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        if not self.path.is_file():
+            raise missing_file(self.path)
+        if self.path.suffix in (".hdf5", ".h5"):
+            with open_dataset(self.path, self.dataset) as dataset:
+                yield dataset
+        elif self.path.suffix == ".npy":
+            with _faults(self.path, "npy", (OSError, ValueError, EOFError)):
+                yield np.load(self.path, mmap_mode="r", allow_pickle=False)
+        elif is_nifti(self.path):
+            with _faults(self.path, "NIfTI", _NIFTI_FAULTS):
+                image: Any = nibabel.load(self.path)
+                yield image.dataobj
+        else:
+            raise InputError(
+                f"{self.path}: unknown kind of file", hint="give .nii, .nii.gz, .hdf5, .h5 or .npy"
+            )
+
+
+@contextmanager
+def open_dataset(path: Path, name: str) -> Iterator[h5py.Dataset]:
+    """A dataset of an HDF5 file, open for reading.
+
+    Raises
+    ------
+    InputError
+        The file is missing, truncated or no HDF5 file, or has no dataset of that name.
+    """
+    if not path.is_file():
+        raise missing_file(path)
+    with _faults(path, "HDF5", (OSError, RuntimeError)), h5py.File(path, "r") as file:
+        dataset = file.get(name)
+        if not isinstance(dataset, h5py.Dataset):
+            raise InputError(
+                f"{path}: no dataset {name}", hint=f"it holds: {', '.join(file) or 'nothing'}"
+            )
+        if dataset.dtype.kind not in "iuf":
+            raise InputError(f"{path}: {name} holds no numbers", hint="give numeric volumes")
+        yield dataset
+
+
+def read_volume(path: Path, *, axes: Literal[3, 4] = 3) -> tuple[np.ndarray, np.ndarray]:
+    """A NIfTI image and its affine.
+
+    Returns
+    -------
+    values : np.ndarray
+        (X, Y, Z) or, for `axes` 4, (X, Y, Z, n), in the type on disk.
+    affine : np.ndarray
+        (4, 4), 0-based voxel index to mm.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged, no image, or of another rank.
+    """
+    if not path.is_file():
+        raise missing_file(path)
+    with _faults(path, "NIfTI", _NIFTI_FAULTS):
+        image: Any = nibabel.load(path)
+        values = np.asanyarray(image.dataobj)
+    while values.ndim > axes and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim != axes:
+        raise InputError(
+            f"{path}: shape {describe(values.shape)}, expected {axes} axes",
+            hint="give an image of that rank",
+        )
+    return values, np.asarray(image.affine, float)
+
+
+def read_affine(path: Path) -> np.ndarray:
+    """The affine in a NIfTI header, (4, 4); no voxels are read."""
+    with _faults(path, "NIfTI", _NIFTI_FAULTS):
+        image: Any = nibabel.load(path)
+        return np.asarray(image.affine, float)
+
+
+def require_grid(path: Path, shape: tuple[int, ...], grid: Shape, participant: str) -> None:
+    """Raise `InputError` where an image's grid is not the participant's."""
+    if shape != grid:
+        raise InputError(
+            f"{path}: grid {describe(shape)}, the betas of {participant} have {describe(grid)}",
+            hint="resample it to the betas' grid or give the file of that space",
+        )
+
+
+def default_axes(path: Path) -> str | None:
+    """The axes a series has unless it is said otherwise; None for HDF5, where any is common."""
+    if is_nifti(path):
+        return "XYZT"
+    if path.suffix != ".npy":
+        return None
+    if not path.is_file():
+        raise missing_file(path)
+    with _faults(path, "npy", (OSError, ValueError, EOFError)):
+        return "TV" if np.load(path, mmap_mode="r", allow_pickle=False).ndim == 2 else "TXYZ"
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether the name is that of a NIfTI image."""
+    return path.name.endswith((".nii", ".nii.gz"))
+
+
+def describe(shape: tuple[int, ...] | int) -> str:
+    """A shape in words: `7x6x5`, or a number of voxels."""
+    return "x".join(map(str, shape)) if isinstance(shape, tuple) else f"{shape} voxels"
+
+
+def missing_file(path: Path) -> InputError:
+    """The error for a file that is not there."""
+    return InputError(f"{path}: no such file", hint="fetch it or correct the path")
+
+
+@contextmanager
+def _faults(path: Path, kind: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    try:
+        yield
+    except errors as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path}: cannot be read as {kind}: {reason}",
+            hint="the file is damaged, truncated or of another kind: fetch or write it again",
+        ) from error

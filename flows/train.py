@@ -1,0 +1,170 @@
+"""Stage a: a decoder from brain responses to the encoder's space, for each participant."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import InputError
+from app.settings import get_settings
+from app.store import Artefact
+from flows.catalog import DatasetTables
+from flows.progress import report, steps_of
+from flows.responses import load_responses
+from flows.science.decoder import DecoderConfig, train_decoder
+from flows.science.device import resolve_device
+from flows.science.metrics import top_k
+from flows.science.model import Decoder
+from flows.science.ridge import fit_ridge
+from flows.sources import open_source
+from flows.stages import encoder_at, get_store, stage
+
+Json = dict[str, Any]
+POOLS = (1, 5, 10, 50)
+
+
+def embed_dataset(dataset: DatasetTables, encoder: str) -> Json:
+    """Vectors of a dataset's stimuli, as an artefact ``vectors`` (I, D) in the order of keys."""
+    return embed_stimuli(
+        dataset.source_uri,
+        dataset.configuration["source"],
+        dataset.fingerprint,
+        encoder,
+        dataset.keys,
+        dataset.captions,
+    )
+
+
+@stage("embed-stimuli", "source_uri")
+def embed_stimuli(
+    source_uri: str,
+    source_options: Json,
+    fingerprint: str,
+    encoder: str,
+    keys: list[str],
+    captions: list[list[str]],
+) -> Json:
+    """Embed stimuli by their pictures, or by their captions where the encoder reads alone.
+
+    Raises
+    ------
+    InputError
+        The encoder is unknown, or a stimulus has neither of what it needs.
+    """
+    loaded = encoder_at(encoder, get_settings().device)
+    pictures = None
+    if loaded.sees_images:
+        source = open_source(source_uri, **source_options)
+
+        def _pictures() -> Any:
+            for done, key in enumerate(keys):
+                report("embedding stimuli", done, len(keys))
+                picture = source.image(key)
+                if picture is None:
+                    raise InputError(
+                        f"stimulus {key} has no picture, and {encoder} embeds pictures",
+                        hint="use a caption encoder, or add the pictures to the source",
+                    )
+                yield picture
+
+        pictures = _pictures()
+    else:
+        report("embedding stimuli", 0, len(keys))
+    vectors = loaded.encode_stimuli(captions, pictures)
+    report("embedding stimuli", len(keys), len(keys))
+    return {
+        "vectors": get_store().put({"vectors": vectors.astype(np.float32)}).model_dump(),
+        "encoder": {
+            "name": loaded.name,
+            "dimension": loaded.dimension,
+            "checksum": loaded.checksum,
+        },
+    }
+
+
+@stage("train-subject", "label")
+def train_subject(
+    label: str,
+    artefacts: Json,
+    vectors: Json,
+    folds: list[str],
+    config: Json,
+    seed: int,
+    device: str,
+) -> Json:
+    """Train one participant's decoder, and ridge beside it, and test both on single trials.
+
+    Returns
+    -------
+    dict
+        References to the decoder and to its predictions of the validation and test trials, and
+        the metrics.
+    """
+    store = get_store()
+    targets, row_of = distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"])
+    settings = DecoderConfig(**config)
+    x, image = load_responses(store, artefacts, folds, "train")
+    x_validation, image_validation = load_responses(store, artefacts, folds, "validation")
+    x_test, image_test = load_responses(store, artefacts, folds, "test")
+    try:
+        decoder, history = train_decoder(
+            x,
+            targets,
+            row_of[image],
+            x_validation,
+            row_of[image_validation],
+            settings,
+            seed=seed,
+            device=resolve_device(device),
+            on_progress=steps_of(f"training {label}"),
+        )
+        report(f"training {label}", settings.steps, settings.steps)
+        ridge = fit_ridge(
+            x, targets[row_of[image]], x_validation, targets[row_of[image_validation]]
+        )
+    except ValueError as error:
+        raise InputError(f"{label}: {error}") from error
+    predicted = {"validation": decoder.predict(x_validation), "test": decoder.predict(x_test)}
+    pool, own = np.unique(row_of[image_test], return_inverse=True)
+    return {
+        "decoder": store.put(decoder.tensors()).model_dump(),
+        "kind": decoder.kind,
+        "predictions": store.put(
+            predicted | {"image_validation": image_validation, "image_test": image_test}
+        ).model_dump(),
+        "metrics": {
+            "test": _accuracies(predicted["test"], targets[pool], own),
+            "ridge": _accuracies(ridge.predict(x_test), targets[pool], own),
+            "pool": len(pool),
+            "queries": "single trials",
+            "trials": {"train": len(x), "validation": len(x_validation), "test": len(x_test)},
+            "voxels": x.shape[1],
+            "history": asdict(history),
+        },
+    }
+
+
+def distinct_rows(
+    vectors: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Distinct vectors, and the row among them of each stimulus.
+
+    Stimuli of one category or caption share a vector: they are one answer of the retrieval, and
+    no negatives of each other.
+    """
+    distinct, row_of = np.unique(vectors, axis=0, return_inverse=True)
+    return distinct, row_of.reshape(-1).astype(np.int64)
+
+
+def load_decoder(reference: Json) -> Decoder:
+    """A trained decoder from a result of `train_subject`."""
+    tensors = get_store().get(Artefact.model_validate(reference["decoder"]))
+    return Decoder.from_tensors(reference["kind"], tensors)
+
+
+def _accuracies(
+    predicted: NDArray[np.float32], pool: NDArray[np.float32], own: NDArray[np.int64]
+) -> dict[str, float]:
+    ks = tuple(k for k in POOLS if k <= len(pool))
+    return {f"top{k}": float(share) for k, share in top_k(predicted, pool, own, ks).items()}

@@ -1,0 +1,59 @@
+"""A real Prefect for the tests of flows: its own home, its database on the tests' server."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Prefect reads its settings when it is imported first, which collecting the tests does.
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="sdc-tests-prefect-")
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
+os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
+os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
+os.environ.pop("PREFECT_API_URL", None)
+
+
+@pytest.fixture(scope="session")
+def prefect_database(server_url: str) -> str:
+    """URL of Prefect's own database."""
+    import psycopg
+    from sqlalchemy import make_url
+
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE prefect_of_tests")
+    url = make_url(server_url).set(drivername="postgresql+asyncpg", database="prefect_of_tests")
+    return url.render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def prefect_server(prefect_database: str) -> Iterator[str]:
+    """URL of a Prefect server that all tests share."""
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: prefect_database}):
+        server = SubprocessASGIServer()
+        server.start(timeout=180)
+        yield server.api_url
+        server.stop()
+
+
+@pytest.fixture
+def flows_home(catalog: Path, prefect_server: str) -> Iterator[Path]:
+    """A home folder with an empty catalog, store and results, and a Prefect that is up."""
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_LOCAL_STORAGE_PATH,
+        temporary_settings,
+    )
+
+    settings = {
+        PREFECT_API_URL: prefect_server,
+        PREFECT_LOCAL_STORAGE_PATH: str(catalog / "results"),
+    }
+    with temporary_settings(settings):
+        yield catalog

@@ -1,0 +1,190 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from flows.science.sharing import agreement_test, shared_concepts
+from tests.flows.science.fields import smooth_maps, voxel_cloud
+
+
+def cohort(
+    participants: int, components: int, shared: int, seed: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Masks of which the first `shared` have a part that all participants have."""
+    rng = np.random.default_rng(seed)
+    clouds = [voxel_cloud(600, rng) + rng.normal(size=3) for _ in range(participants)]
+    everywhere = smooth_maps(np.concatenate(clouds), components, 8.0, rng)
+    everywhere[:, shared:] = 0
+    masks = []
+    for index, cloud in enumerate(clouds):
+        own = smooth_maps(cloud, components, 8.0, rng)
+        common = everywhere[index * 600 : (index + 1) * 600]
+        # Participants' and components' masks differ in size, which must not matter.
+        size = rng.uniform(-1, 0.5, components)
+        masks.append(np.clip(own + 3 * common + size, 0, 1))
+    return masks, clouds
+
+
+@pytest.mark.parametrize(("participants", "components"), [(2, 8), (4, 10)])
+def test_agreement_is_calibrated_on_unrelated_masks(participants: int, components: int) -> None:
+    ps = []
+    for seed in range(-(-400 // components)):
+        masks, clouds = cohort(participants, components, 0, seed)
+        ok = np.ones((participants, components), dtype=bool)
+        ps.append(agreement_test(masks, clouds, ok, permutations=99, seed=seed)[1])
+    p = np.concatenate(ps)
+    assert len(p) >= 400
+    assert 0.02 <= (p < 0.05).mean() <= 0.09
+    assert 0.15 <= (p < 0.2).mean() <= 0.25
+
+
+def test_shared_masks_agree_and_others_do_not() -> None:
+    masks, clouds = cohort(4, 12, 3, seed=1)
+    ok = np.ones((4, 12), dtype=bool)
+    agreement, p = agreement_test(masks, clouds, ok, permutations=499, seed=0)
+    assert (agreement[:3] > 0.3).all()
+    assert (p[:3] < 0.01).all()
+    assert (p[3:] > 0.05).sum() >= 7
+
+
+def test_agreement_is_the_correlation_over_common_bins() -> None:
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*[np.arange(4) * 10.0] * 3), axis=-1).reshape(-1, 3)
+    values = rng.uniform(size=(2, 64, 1))
+    # Two voxels a bin in the first participant, and bins that the second does not have.
+    first = np.concatenate([values[0] - 0.1, values[0] + 0.1])
+    coordinates = np.concatenate([grid + 1, grid + 2])
+    seen = grid[:, 0] < 30
+    agreement, p = agreement_test(
+        [first, values[1][seen]],
+        [coordinates, grid[seen] + 3],
+        np.ones((2, 1), dtype=bool),
+        permutations=5,
+        seed=0,
+        bin_mm=10.0,
+    )
+    expected = np.corrcoef(values[0][seen, 0], values[1][seen, 0])[0, 1]
+    assert agreement[0] == pytest.approx(expected)
+    # With one component there is no other to compare with.
+    assert np.isnan(p[0])
+
+
+def test_few_pairings_bound_p_from_below() -> None:
+    masks, clouds = cohort(2, 3, 3, seed=0)
+    ok = np.ones((2, 3), dtype=bool)
+    _, p = agreement_test(masks, clouds, ok, permutations=999, seed=0)
+    # Three components in two participants make six pairings of different ones.
+    assert p.min() >= 1 / 7
+
+
+def test_participants_who_do_not_decode_take_no_part() -> None:
+    masks, clouds = cohort(4, 10, 10, seed=2)
+    ok = np.ones((4, 10), dtype=bool)
+    ok[3], ok[1:, 0] = False, False
+    before = agreement_test(masks, clouds, ok, permutations=99, seed=0)
+    masks[3] = np.zeros_like(masks[3])
+    after = agreement_test(masks, clouds, ok, permutations=99, seed=0)
+    assert np.array_equal(before, after, equal_nan=True)
+    assert np.isnan(before[0][0])
+    assert np.isfinite(before[1][1:]).all()
+
+
+def test_voxels_without_coordinates_and_disjoint_brains_are_left_out() -> None:
+    masks, clouds = cohort(2, 6, 6, seed=3)
+    ok = np.ones((2, 6), dtype=bool)
+    expected = agreement_test(
+        [masks[0][50:], masks[1]], [clouds[0][50:], clouds[1]], ok, permutations=50, seed=0
+    )
+    clouds[0][:50] = np.nan
+    found = agreement_test(masks, clouds, ok, permutations=50, seed=0)
+    assert np.array_equal(expected, found)
+    agreement, p = agreement_test(masks, [clouds[0], clouds[1] + 500], ok, permutations=50, seed=0)
+    assert np.isnan(agreement).all()
+    assert np.isnan(p).all()
+
+
+def test_bad_masks_are_refused() -> None:
+    masks, clouds = cohort(2, 3, 0, seed=0)
+    ok = np.ones((2, 3), dtype=bool)
+    with pytest.raises(ValueError, match="do not match"):
+        agreement_test(masks, clouds, ok[:1], permutations=5, seed=0)
+    with pytest.raises(ValueError, match="participant 1: masks"):
+        agreement_test(masks, [clouds[0], clouds[1][1:]], ok, permutations=5, seed=0)
+    with pytest.raises(ValueError, match="bin_mm must be above 0"):
+        agreement_test(masks, clouds, ok, permutations=5, seed=0, bin_mm=0)
+    masks[1][0, 0] = np.nan
+    with pytest.raises(ValueError, match="masks of participant 1 hold"):
+        agreement_test(masks, clouds, ok, permutations=5, seed=0)
+
+
+@given(
+    p_test=arrays(np.float64, (5, 3), elements=st.floats(0, 1)),
+    agreement_p=arrays(np.float64, 3, elements=st.floats(0, 1)),
+    minimum=st.integers(2, 5),
+)
+def test_conjunction_matches_the_definition(
+    p_test: np.ndarray, agreement_p: np.ndarray, minimum: int
+) -> None:
+    found = shared_concepts(p_test, agreement_p, minimum)
+    for component in range(3):
+        ordered = sorted(p_test[:, component])
+        partial = [min(1.0, (5 - u) * ordered[u]) for u in range(minimum)]
+        assert found.p[component] == pytest.approx(max(*partial, agreement_p[component]))
+    # More participants asked for is never easier.
+    if minimum < 5:
+        assert (shared_concepts(p_test, agreement_p, minimum + 1).p >= found.p).all()
+    for component in np.flatnonzero(found.shared):
+        assert found.q[component] <= 0.05
+        assert len(found.participants[component]) >= minimum
+    assert [reason is None for reason in found.reason] == found.shared.tolist()
+
+
+def test_each_reason_is_named() -> None:
+    p_test = np.full((4, 4), 0.0005)
+    p_test[2:, 1] = 0.7
+    p_test[1:, 2] = np.nan
+    agreement_p = np.array([0.001, 0.001, 0.001, 0.6])
+    found = shared_concepts(p_test, agreement_p, 3)
+    assert found.shared.tolist() == [True, False, False, False]
+    few = "decodable in fewer than 3 participants"
+    assert found.reason == [None, few, few, "masks do not agree"]
+    assert [len(who) for who in found.participants] == [4, 2, 1, 4]
+
+
+def test_half_of_the_participants_and_two_at_least_by_default() -> None:
+    p_test = np.full((6, 1), 0.9)
+    p_test[:3] = 0.0001
+    agreement_p = np.array([0.001])
+    assert shared_concepts(p_test, agreement_p).shared.all()
+    assert not shared_concepts(p_test, agreement_p, 4).shared.any()
+    assert not shared_concepts(np.array([[0.0001], [0.9]]), agreement_p).shared.any()
+
+
+def test_one_participants_concept_is_not_shared() -> None:
+    p_test = np.full((4, 2), 0.4)
+    p_test[0] = 0.0001
+    assert not shared_concepts(p_test, np.array([0.001, np.nan])).shared.any()
+    alone = shared_concepts(p_test[:1], np.array([np.nan, np.nan]))
+    assert not alone.shared.any()
+    assert alone.reason == ["one participant alone: nothing can be shared"] * 2
+
+
+def test_shuffled_data_share_nothing() -> None:
+    rng = np.random.default_rng(0)
+    found = [
+        shared_concepts(rng.uniform(size=(6, 20)), rng.uniform(size=20)).shared.any()
+        for _ in range(200)
+    ]
+    assert np.mean(found) <= 0.02
+
+
+def test_bad_tables_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"must be \(S, K\) and \(K,\)"):
+        shared_concepts(np.zeros((3, 2)), np.zeros(3))
+    with pytest.raises(ValueError, match="between 2 and 3 participants, not 1"):
+        shared_concepts(np.zeros((3, 2)), np.zeros(2), 1)
+    with pytest.raises(ValueError, match="between 2 and 3 participants, not 4"):
+        shared_concepts(np.zeros((3, 2)), np.zeros(2), 4)
+    with pytest.raises(ValueError, match="must lie in"):
+        shared_concepts(np.full((3, 2), 1.5), np.zeros(2))

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+from flows.sources import check_source, open_source
+from flows.sources.checks import ParticipantReport
+from tests.flows.sources.faults import snapshot
+from tests.flows.sources.manifest_tree import MASK, write_manifest_tree, write_series_tree
+from tests.flows.sources.nsd_tree import GRIDS, TRIALS_PER_SESSION, NsdTree
+
+
+def test_report_of_an_nsd_tree(tree: NsdTree) -> None:
+    before = snapshot(tree.root)
+    report = check_source(open_source(tree.root, trials_per_session=TRIALS_PER_SESSION))
+    assert snapshot(tree.root) == before
+    mask = tree.masks["subj01"]
+    assert report.participants[0] == ParticipantReport(
+        label="subj01",
+        shape=GRIDS["subj01"],
+        voxels=int(mask.sum()),
+        sessions=(1, 2),
+        trials=12,
+        stimuli=4,
+        most_repeats=4,
+        regions=5,
+        atlases=("floc-faces", "nsdgeneral", "prf-visualrois"),
+        maps=("floc_bodiestval", "floc_facestval"),
+        mni=1 - 1 / mask.sum(),
+    )
+    assert [one.label for one in report.participants] == ["subj01", "subj02"]
+    assert (report.stimuli, report.shared, report.captioned, report.captions) == (6, 2, 6, 12)
+    assert report.pictures
+    assert report.folds == {}
+    assert report.warnings == ()
+
+
+def test_betas_are_not_read(tree: NsdTree) -> None:
+    """A NIfTI file cut off behind its header passes: nothing but the header is looked at."""
+    path = tree.session("subj02", 2, "nii.gz")
+    path.write_bytes(path.read_bytes()[:-200])
+    assert check_source(open_source(tree.root, trials_per_session=TRIALS_PER_SESSION))
+
+
+def test_warnings_say_what_cannot_be_computed(tmp_path: Path) -> None:
+    folder = write_manifest_tree(tmp_path)
+    (folder / "stimuli.csv").write_text("stimulus,captions\ncat,a cat\ndog,\nowl,\n")
+    report = check_source(open_source(folder))
+    assert report.participants[0].voxels == MASK.sum()
+    assert report.participants[0].mni is None
+    assert set(report.warnings) == {
+        "a: no regions",
+        "b: no regions",
+        "a: no transform to MNI",
+        "b: no transform to MNI",
+        "2 stimuli have no caption and no picture (the first: dog)",
+    }
+
+
+def test_folds_and_few_repeats(tmp_path: Path) -> None:
+    write_series_tree(tmp_path)
+    report = check_source(open_source(tmp_path))
+    assert report.folds == {"train": 1, "test": 1}
+    assert any("noise ceiling" in text for text in report.warnings)

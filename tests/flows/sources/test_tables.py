@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from flows.sources.tables import read_table
+from tests.flows.sources.faults import refused
+
+
+def test_rows_know_their_line_and_blanks_are_taken_off(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text('\ufeffname , n\n"a, b", 3\n\nc,0\n', encoding="utf-8")
+    first, second = read_table(path, columns=("n", "name"))
+    assert (first.text("name"), first.integer("n", least=0), first.line) == ("a, b", 3, 2)
+    assert (second.required("name"), second.line) == ("c", 4)
+    assert first.text("absent") == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"name\nface\n", ["no column n"]),
+        (b"", ["no column n, name"]),
+        (b"name,n\nface,1,2\n", ["line 2", "3 cells", "has 2"]),
+        (b"name,n\n\xff\xfe,1\n", ["cannot be read"]),
+        (b'name,n\n"face,1\n', ["cannot be read"]),
+    ],
+)
+def test_a_faulty_table_is_refused(tmp_path: Path, content: bytes, words: list[str]) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    refused(tmp_path, lambda: read_table(path, columns=("name", "n")), str(path), *words)
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"), [("x", "whole number"), ("1.5", "whole"), ("-1", "least"), ("", "empty")]
+)
+def test_a_faulty_cell_is_refused(tmp_path: Path, cell: str, reason: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"name,n\nface,{cell}\n")
+    (row,) = read_table(path, columns=())
+    refused(tmp_path, lambda: row.integer("n", least=0), f"{path}, line 2", reason)
+
+
+def test_a_missing_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    refused(tmp_path, lambda: read_table(path, columns=()), str(path), "No such file")

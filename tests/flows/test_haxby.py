@@ -1,0 +1,66 @@
+"""Real fMRI through the whole house: manifest source, pipeline, search."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from app.concepts.service import show_concept
+from app.database.engine import open_session
+from app.database.models import Decoder, Run, Stimulus, Subject, Voxel
+from app.search.service import search
+from flows.ingest import ingest_dataset
+from flows.pipeline import run_pipeline
+from tests.flows.sources.haxby import write_haxby_manifest
+
+RUN = {
+    "encoder": "caption:all-MiniLM-L6-v2",
+    "decoder": {"steps": 1000},
+    "reduction": {"components": 8, "steps": 3000, "learning_rate": 2e-3},
+    "statistics": {"permutations": 199},
+}
+
+
+@pytest.fixture
+def published_haxby(flows_home: Path, real_data: Path, tmp_path: Path) -> int:
+    folder = tmp_path / "haxby"
+    write_haxby_manifest(folder, real_data / "haxby_slice")
+    ingested = ingest_dataset(str(folder))
+    assert ingested["changed"]
+    return int(run_pipeline(ingested["dataset"], RUN)["run"])
+
+
+def test_real_fmri_is_ingested_decoded_and_found(published_haxby: int) -> None:
+    with open_session() as session:
+        folds = session.execute(select(Stimulus.key, Stimulus.fold)).all()
+        assert {fold for key, fold in folds if key.endswith(("09", "10"))} == {"validation"}
+        assert {fold for key, fold in folds if key.endswith("11")} == {"test"}
+        assert session.scalars(select(Run.id)).all() == [published_haxby]
+        assert len(session.scalars(select(Voxel.id)).all()) == 530
+        assert session.scalars(select(Voxel.noise_ceiling)).first() is None
+        report = session.scalars(select(Subject.report)).one()
+        assert report["kept"] == 530
+        assert "three training repeats" in report["voxel_rule"]
+
+        metrics = session.scalars(select(Decoder.metrics)).one()
+        assert metrics["pool"] == 8
+        assert metrics["trials"] == {"train": 72, "validation": 16, "test": 8}
+        # One run of eight blocks is little to judge by; the benchmark rotates all twelve.
+        assert metrics["test"]["top1"] >= 0.375
+
+
+def test_a_human_face_is_answered_by_face_above_house(published_haxby: int) -> None:
+    with open_session() as session:
+        answer = search(session, "a human face", k=8)
+        shown = {found.id: show_concept(session, found.id) for found in answer.concepts}
+    # The words nearest to a concept, and the held-out block that the brain tells most of it.
+    first = answer.concepts[0]
+    assert "face" in shown[first.id].terms
+    assert shown[first.id].best[0].captions == ["face"]
+    house = next(found for found in answer.concepts if shown[found.id].terms[0] == "house")
+    assert first.similarity > house.similarity
+
+
+def test_the_same_run_again_changes_nothing(published_haxby: int) -> None:
+    again = run_pipeline("haxby-slice", RUN)
+    assert again == {"run": published_haxby, "dataset": "haxby-slice", "changed": False}
