@@ -120,7 +120,9 @@ class ArtefactStore:
             The file is missing or its bytes are not those that were stored.
         """
         path = self._verified(artefact)
-        with self._storage_errors("read"), safe_open(path, framework="numpy") as arrays:
+        with self._storage_errors("read"):
+            file = safe_open(path, framework="numpy")
+        with file as arrays:
             yield arrays
 
     def exists(self, artefact: Artefact) -> bool:

@@ -74,8 +74,33 @@ def demo(as_json: AsJson = False) -> None:
     from flows.demo.show import show_demo
 
     with _progress():
-        result = show_demo(get_settings().home / "demo")
-    _print(result, as_json)
+        shown = show_demo(get_settings().home / "demo")
+    if as_json:
+        result = asdict(shown) | {"answers": [each.model_dump() for each in shown.answers]}
+        _print(result, as_json)
+        return
+    from app.answers import print_search
+    from app.console import print_line, print_table
+
+    for answer in shown.answers:
+        print_line()
+        print_search(answer.model_copy(update={"regions": answer.regions[:5]}))
+    print_line()
+    print_table(
+        ("planted", "asked as", "found", "mask AUC per participant", "first region"),
+        [
+            (
+                one.concept,
+                one.query,
+                "yes" if one.recovered else "no",
+                " ".join(f"{value:.2f}" for value in one.aucs.values()),
+                (one.region or "-") if one.region_right is not None else "(none planted)",
+            )
+            for one in shown.recovery
+        ],
+    )
+    print_line()
+    print_line(shown.summary)
 
 
 def _prepare() -> None:

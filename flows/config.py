@@ -67,12 +67,25 @@ class StatisticsConfig(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """Everything that determines a run's results, beside the data."""
+    """Everything that determines a run's results, beside the data.
+
+    Attributes
+    ----------
+    encoder : str
+        As `app.embedding.load_encoder` takes it.
+    seed : int
+    start : {"drawn", "ridge"}
+        What a linear decoder's training starts from: a random draw, as published, or the ridge
+        solution without its targets' mean, which suits small data.
+    decoder, reduction, masks, statistics
+        Settings of the stages.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     encoder: str = "open_clip:ViT-B-32:openai"
     seed: int = 0
+    start: Literal["drawn", "ridge"] = "drawn"
     decoder: DecoderConfig = DecoderConfig()
     reduction: ReductionConfig = ReductionConfig()
     masks: MaskConfig = MaskConfig()

@@ -215,7 +215,7 @@ def choose_voxels(
     if estimated:
         for start in range(0, len(usable), VOXEL_BLOCK):
             report(f"noise ceiling {participant}", start, len(usable))
-            block = slice(start, start + VOXEL_BLOCK)
+            block = slice(start, min(start + VOXEL_BLOCK, len(usable)))
             columns = np.flatnonzero(usable[block])
             if len(columns):
                 betas = _voxel_block(sessions, block)[:, columns]

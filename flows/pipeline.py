@@ -73,6 +73,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
                 vectors,
                 dataset.folds,
                 asdict(config.decoder),
+                config.start,
                 config.seed,
                 device,
             )

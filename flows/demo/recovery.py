@@ -1,6 +1,6 @@
 """How well a run on the demo cohort recovered what was planted. No stage reads this."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -39,7 +39,8 @@ class ConceptRecovery:
     region_right : bool or None
         None where the concept lies in no named region.
     shared : bool
-        Whether the catalog calls any of the answers shared.
+        Whether the catalog calls the component shared; of a component that does not match what
+        was planted this says nothing about the planted concept.
     """
 
     concept: str
@@ -82,11 +83,6 @@ def judge_recovery(
         ]
         found.append(max(judged, key=lambda one: (one.recovered, np.mean(list(one.aucs.values())))))
     return found
-
-
-def as_rows(recovery: list[ConceptRecovery]) -> list[dict[str, Any]]:
-    """Plain values, for JSON."""
-    return [asdict(one) for one in recovery]
 
 
 def _judge(

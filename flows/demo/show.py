@@ -1,20 +1,21 @@
 """The demo: a cohort with planted truth, the whole pipeline on it, questions, and a verdict."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.database.engine import open_session
+from app.search.schemas import SearchAnswer
 from app.search.service import search
 from app.settings import get_settings
 from flows.config import IngestConfig, RunConfig
 from flows.demo.cohort import CohortConfig, write_cohort
-from flows.demo.recovery import ConceptRecovery, as_rows, judge_recovery
+from flows.demo.recovery import ConceptRecovery, judge_recovery
 from flows.demo.truth import load_truth
 from flows.ingest import ingest_dataset
 from flows.pipeline import run_pipeline
 from flows.progress import report
 from flows.science.decoder import DecoderConfig
-from flows.science.masks import MaskConfig
 from flows.science.reduction import ReductionConfig
 from flows.stages import encoder_at, get_store
 
@@ -27,19 +28,36 @@ QUESTIONS = (
     "a puppy",
 )
 
+SOURCE = {
+    "slug": "demo",
+    "title": "Demo cohort with planted truth",
+    "licence": "Apache-2.0",
+    "citation": "made by `sdc demo`",
+}
 INGEST = IngestConfig(n_test=300, n_validation=300)
 # A cohort of 3,000 voxels and 1,800 training trials a participant carries fewer directions than
 # NSD, and converges in fewer steps.
 RUN = RunConfig(
     encoder=ENCODER,
-    decoder=DecoderConfig(steps=1500, patience=3),
-    reduction=ReductionConfig(components=32, steps=3000, learning_rate=2e-3),
-    masks=MaskConfig(lambdas=(0.3, 1.0, 3.0, 10.0)),
+    start="ridge",
+    decoder=DecoderConfig(steps=400, noise=3.0, temperature=0.1, evaluate_every=20, patience=5),
+    reduction=ReductionConfig(components=32, steps=3000, learning_rate=5e-3),
 )
 
 
-def show_demo(folder: Path) -> dict[str, Any]:
-    """Make the cohort below a folder, ingest it, run the pipeline, ask, and judge.
+@dataclass(frozen=True)
+class Demo:
+    """What the demo shows at its end: answers to `QUESTIONS`, and what was recovered."""
+
+    run: int
+    dataset: str
+    answers: list[SearchAnswer]
+    recovery: list[ConceptRecovery]
+    summary: str
+
+
+def show_demo(folder: Path) -> Demo:
+    """Make the cohort below a folder, run the pipeline on it, ask, and judge.
 
     Parameters
     ----------
@@ -48,9 +66,16 @@ def show_demo(folder: Path) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        ``run``, ``answers`` to `QUESTIONS`, ``decoders`` and ``recovery``.
+    Demo
     """
+    run, recovery = run_demo(folder)
+    with open_session() as session, session.begin():
+        answers = [search(session, question, dataset=run["dataset"], k=3) for question in QUESTIONS]
+    return Demo(run["run"], run["dataset"], answers, recovery, _summary(recovery))
+
+
+def run_demo(folder: Path) -> tuple[dict[str, Any], list[ConceptRecovery]]:
+    """Make the cohort, ingest it, run the pipeline, and hold the result against the truth."""
     folder.mkdir(parents=True, exist_ok=True)
     write_cohort(
         folder / "cohort",
@@ -60,21 +85,14 @@ def show_demo(folder: Path) -> dict[str, Any]:
         lambda detail, share: report("making the cohort", round(100 * share), 100, detail),
     )
     ingested = ingest_dataset(
-        str(folder / "cohort"), INGEST.model_dump() | {"source": {"slug": "demo"}}, replace=True
+        str(folder / "cohort"), INGEST.model_dump() | {"source": SOURCE}, replace=True
     )
     run = run_pipeline(ingested["dataset"], RUN.model_dump(mode="json"))
     with open_session() as session, session.begin():
-        answers = [search(session, question, dataset=run["dataset"], k=3) for question in QUESTIONS]
         recovery = judge_recovery(
             session, get_store(), run["dataset"], load_truth(folder / "truth")
         )
-    return {
-        "run": run["run"],
-        "dataset": run["dataset"],
-        "answers": [answer.model_dump(mode="json") for answer in answers],
-        "recovery": as_rows(recovery),
-        "summary": _summary(recovery),
-    }
+    return run, recovery
 
 
 def _summary(recovery: list[ConceptRecovery]) -> str:
@@ -86,6 +104,7 @@ def _summary(recovery: list[ConceptRecovery]) -> str:
     return (
         f"{found} of {len(shared)} planted shared concepts found by other words (masks match the "
         f"planted voxels, AUC >= 0.9, in three quarters of the participants); first region right "
-        f"for {right} of {len(named)} that lie in a named region; of {len(single)} concept of one "
-        f"participant alone, {sum(one.shared for one in single)} called shared"
+        f"for {right} of {len(named)} that lie in a named region; the concept of one participant "
+        f"alone is {'' if any(one.shared and one.recovered for one in single) else 'not '}"
+        "called shared"
     )

@@ -12,8 +12,6 @@ from flows.science.model import Layers
 class HeldOutPath:
     """Held-out record of each column's best snapshot.
 
-    The path ends when no column has bettered itself in two snapshots running.
-
     Parameters
     ----------
     x : torch.Tensor
@@ -54,10 +52,9 @@ class HeldOutPath:
         self.step = np.zeros(len(owner), dtype=np.int64)
         self.size = np.zeros(len(owner), dtype=np.int64)
         self.response = np.zeros(self.truth.shape, dtype=np.float32)
-        self._idle = 0
 
-    def visit(self, step: int, masks: torch.Tensor) -> bool:
-        """Judge the hard masks of a step; whether the path may end."""
+    def visit(self, step: int, masks: torch.Tensor) -> None:
+        """Judge the hard masks of a step."""
         members = (masks >= self.threshold).T
         for column in members.any(dim=1).nonzero()[:, 0].tolist():
             direction = self.directions[int(self.owner[column])]
@@ -68,8 +65,6 @@ class HeldOutPath:
                 self.r[column], self.step[column] = r, step
                 self.size[column] = int(weights.sum())
                 self.response[:, column] = response
-        self._idle = 0 if (self.step == step).any() else self._idle + 1
-        return self._idle >= 2
 
     def summary(self) -> dict[str, float]:
         """What to tell of it while it runs."""

@@ -1,6 +1,8 @@
 """Voxel masks: which voxels of a participant carry a component."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,9 +14,9 @@ from flows.science.device import resolve_device
 from flows.science.mask_descent import (
     LinearObjective,
     NetworkObjective,
-    descend,
     masked_response,
 )
+from flows.science.mask_parts import fit_parts
 from flows.science.mask_path import (
     HeldOutPath,
     choose,
@@ -49,9 +51,11 @@ class MaskConfig:
         Share of images on which the path is judged.
     """
 
-    lambdas: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-    snapshots: tuple[int, ...] = (50, 100, 200)
-    learning_rate: float = 2e-3
+    lambdas: tuple[float, ...] = (5.0, 10.0, 20.0)
+    snapshots: tuple[int, ...] = (50,)
+    learning_rate: float = 1e-2
+    part: int = 100
+    draws: int = 4
     threshold: float = 0.5
     holdout: float = 1 / 3
 
@@ -61,11 +65,17 @@ class MaskConfig:
         rising = all(a < b for a, b in zip((0, *self.snapshots), self.snapshots, strict=False))
         if not self.snapshots or not rising:
             raise ValueError(f"snapshots must be rising steps >= 1, not {self.snapshots}")
+        if self.part < 0 or self.draws < 1:
+            raise ValueError(f"part must be at least 0 and draws at least 1, not {self}")
         if not (0 < self.holdout < 1 and 0 < self.threshold <= 1 and self.learning_rate > 0):
             raise ValueError(
                 "holdout must lie in (0, 1), threshold in (0, 1] and learning_rate above 0, "
                 f"not {self}"
             )
+
+
+# The 2023 paper's masks (METHOD.md c): all voxels together, one lambda, the last step.
+PUBLISHED_MASKS = MaskConfig(lambdas=(5.0,), snapshots=(1000,), learning_rate=2e-3, part=0, draws=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +140,9 @@ def fit_masks(
     others best counts. Chosen is the mask of fewest members whose held-out r lies within one
     standard error of the best, and it is fitted again, to its lambda and step, on all trials.
 
-    It is the hard mask that is judged, and early snapshots compete, because Pearson's r does
-    not see a mask's scale: given time the penalty takes all weights below the threshold while
-    the soft mask's r stays, and the members that remain carry little.
+    Masks are fitted on random parts of the voxels and put together (`mask_parts`). It is the
+    hard mask that is judged, and early snapshots compete, because Pearson's r does not see a
+    mask's scale: given time the penalty takes all weights down while the soft mask's r stays.
 
     The standard error is that of the paired difference to the best (jackknife over images,
     repeats of an image together). Masks are judged on the same trials, so most of the error
@@ -186,7 +196,7 @@ def fit_masks(
     trials_fit, truth_fit = trials[on_device(fit, place)], truth[on_device(fit, place)]
     trials_held, truth_held = trials[on_device(held, place)], z[held]
 
-    count, levels, last = len(components), len(config.lambdas), config.snapshots[-1]
+    count, levels = len(components), len(config.lambdas)
     varies = (np.ptp(z[fit], axis=0) > 0) & (np.ptp(z[held], axis=0) > 0)
     result = MaskFit(
         soft=np.zeros((count, x.shape[1]), dtype=np.float32),
@@ -199,43 +209,53 @@ def fit_masks(
         threshold=config.threshold,
     )
     chunks = _chunks(np.flatnonzero(varies), max(1, _ENTRIES // (x.shape[1] * levels)))
+
+    def fitted(
+        x: torch.Tensor,
+        z: torch.Tensor,
+        columns: NDArray[np.intp],
+        lam: NDArray[np.float64],
+        on_part: Callable[[int, int], None],
+    ) -> dict[int, torch.Tensor]:
+        (weight, bias), *further = layers
+        owner = on_device(columns, place)
+        return fit_parts(
+            lambda voxels: objective(
+                x[:, voxels], z, directions, [(weight[:, voxels], bias), *further], owner
+            ),
+            x.shape[1],
+            on_device(lam.astype(np.float32), place),
+            part=config.part,
+            draws=config.draws,
+            learning_rate=config.learning_rate,
+            snapshots=config.snapshots,
+            seed=seed,
+            on_part=on_part,
+        )
+
     for index, chunk in enumerate(chunks):
         owner = np.repeat(chunk, levels)
         path = HeldOutPath(trials_held, truth_held, directions, layers, owner, config.threshold)
 
-        def judge(
-            step: int, masks: torch.Tensor, path: HeldOutPath = path, index: int = index
-        ) -> bool:
-            settled = path.visit(step, masks)
+        def told(done: int, total: int, shift: int, path: HeldOutPath = path) -> None:
             if on_progress is not None:
-                on_progress(2 * index * last + step, 2 * len(chunks) * last, path.summary())
-            return settled
+                on_progress(shift * total + done, 2 * len(chunks) * total, path.summary())
 
-        columns = on_device(owner, place)
-        descend(
-            objective(trials_fit, truth_fit, directions, layers, columns),
-            (x.shape[1], len(owner)),
-            torch.tensor(config.lambdas, device=place).repeat(len(chunk)),
-            config.learning_rate,
-            config.snapshots,
-            judge,
-        )
+        prices = np.tile(np.array(config.lambdas), len(chunk))
+        masks = fitted(trials_fit, truth_fit, owner, prices, partial(told, shift=2 * index))
+        for step in config.snapshots:
+            path.visit(step, masks[step])
         _record(result, path, chunk, np.asarray(image)[held], config)
 
         chosen = chunk[result.usable[chunk]]
         if len(chosen):
-            columns = on_device(chosen, place)
-            result.soft[chosen] = _refit(
-                objective(trials, truth, directions, layers, columns),
-                result.lam[chosen],
-                result.step[chosen],
-                (x.shape[1], len(chosen)),
-                config.learning_rate,
-                place,
+            masks = fitted(
+                trials, truth, chosen, result.lam[chosen], partial(told, shift=2 * index + 1)
             )
+            for column, component in enumerate(chosen):
+                soft = masks[int(result.step[component])][:, column]
+                result.soft[component] = soft.cpu().numpy()
             _refuse_degenerate(result, chosen)
-        if on_progress is not None:
-            on_progress(2 * (index + 1) * last, 2 * len(chunks) * last, path.summary())
     return result
 
 
@@ -324,27 +344,6 @@ def _record(
         if reason is None:
             result.lam[component] = config.lambdas[index]
             result.step[component] = path.step[span][index]
-
-
-def _refit(
-    objective: LinearObjective | NetworkObjective,
-    lam: NDArray[np.float64],
-    step: NDArray[np.int64],
-    shape: tuple[int, int],
-    learning_rate: float,
-    device: torch.device,
-) -> NDArray[np.float32]:
-    """Masks (K, V) of all trials, each at its own lambda and step."""
-    kept = np.zeros(shape, dtype=np.float32)
-
-    def keep(now: int, masks: torch.Tensor) -> bool:
-        due = np.flatnonzero(step == now)
-        kept[:, due] = masks[:, on_device(due, device)].cpu().numpy()
-        return False
-
-    prices = on_device(lam.astype(np.float32), device)
-    descend(objective, shape, prices, learning_rate, sorted(set(step.tolist())), keep)
-    return kept.T
 
 
 def _refuse_degenerate(result: MaskFit, chosen: NDArray[np.intp]) -> None:

@@ -133,3 +133,21 @@ def ridge_path(
     return RidgeFit(
         Decoder("linear", parameters), alphas[best], tuple(alphas), tuple(top1), tuple(cosine)
     )
+
+
+def without_mean(ridge: Decoder, y: NDArray[np.floating]) -> Decoder:
+    """A ridge decoder that predicts how a target differs from the mean of all.
+
+    The mean tells no two images apart, and in a cosine it drowns what does. A contrastive
+    decoder can start from here.
+
+    Parameters
+    ----------
+    ridge : Decoder
+        Linear.
+    y : ndarray
+        (N, D) unit targets of the training trials.
+    """
+    tensors = ridge.tensors()
+    mean = np.asarray(y, dtype=np.float64).mean(axis=0)
+    return Decoder("linear", tensors | {"bias": (tensors["bias"] - mean).astype(np.float32)})

@@ -48,8 +48,8 @@ class NsdSource:
     Betas are stored as whole numbers, percent signal change x 300; floating-point betas, and
     NIfTI images whose header scales, are taken for percent as they are.
 
-    The mask is where `ncsnr` (else `R2`) beside the betas is finite and not zero, else where the
-    first volume of the first session is not zero.
+    The mask is where `ncsnr` (else `R2`) beside the betas is finite, or not zero where all of it
+    is finite; without them, where the first volume of the first session is not zero.
 
     Parameters
     ----------
@@ -327,7 +327,9 @@ class NsdSource:
             first = next(iter(self._sessions(participant).values()))
             path = first.path
             values = first.read(np.ones(shape, bool), 0, 1).reshape(shape)
-        mask: np.ndarray = np.isfinite(values) & (values != 0)
+        # Where NaN marks what lies outside the brain, a zero is a brain voxel without signal.
+        inside = np.isfinite(values)
+        mask: np.ndarray = inside if not inside.all() else values != 0
         if not mask.any():
             raise InputError(
                 f"{path}: the mask of {participant} is empty, no voxel is finite and not zero",

@@ -3,7 +3,9 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -45,15 +47,42 @@ def prefect_server(prefect_database: str) -> Iterator[str]:
 @pytest.fixture
 def flows_home(catalog: Path, prefect_server: str) -> Iterator[Path]:
     """A home folder with an empty catalog, store and results, and a Prefect that is up."""
+    with _prefect_at(prefect_server, catalog):
+        yield catalog
+
+
+@contextmanager
+def home_of_a_module(
+    home: Path, server_url: str, template: str, prefect_server: str
+) -> Iterator[Path]:
+    """What `flows_home` is for one test, for all tests of a module."""
+    import psycopg
+    from sqlalchemy import make_url
+
+    from app.database.engine import get_engine
+    from tests.conftest import forget_settings
+
+    name = f"module_{uuid4().hex[:12]}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    with pytest.MonkeyPatch.context() as patch, _prefect_at(prefect_server, home):
+        patch.setenv("SDC_HOME", str(home))
+        patch.setenv("SDC_DATABASE_URL", url)
+        forget_settings()
+        yield home
+        get_engine().dispose()
+    forget_settings()
+
+
+@contextmanager
+def _prefect_at(server: str, home: Path) -> Iterator[None]:
     from prefect.settings import (
         PREFECT_API_URL,
         PREFECT_LOCAL_STORAGE_PATH,
         temporary_settings,
     )
 
-    settings = {
-        PREFECT_API_URL: prefect_server,
-        PREFECT_LOCAL_STORAGE_PATH: str(catalog / "results"),
-    }
-    with temporary_settings(settings):
-        yield catalog
+    results = str(home / "results")
+    with temporary_settings({PREFECT_API_URL: server, PREFECT_LOCAL_STORAGE_PATH: results}):
+        yield

@@ -107,8 +107,8 @@ def test_a_vector_of_another_dimension_is_refused_by_the_database(engine: Engine
         "INSERT INTO catalog.term (encoder_id, text, vector)"
         " SELECT id, 'word', '[1,2]' FROM catalog.encoder"
     )
-    with pytest.raises(IntegrityError, match="2 dimensions cannot belong to encoder e"):
-        with engine.begin() as connection:
-            connection.execute(statement)
+    refused = pytest.raises(IntegrityError, match="2 dimensions cannot belong to encoder e")
+    with refused, engine.begin() as connection:
+        connection.execute(statement)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM catalog.term")) == 0

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
+from flows.demo.anatomy import grow_anatomy
+from flows.demo.layout import write_anatomy
 from flows.demo.truth import load_truth
 
 BETAS = "nsddata_betas/ppdata/{}/func1pt8mm/betas_fithrf_GLMdenoise_RR"
@@ -197,3 +199,13 @@ def test_participants_have_grids_of_their_own(cohort):
     images = [nib.load(root / BETAS.format(s) / "R2.nii.gz") for s in ("subj01", "subj02")]
     assert not np.array_equal(images[0].affine, images[1].affine)
     assert all(np.allclose(image.header.get_zooms(), 3) for image in images)
+
+
+def test_transform_takes_every_voxel_to_its_own_place(tmp_path):
+    anatomy = grow_anatomy(0, 1, np.random.default_rng(0))
+    write_anatomy(tmp_path, "subj01", anatomy)
+    path = tmp_path / "nsddata/ppdata/subj01/transforms/MNI-to-func1pt8.nii.gz"
+    voxels = nib.load(path).get_fdata()[anatomy.brain]
+    x, y, z = voxels.T
+    mm = np.stack([91 - x, y - 127, z - 73], axis=1)
+    np.testing.assert_allclose(mm, anatomy.mni[anatomy.brain], atol=1e-3)

@@ -19,7 +19,9 @@ from flows.science.ridge import fit_ridge
 from tests.flows.science.literal_masks import literal_masks
 
 VOXELS, DIMENSIONS, COMPONENTS = 150, 24, 4
-PATH = MaskConfig(lambdas=(0.5, 1.0, 2.0))
+# All voxels together, the early steps alone: a small problem of 150 voxels is one part.
+TOGETHER = MaskConfig(snapshots=(50, 100, 200), learning_rate=2e-3, part=0)
+PATH = replace(TOGETHER, lambdas=(0.5, 1.0, 2.0))
 CPU = torch.device("cpu")
 
 
@@ -192,7 +194,7 @@ def test_network_and_linear_paths_agree_on_one_decoder() -> None:
 
 def test_masks_of_a_network_are_fitted_whole() -> None:
     data = simulate()
-    config = MaskConfig(lambdas=(1.0,), snapshots=(50,))
+    config = replace(TOGETHER, lambdas=(1.0,), snapshots=(50,))
     deep, linear = fit(data, config, decoder=network(data)), fit(data, config)
     assert deep.usable.all()
     assert overlap(deep.soft, linear.soft) > 0.9
@@ -235,13 +237,13 @@ def test_null_masks_predict_nothing_unseen() -> None:
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
     data = simulate()
-    config = MaskConfig(lambdas=(0.3,), snapshots=(50,))
+    config = replace(TOGETHER, lambdas=(0.3,), snapshots=(50,))
     assert fit(data, config).soft.tobytes() == fit(data, config).soft.tobytes()
 
 
 def test_a_path_in_chunks_is_the_path_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     data = simulate()
-    config = MaskConfig(lambdas=(0.3, 1.0), snapshots=(50,))
+    config = replace(TOGETHER, lambdas=(0.3, 1.0), snapshots=(50,))
     whole = fit(data, config)
     monkeypatch.setattr("flows.science.masks._ENTRIES", VOXELS * 2)
     parts = fit(data, config)
@@ -251,12 +253,12 @@ def test_a_path_in_chunks_is_the_path_in_one(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_empty_full_and_constant_are_reasons_and_no_masks() -> None:
     data = simulate()
-    empty = fit(data, MaskConfig(lambdas=(1e6,), snapshots=(50,)))
+    empty = fit(data, replace(TOGETHER, lambdas=(1e6,), snapshots=(50,)))
     assert empty.reason == ["empty"] * COMPONENTS
-    full = fit(data, MaskConfig(lambdas=(0.0,), snapshots=(1,), threshold=0.4))
+    full = fit(data, replace(TOGETHER, lambdas=(0.0,), snapshots=(1,), threshold=0.4))
     assert full.reason == ["full"] * COMPONENTS
     shifted = replace(data, y=np.abs(data.y), components=-np.abs(data.components))
-    constant = fit(shifted, MaskConfig(lambdas=(0.3,), snapshots=(20,)))
+    constant = fit(shifted, replace(TOGETHER, lambdas=(0.3,), snapshots=(20,)))
     assert constant.reason == ["constant response"] * COMPONENTS
     for found in (empty, full, constant):
         assert not found.usable.any()
@@ -267,7 +269,7 @@ def test_empty_full_and_constant_are_reasons_and_no_masks() -> None:
 
 def test_reasons_do_not_touch_the_other_components() -> None:
     data = simulate()
-    config = MaskConfig(lambdas=(0.3,), snapshots=(50,))
+    config = replace(TOGETHER, lambdas=(0.3,), snapshots=(50,))
     y = np.concatenate([data.y, np.full((len(data.y), 1), -0.1, dtype=np.float32)], axis=1)
     weight, bias = data.decoder.parameters["weight"], data.decoder.parameters["bias"]
     wider = Decoder(
@@ -292,8 +294,8 @@ def test_snapshots_are_copies() -> None:
     alone = fast_masks(gradient, float(found.lam[0]), int(found.step[0]))
     assert np.allclose(found.soft[0], alone[0], atol=1e-5)
     steps = (50, 400)
-    late = fit(data, MaskConfig(lambdas=(0.3,), snapshots=steps))
-    early = fit(data, MaskConfig(lambdas=(0.3,), snapshots=steps[:1]))
+    late = fit(data, replace(TOGETHER, lambdas=(0.3,), snapshots=steps))
+    early = fit(data, replace(TOGETHER, lambdas=(0.3,), snapshots=steps[:1]))
     at_first = late.step == steps[0]
     assert at_first.any()
     assert np.array_equal(late.soft[at_first], early.soft[at_first])

@@ -1,0 +1,90 @@
+"""The whole house on the demo cohort: what was planted is found, and in noise nothing is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from app.database.engine import open_session
+from app.database.models import Component, ComponentSubject, Decoder
+from flows.demo.cohort import CohortConfig, write_cohort
+from flows.demo.recovery import ConceptRecovery
+from flows.demo.show import ENCODER, INGEST, RUN, run_demo
+from flows.ingest import ingest_dataset
+from flows.pipeline import run_pipeline
+from flows.stages import encoder_at
+from tests.flows.conftest import home_of_a_module
+
+
+@pytest.fixture(scope="module")
+def demo(
+    server_url: str,
+    template_database: str,
+    prefect_server: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[list[ConceptRecovery], Path]]:
+    """A run of the demo, and the home that it lies in."""
+    folder = tmp_path_factory.mktemp("demo")
+    with home_of_a_module(folder, server_url, template_database, prefect_server):
+        _, recovery = run_demo(folder / "demo")
+        yield recovery, folder
+
+
+def test_every_shared_concept_is_found_by_other_words(
+    demo: tuple[list[ConceptRecovery], Path],
+) -> None:
+    shared = [found for found in demo[0] if len(found.aucs) > 1]
+    assert len(shared) >= 9
+    missed = {found.concept: found.aucs for found in shared if not found.recovered}
+    assert not missed
+
+
+def test_the_first_region_is_right(demo: tuple[list[ConceptRecovery], Path]) -> None:
+    named = [found for found in demo[0] if found.region_right is not None]
+    assert {found.concept for found in named} == {"faces", "bodies", "places", "words"}
+    assert all(found.region_right for found in named), named
+
+
+def test_one_participants_concept_is_not_called_shared(
+    demo: tuple[list[ConceptRecovery], Path],
+) -> None:
+    (single,) = [found for found in demo[0] if len(found.aucs) == 1]
+    assert not (single.shared and single.recovered)
+
+
+def test_the_decoder_is_above_chance_and_above_ridge(
+    demo: tuple[list[ConceptRecovery], Path],
+) -> None:
+    with open_session() as session:
+        metrics = session.scalars(select(Decoder.metrics)).all()
+    assert len(metrics) == 4
+    for each in metrics:
+        assert each["pool"] == 300
+        assert each["test"]["top1"] >= 20 / each["pool"]
+        assert each["test"]["top1"] > each["ridge"]["top1"]
+
+
+@pytest.mark.slow
+def test_nothing_is_shared_where_stimuli_are_shuffled(flows_home: Path, tmp_path: Path) -> None:
+    write_cohort(
+        tmp_path / "cohort",
+        tmp_path / "truth",
+        CohortConfig(),
+        encoder_at(ENCODER, "cpu"),
+        shuffle=True,
+    )
+    ingested = ingest_dataset(
+        str(tmp_path / "cohort"), INGEST.model_dump() | {"source": {"slug": "null"}}
+    )
+    run_pipeline(ingested["dataset"], RUN.model_dump(mode="json"))
+    with open_session() as session:
+        assert session.scalar(select(func.count(Component.id))) == RUN.reduction.components
+        shared = session.scalars(select(Component.label).where(Component.shared)).all()
+        assert shared == []
+        decoded = session.scalar(
+            select(func.count()).select_from(ComponentSubject).where(ComponentSubject.decodes)
+        )
+        assert decoded is not None
+        # At a false discovery rate of 5 % a few of 128 may slip through.
+        assert decoded <= 6

@@ -1,0 +1,346 @@
+"""Ingestion of the NSD layout into a real catalog: what is kept, and what bad input leaves."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+from scipy.io import loadmat, savemat
+from sqlalchemy import func, select
+
+from app.database.engine import open_session
+from app.database.models import Base, Dataset, Ingestion, Region, Stimulus, Subject, Voxel
+from app.errors import CatalogError, ConflictError, InputError
+from app.store import Artefact
+from flows.demo.cohort import CohortConfig, write_cohort
+from flows.ingest import ingest_dataset
+from flows.responses import load_responses
+from flows.science.noise import noise_ceiling, zscore
+from flows.sources import open_source
+from flows.stages import encoder_at, get_store
+
+SMALL = CohortConfig(
+    participants=2, images=78, shared=26, repeats=3, trials_per_session=100, captions=2, seed=3
+)
+OPTIONS = {"n_test": 20, "n_validation": 20, "source": {"slug": "small", "trials_per_session": 100}}
+PREPARED = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
+
+
+@pytest.fixture(scope="session")
+def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cohort")
+    encoder = encoder_at("caption:all-MiniLM-L6-v2", "cpu")
+    write_cohort(folder / "nsd", folder / "truth", SMALL, encoder)
+    return folder / "nsd"
+
+
+@pytest.fixture
+def cohort(small_cohort: Path, tmp_path: Path) -> Path:
+    """A copy that a test may break."""
+    return Path(shutil.copytree(small_cohort, tmp_path / "nsd"))
+
+
+def counts() -> dict[str, int]:
+    """Rows of every table of the catalog."""
+    with open_session() as session:
+        return {
+            name: session.scalar(select(func.count()).select_from(table)) or 0
+            for name, table in Base.metadata.tables.items()
+        }
+
+
+def test_what_is_kept_is_what_a_literal_reading_keeps(flows_home: Path, small_cohort: Path) -> None:
+    result = ingest_dataset(str(small_cohort), OPTIONS)
+    assert result["changed"]
+    source = open_source(small_cohort, **OPTIONS["source"])
+    with open_session() as session:
+        stimuli = session.scalars(select(Stimulus)).all()
+        fold = {stimulus.key: stimulus.fold for stimulus in stimuli}
+        subjects = session.scalars(select(Subject).order_by(Subject.label)).all()
+        assert [subject.label for subject in subjects] == ["subj01", "subj02"]
+        for subject in subjects:
+            trials, mask = source.trials(subject.label), source.mask(subject.label)
+            training = np.array([fold[key] == "train" for key in trials.stimulus])
+            z = np.concatenate(
+                [
+                    zscore(source.betas(subject.label, number), training[trials.session == number])
+                    for number in np.unique(trials.session)
+                ]
+            )
+            image = np.unique(trials.stimulus, return_inverse=True)[1]
+            ceiling = noise_ceiling(z, image, training)
+            kept = np.nan_to_num(ceiling) > 5
+            voxels = session.scalars(
+                select(Voxel).where(Voxel.subject_id == subject.id).order_by(Voxel.index)
+            ).all()
+            places = np.array([(voxel.i, voxel.j, voxel.k) for voxel in voxels])
+            # Half precision on disk moves the few voxels that lie on the threshold.
+            assert abs(len(voxels) - kept.sum()) <= 2
+            common = kept & np.isin(
+                np.ravel_multi_index(np.argwhere(mask).T, mask.shape),
+                np.ravel_multi_index(places.T, mask.shape),
+            )
+            assert common.sum() >= kept.sum() - 2
+            affine = source.grid(subject.label).affine
+            native = nibabel.affines.apply_affine(affine, places)
+            stored = np.array([(voxel.x, voxel.y, voxel.z) for voxel in voxels])
+            np.testing.assert_allclose(stored, native, atol=1e-3)
+            mni = source.mni(subject.label)
+            assert mni is not None
+            np.testing.assert_allclose(
+                np.array([(v.mni_x, v.mni_y, v.mni_z) for v in voxels], dtype=float),
+                mni[tuple(places.T)],
+                atol=1e-3,
+            )
+            keys = sorted(fold)
+            x, shown = load_responses(
+                get_store(), subject.artefacts, [fold[key] for key in keys], "test"
+            )
+            assert [keys[i] for i in shown] == [
+                key for key in trials.stimulus if fold[key] == "test"
+            ]
+            columns = np.searchsorted(
+                np.ravel_multi_index(np.argwhere(mask).T, mask.shape),
+                np.ravel_multi_index(places.T, mask.shape),
+            )
+            wanted = np.array([fold[key] == "test" for key in trials.stimulus])
+            np.testing.assert_allclose(x, z[wanted][:, columns], atol=5e-3)
+        assert session.scalar(select(func.count(Region.id))) > 15
+        assert {stimulus.fold for stimulus in stimuli} == {"train", "validation", "test"}
+
+
+def test_the_same_data_again_changes_nothing(flows_home: Path, small_cohort: Path) -> None:
+    ingest_dataset(str(small_cohort), OPTIONS)
+    before = counts()
+    assert not ingest_dataset(str(small_cohort), OPTIONS)["changed"]
+    assert counts() == before
+
+
+def test_what_was_read_before_a_fault_is_not_read_again(
+    flows_home: Path, cohort: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = cohort / PREPARED / "betas_session03.hdf5"
+    whole = last.read_bytes()
+    stamp = last.stat().st_mtime_ns
+    last.write_bytes(whole[:-4000])
+    with pytest.raises(InputError):
+        ingest_dataset(str(cohort), OPTIONS)
+    last.write_bytes(whole)
+    del stamp
+    read: list[tuple[str, int]] = []
+    from flows.sources.nsd import NsdSource
+
+    literal = NsdSource.betas
+
+    def noted(self: NsdSource, participant: str, session: int) -> np.ndarray:
+        read.append((participant, session))
+        return literal(self, participant, session)
+
+    monkeypatch.setattr(NsdSource, "betas", noted)
+    ingest_dataset(str(cohort), OPTIONS)
+    assert ("subj01", 3) in read
+    assert ("subj01", 1) not in read
+
+
+def test_unusable_voxels_are_dropped_counted_and_reported(flows_home: Path, cohort: Path) -> None:
+    mask = np.argwhere(open_source(cohort, **OPTIONS["source"]).mask("subj01"))
+    constant = mask[10]
+    with h5py.File(cohort / PREPARED / "betas_session02.hdf5", "r+") as file:
+        betas = file["betas"][:]
+        betas[:, constant[2], constant[1], constant[0]] = 77
+        file["betas"][:] = betas
+    # Only floating-point betas can hold a NaN.
+    broken = mask[20]
+    with h5py.File(cohort / PREPARED / "betas_session01.hdf5", "r+") as file:
+        betas = file["betas"][:].astype(np.float32) / 300
+        betas[3, broken[2], broken[1], broken[0]] = np.nan
+        del file["betas"]
+        file["betas"] = betas
+    report = ingest_dataset(str(cohort), OPTIONS)["report"]
+    assert (report["subj01"]["constant"], report["subj01"]["not_finite"]) == (1, 1)
+    assert (report["subj02"]["constant"], report["subj02"]["not_finite"]) == (0, 0)
+    with open_session() as session:
+        kept = session.execute(
+            select(Voxel.i, Voxel.j, Voxel.k).join(Subject).where(Subject.label == "subj01")
+        ).all()
+        assert tuple(constant) not in {tuple(row) for row in kept}
+        assert tuple(broken) not in {tuple(row) for row in kept}
+        stored = session.scalars(select(Ingestion.report)).one()
+        assert stored == report
+
+
+def _remove_session(cohort: Path) -> None:
+    (cohort / PREPARED / "betas_session02.hdf5").unlink()
+
+
+def _truncate(cohort: Path) -> None:
+    path = cohort / PREPARED / "betas_session02.hdf5"
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def _foreign(cohort: Path) -> None:
+    path = cohort / PREPARED / "betas_session02.hdf5"
+    path.unlink()
+    with h5py.File(path, "w") as file:
+        file["weights"] = np.zeros((3, 3))
+
+
+def _other_grid(cohort: Path) -> None:
+    path = cohort / "nsddata/ppdata/subj01/func1pt8mm/roi/floc-faces.nii.gz"
+    image = nibabel.load(path)
+    values = np.asarray(image.dataobj)[:-1]
+    nibabel.save(nibabel.Nifti1Image(values, image.affine, dtype=values.dtype), path)
+
+
+def _nan_session(cohort: Path) -> None:
+    with h5py.File(cohort / PREPARED / "betas_session02.hdf5", "r+") as file:
+        shape = file["betas"].shape
+        del file["betas"]
+        file["betas"] = np.full(shape, np.nan, dtype=np.float32)
+
+
+def _lengthen(change: int) -> Callable[[Path], None]:
+    def alter(cohort: Path) -> None:
+        path = cohort / PREPARED / "betas_session02.hdf5"
+        with h5py.File(path, "r+") as file:
+            betas = file["betas"][:]
+            del file["betas"]
+            file["betas"] = (
+                betas[:change] if change < 0 else np.concatenate([betas, betas[:change]])
+            )
+
+    return alter
+
+
+def _ids(change: Callable[[np.ndarray], None]) -> Callable[[Path], None]:
+    def alter(cohort: Path) -> None:
+        path = cohort / "nsddata/experiments/nsd/nsd_expdesign.mat"
+        design = {name: value for name, value in loadmat(path).items() if name[0] != "_"}
+        change(design["subjectim"])
+        savemat(path, design)
+
+    return alter
+
+
+def _too_large(ids: np.ndarray) -> None:
+    ids[0, 5] = 99_999
+
+
+def _from_zero(ids: np.ndarray) -> None:
+    ids -= 1
+
+
+def _unnamed_label(cohort: Path) -> None:
+    path = cohort / "nsddata/freesurfer/subj01/label/floc-faces.mgz.ctab"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if "FFA-1" not in line))
+
+
+def _empty_mask(cohort: Path) -> None:
+    for name in ("ncsnr", "R2"):
+        path = cohort / PREPARED / f"{name}.nii.gz"
+        image = nibabel.load(path)
+        nibabel.save(
+            nibabel.Nifti1Image(np.full(image.shape, np.nan, np.float32), image.affine), path
+        )
+
+
+@pytest.mark.parametrize(
+    ("alter", "words"),
+    [
+        (_remove_session, ["subj01", "session"]),
+        (_truncate, ["betas_session02.hdf5"]),
+        (_foreign, ["betas_session02.hdf5"]),
+        (_other_grid, ["floc-faces"]),
+        (_nan_session, ["subj01 session 2", "NaN"]),
+        (_lengthen(-1), ["99", "100"]),
+        (_lengthen(1), ["101", "100"]),
+        (_ids(_too_large), ["99999"]),
+        (_ids(_from_zero), ["0"]),
+        (_unnamed_label, ["floc-faces"]),
+        (_empty_mask, ["mask"]),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_the_catalog_as_it_was(
+    flows_home: Path, cohort: Path, alter: Callable[[Path], None], words: list[str]
+) -> None:
+    before = counts()
+    alter(cohort)
+    with pytest.raises(InputError) as caught:
+        ingest_dataset(str(cohort), OPTIONS)
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.hint
+    assert counts() == before
+
+
+def test_duplicate_participants_leave_the_catalog_as_it_was(flows_home: Path, cohort: Path) -> None:
+    options = OPTIONS | {"source": OPTIONS["source"] | {"participants": ["subj01", "subj01"]}}
+    before = counts()
+    with pytest.raises(InputError, match="subj01"):
+        ingest_dataset(str(cohort), options)
+    assert counts() == before
+
+
+def test_too_large_folds_leave_the_catalog_as_it_was(flows_home: Path, cohort: Path) -> None:
+    before = counts()
+    with pytest.raises(InputError) as caught:
+        ingest_dataset(str(cohort), OPTIONS | {"n_test": 70})
+    assert "lower n_test" in caught.value.hint
+    assert counts() == before
+
+
+def test_other_content_under_a_name_with_runs_needs_a_word(
+    flows_home: Path, small_cohort: Path
+) -> None:
+    ingest_dataset(str(small_cohort), OPTIONS)
+    with open_session() as session, session.begin():
+        from app.database.models import Encoder, Run
+
+        dataset = session.scalars(select(Dataset)).one()
+        encoder = Encoder(
+            name="e", spec="e", dimension=2, checksum="", sees_images=False, text_mean=np.zeros(2)
+        )
+        session.add(encoder)
+        session.flush()
+        session.add(
+            Run(
+                dataset_id=dataset.id,
+                encoder_id=encoder.id,
+                key="k",
+                method="masks",
+                configuration={},
+                code_version="",
+                seed=0,
+                device="cpu",
+                timings={},
+                metrics={},
+                parents={},
+            )
+        )
+    before = counts()
+    with pytest.raises(ConflictError, match="another small, with 1 published run") as caught:
+        ingest_dataset(str(small_cohort), OPTIONS | {"seed": 1})
+    assert "--replace" in caught.value.hint
+    assert counts() == before
+    assert ingest_dataset(str(small_cohort), OPTIONS | {"seed": 1}, replace=True)["changed"]
+    assert counts()["catalog.run"] == 0
+
+
+def test_artefacts_are_checked_when_they_are_read(flows_home: Path, small_cohort: Path) -> None:
+    ingest_dataset(str(small_cohort), OPTIONS)
+    with open_session() as session:
+        subject = session.scalars(select(Subject)).first()
+        folds = sorted(session.scalars(select(Stimulus.key)).all())
+    assert subject is not None
+    artefact = Artefact.model_validate(subject.artefacts["sessions"][0])
+    path = Path(get_store().url) / artefact.path
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(CatalogError, match="is damaged"):
+        load_responses(get_store(), subject.artefacts, ["test"] * len(folds), "test")
