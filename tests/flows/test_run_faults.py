@@ -1,0 +1,158 @@
+"""What a run refuses: one clear line, and the catalog as it was."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.database.engine import get_engine, open_session
+from app.database.migrate import downgrade
+from app.database.models import Encoder
+from app.errors import CatalogError, ConflictError, InputError, NotFoundError, UnavailableError
+from app.settings import get_settings
+from flows.ingest import ingest_dataset
+from flows.pipeline import run_pipeline
+from flows.stages import store_at
+from tests.flows.test_ingest import OPTIONS, counts, small_cohort  # noqa: F401
+
+RUN = {
+    "encoder": "caption:all-MiniLM-L6-v2",
+    "decoder": {"steps": 20, "evaluate_every": 10},
+    "reduction": {"components": 4, "steps": 20},
+    "masks": {"lambdas": [5.0]},
+    "statistics": {"permutations": 99},
+}
+
+
+@pytest.fixture
+def ingested(flows_home: Path, small_cohort: Path) -> Path:  # noqa: F811
+    ingest_dataset(str(small_cohort), OPTIONS)
+    return flows_home
+
+
+def refused(kind: type[CatalogError], options: dict[str, object], dataset: str = "small") -> str:
+    before = counts()
+    with pytest.raises(kind) as caught:
+        run_pipeline(dataset, options)
+    assert "\n" not in str(caught.value)
+    assert counts() == before
+    return str(caught.value)
+
+
+def test_an_unknown_dataset(ingested: Path) -> None:
+    assert "no dataset nowhere" in refused(NotFoundError, RUN, "nowhere")
+
+
+def test_an_unknown_encoder(ingested: Path) -> None:
+    line = refused(InputError, RUN | {"encoder": "magic:beans"})
+    assert "magic:beans" in line
+    assert "caption:all-MiniLM-L6-v2" in line
+
+
+def test_an_encoder_of_another_dimension_than_the_stored_vectors(ingested: Path) -> None:
+    import numpy as np
+
+    with open_session() as session, session.begin():
+        session.add(
+            Encoder(
+                name="caption:all-MiniLM-L6-v2",
+                spec="caption:all-MiniLM-L6-v2",
+                dimension=7,
+                checksum="0",
+                sees_images=False,
+                text_mean=np.zeros(7),
+            )
+        )
+    assert "dimension" in refused(ConflictError, RUN)
+
+
+def test_more_components_than_the_data_can_carry(ingested: Path) -> None:
+    line = refused(InputError, RUN | {"reduction": {"components": 200, "steps": 20}})
+    assert "K larger than the data can carry" in line
+
+
+def test_an_encoder_of_pictures_where_the_device_is_missing(
+    ingested: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setenv("SDC_DEVICE", "cuda")
+    get_settings.cache_clear()
+    assert "cuda" in refused(UnavailableError, RUN)
+
+
+def test_a_database_at_another_migration(ingested: Path) -> None:
+    downgrade(get_engine(), "0001")
+    with pytest.raises(UnavailableError, match="at migration 0001") as caught:
+        run_pipeline("small", RUN)
+    assert "sdc db upgrade" in caught.value.hint
+
+
+def test_a_dataset_that_is_replaced_under_way(
+    ingested: Path,
+    small_cohort: Path,
+    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+) -> None:
+    from flows import pipeline
+
+    literal = pipeline.compare_subjects
+
+    def replacing(*args: object) -> object:
+        ingest_dataset(str(small_cohort), OPTIONS | {"seed": 4}, replace=True)
+        return literal(*args)
+
+    monkeypatch.setattr(pipeline, "compare_subjects", replacing)
+    with pytest.raises(ConflictError, match="was replaced while the run was under way"):
+        run_pipeline("small", RUN)
+    assert counts()["catalog.run"] == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a full disk needs the right to mount a small file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_in_mid_run_and_the_run_that_goes_on(
+    ingested: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Path(get_settings().store_url)
+    subprocess.run(["cp", "-a", f"{store}/.", str(small_disk)], check=True)
+    monkeypatch.setenv("SDC_STORE", str(small_disk))
+    get_settings.cache_clear()
+    store_at.cache_clear()
+    free = os.statvfs(small_disk)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(free.f_bavail * free.f_frsize - 1_000_000))
+    line = refused(CatalogError, RUN)
+    assert "the disk is full" in line
+    assert "finished work is kept" in line
+    ballast.unlink()
+    assert run_pipeline("small", RUN)["changed"]
+
+
+def test_the_small_run_is_published_and_again_is_the_same(ingested: Path) -> None:
+    first = run_pipeline("small", RUN)
+    rows = counts()
+    assert first["changed"]
+    assert rows["catalog.component"] == 4
+    assert rows["catalog.decoder"] == 2
+    assert rows["catalog.voxel_vector"] == rows["catalog.voxel"]
+    assert run_pipeline("small", RUN) == {"run": first["run"], "dataset": "small", "changed": False}
+    assert counts() == rows
+    other = run_pipeline("small", RUN | {"seed": 1})
+    assert other["run"] != first["run"]
+    with open_session() as session:
+        from app.runs.service import list_runs
+
+        current = [run.run for run in list_runs(session, "small").runs if run.current]
+    assert current == [other["run"]]
