@@ -28,7 +28,7 @@ from flows.demo.responses import (
 from flows.demo.truth import write_truth
 
 MARKER = "demo-cohort.json"
-VERSION = 4
+VERSION = 5
 """Raised whenever the same configuration would give other files."""
 
 Progress = Callable[[str, float], None]

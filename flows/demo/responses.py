@@ -40,7 +40,7 @@ class Population:
     explained: float
 
 
-PLANTED = Population(ceiling=(0.08, 0.35), shape=(1.5, 3), explained=0.85)
+PLANTED = Population(ceiling=(0.08, 0.35), shape=(1.5, 3), explained=0.6)
 VISUAL = Population(ceiling=(0.05, 0.40), shape=(2, 3), explained=0.5)
 DISTRIBUTED = Population(ceiling=(0.05, 0.14), shape=(1.5, 2.5), explained=0.12)
 

@@ -100,8 +100,8 @@ FLOWERS = _topic(
 )
 SEA = _topic(
     "sea",
-    "sea wave, sandy beach, rolling surf, sea bay, sailboat at sea, rocky shore, tide, coral "
-    "reef, lighthouse by the sea, harbour, sea cliff",
+    "sea wave, sandy beach, rolling surf, sea bay, tide pool, rocky shore, tide, coral "
+    "reef, sea cave, sea cliff",
     "breaking in foam, at high tide, under gulls, washed by salt spray, glittering, with a "
     "far horizon, in rough water, in calm water",
     "{noun} with {colour} water",

@@ -53,3 +53,36 @@ def leaf_order(vectors: NDArray[np.floating]) -> NDArray[np.intp]:
         leaves[a], leaves[b] = leaves[a] + leaves[b], []
         formed[a] = count + step
     return np.array(max(leaves, key=len), dtype=np.intp)
+
+
+def average_linkage(vectors: NDArray[np.floating], count: int) -> NDArray[np.int64]:
+    """Clusters of vectors: the two nearest by mean distance, 1 - cosine, merge until few are left.
+
+    Parameters
+    ----------
+    vectors : ndarray
+        (K, D), none of length zero.
+    count : int
+        Clusters to leave, at most K.
+
+    Returns
+    -------
+    ndarray
+        (K,) cluster of each, numbered from 0 by first member.
+    """
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    distance = 1 - unit.astype(np.float64) @ unit.T
+    np.fill_diagonal(distance, np.inf)
+    size = np.ones(len(vectors))
+    label = np.arange(len(vectors))
+    for _ in range(len(vectors) - count):
+        first, second = sorted(divmod(int(distance.argmin()), len(vectors)))
+        merged = (size[first] * distance[first] + size[second] * distance[second]) / (
+            size[first] + size[second]
+        )
+        merged[first] = np.inf
+        distance[first], distance[:, first] = merged, merged
+        distance[second], distance[:, second] = np.inf, np.inf
+        size[first] += size[second]
+        label[label == second] = first
+    return np.unique(label, return_inverse=True)[1].ravel()

@@ -1,5 +1,6 @@
 """Contrastive dimensionality reduction: the directions of target space that brains carry."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from flows.science.checks import on_device
-from flows.science.clustering import leaf_order
+from flows.science.clustering import average_linkage, leaf_order
 from flows.science.decoder import Progress
 from flows.science.device import resolve_device
 from flows.science.losses import contrastive_loss
@@ -33,6 +34,8 @@ class ReductionConfig:
         Trials in a step; shrinks to the number of distinct images where there are fewer.
     slope : float
         Of the leaky ReLU below zero.
+    starts : int
+        Random starts whose components are joined; 1 is the published procedure.
     """
 
     components: int = 128
@@ -40,13 +43,15 @@ class ReductionConfig:
     learning_rate: float = 2e-4
     batch: int = 128
     slope: float = 0.05
+    starts: int = 1
 
     def __post_init__(self) -> None:
-        if self.components < 1 or self.steps < 1 or self.batch < 2 or not self.learning_rate > 0:
+        if min(self.components, self.steps, self.starts) < 1 or self.batch < 2:
             raise ValueError(
-                "a reduction needs components and steps >= 1, batch >= 2 and "
-                f"learning_rate > 0, not {self}"
+                f"a reduction needs components, steps and starts >= 1 and batch >= 2, not {self}"
             )
+        if not self.learning_rate > 0:
+            raise ValueError(f"a reduction needs learning_rate > 0, not {self}")
 
 
 def reduce_contrastively(
@@ -104,21 +109,44 @@ def reduce_contrastively(
     """
     distinct = _check(y, yhat, image, config)
     place = resolve_device(device)
-    generator = torch.Generator().manual_seed(seed)
     basis = _span(y)
-    weight = torch.randn(config.components, len(basis), generator=generator).to(place)
-    weight.requires_grad_()
-    optimiser = torch.optim.Adam([weight], lr=config.learning_rate)
-
     # Predictions and targets side by side: one gather and one product a step serve both.
     pairs = on_device((np.stack([yhat, y], axis=1) @ basis.T).astype(np.float32), place)
     label = on_device(np.unique(image, return_inverse=True)[1].ravel(), place)
-    count, batch = len(y), min(config.batch, distinct)
+    found = []
+    for start in range(config.starts):
+
+        def told(step: int, loss: float, start: int = start) -> None:
+            if on_progress is not None:
+                done = start * config.steps + step
+                on_progress(done, config.starts * config.steps, {"loss": loss})
+
+        found.append(
+            _descend(pairs, label, config, min(config.batch, distinct), seed + start, told)
+        )
+    unit = _joined(np.concatenate(found) @ basis, config)
+    return np.ascontiguousarray(unit[leaf_order(unit)])
+
+
+def _descend(
+    pairs: torch.Tensor,
+    label: torch.Tensor,
+    config: ReductionConfig,
+    batch: int,
+    seed: int,
+    told: Callable[[int, float], None],
+) -> NDArray[np.float32]:
+    """(K, R) unit rows of one random start."""
+    place = pairs.device
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(config.components, pairs.shape[2], generator=generator).to(place)
+    weight.requires_grad_()
+    optimiser = torch.optim.Adam([weight], lr=config.learning_rate)
     report_every = max(1, config.steps // 100)
     order, used = torch.empty(0, dtype=torch.int64, device=place), 0
     for step in range(1, config.steps + 1):
         if used + batch > len(order):
-            order, used = torch.randperm(count, generator=generator).to(place), 0
+            order, used = torch.randperm(len(pairs), generator=generator).to(place), 0
         rows = order[used : used + batch]
         used += batch
         responses = functional.leaky_relu(pairs[rows] @ weight.T, config.slope)
@@ -126,11 +154,23 @@ def reduce_contrastively(
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        if on_progress is not None and (step % report_every == 0 or step == config.steps):
-            on_progress(step, config.steps, {"loss": loss.item()})
+        if step % report_every == 0 or step == config.steps:
+            told(step, loss.item())
+    unit: NDArray[np.float32] = functional.normalize(weight.detach(), dim=1).cpu().numpy()
+    return unit
 
-    unit = functional.normalize(weight.detach(), dim=1).cpu().numpy() @ basis
-    return np.ascontiguousarray(unit[leaf_order(unit)])
+
+def _joined(rows: NDArray[np.float32], config: ReductionConfig) -> NDArray[np.float32]:
+    """(K, D) unit rows: what the starts found alike, averaged.
+
+    Each start ends in an optimum of its own, that splits some directions and mixes others. What
+    most of them find is closer to what brains carry than what any one does.
+    """
+    if config.starts == 1:
+        return rows
+    cluster = average_linkage(rows, config.components)
+    means = np.stack([rows[cluster == each].mean(axis=0) for each in range(config.components)])
+    return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), dtype=np.float32)
 
 
 def _span(y: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -44,6 +44,21 @@ def prefect_server(prefect_database: str) -> Iterator[str]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small demo cohort in NSD's layout; read it, and copy it to break it."""
+    from flows.demo.cohort import CohortConfig, write_cohort
+    from flows.stages import encoder_at
+
+    folder = tmp_path_factory.mktemp("cohort")
+    size = CohortConfig(
+        participants=2, images=78, shared=26, repeats=3, trials_per_session=100, captions=2, seed=3
+    )
+    encoder = encoder_at("caption:all-MiniLM-L6-v2", "cpu")
+    write_cohort(folder / "nsd", folder / "truth", size, encoder)
+    return folder / "nsd"
+
+
 @pytest.fixture
 def flows_home(catalog: Path, prefect_server: str) -> Iterator[Path]:
     """A home folder with an empty catalog, store and results, and a Prefect that is up."""

@@ -15,26 +15,14 @@ from app.database.engine import open_session
 from app.database.models import Base, Dataset, Ingestion, Region, Stimulus, Subject, Voxel
 from app.errors import CatalogError, ConflictError, InputError
 from app.store import Artefact
-from flows.demo.cohort import CohortConfig, write_cohort
 from flows.ingest import ingest_dataset
 from flows.responses import load_responses
 from flows.science.noise import noise_ceiling, zscore
 from flows.sources import open_source
-from flows.stages import encoder_at, get_store
+from flows.stages import get_store
 
-SMALL = CohortConfig(
-    participants=2, images=78, shared=26, repeats=3, trials_per_session=100, captions=2, seed=3
-)
 OPTIONS = {"n_test": 20, "n_validation": 20, "source": {"slug": "small", "trials_per_session": 100}}
 PREPARED = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
-
-
-@pytest.fixture(scope="session")
-def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cohort")
-    encoder = encoder_at("caption:all-MiniLM-L6-v2", "cpu")
-    write_cohort(folder / "nsd", folder / "truth", SMALL, encoder)
-    return folder / "nsd"
 
 
 @pytest.fixture

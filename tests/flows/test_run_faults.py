@@ -15,7 +15,7 @@ from app.settings import get_settings
 from flows.ingest import ingest_dataset
 from flows.pipeline import run_pipeline
 from flows.stages import store_at
-from tests.flows.test_ingest import OPTIONS, counts, small_cohort  # noqa: F401
+from tests.flows.test_ingest import OPTIONS, counts
 
 RUN = {
     "encoder": "caption:all-MiniLM-L6-v2",
@@ -27,7 +27,7 @@ RUN = {
 
 
 @pytest.fixture
-def ingested(flows_home: Path, small_cohort: Path) -> Path:  # noqa: F811
+def ingested(flows_home: Path, small_cohort: Path) -> Path:
     ingest_dataset(str(small_cohort), OPTIONS)
     return flows_home
 
@@ -95,7 +95,7 @@ def test_a_database_at_another_migration(ingested: Path) -> None:
 def test_a_dataset_that_is_replaced_under_way(
     ingested: Path,
     small_cohort: Path,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from flows import pipeline
 

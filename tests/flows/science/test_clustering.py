@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from flows.science.clustering import leaf_order
+from flows.science.clustering import average_linkage, leaf_order
 
 
 @settings(max_examples=40, deadline=None)
@@ -39,3 +39,15 @@ def test_one_row_and_equal_rows_are_ordered() -> None:
 def test_rows_without_direction_are_refused(vectors: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         leaf_order(vectors)
+
+
+def test_average_linkage_is_scipys() -> None:
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    rng = np.random.default_rng(3)
+    centres = rng.normal(size=(5, 12))
+    vectors = np.repeat(centres, 6, axis=0) + 0.4 * rng.normal(size=(30, 12))
+    literal = fcluster(linkage(vectors, "average", metric="cosine"), 7, "maxclust")
+    found = average_linkage(vectors, 7)
+    same = literal[:, None] == literal[None, :]
+    np.testing.assert_array_equal(found[:, None] == found[None, :], same)

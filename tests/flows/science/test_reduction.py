@@ -128,7 +128,7 @@ def test_what_cannot_be_reduced_is_refused() -> None:
         reduce(y, broken, image)
     with pytest.raises(ValueError, match="do not match"):
         reduce(y, yhat[:-1], image)
-    with pytest.raises(ValueError, match="components and steps >= 1"):
+    with pytest.raises(ValueError, match="components, steps and starts >= 1"):
         replace(FAST, components=0)
 
 
@@ -142,3 +142,13 @@ def test_components_lie_in_the_span_of_few_distinct_targets() -> None:
     found = reduce_contrastively(distinct[image], yhat, image, config, seed=0, device="cpu")
     basis = np.linalg.qr(distinct.T)[0]
     np.testing.assert_allclose(np.linalg.norm(found @ basis, axis=1), 1, atol=1e-5)
+
+
+def test_joined_starts_are_nearer_to_what_is_carried() -> None:
+    y, yhat, image = simulate()
+    short = replace(FAST, components=6, steps=150)
+    alone = carried_share(reduce(y, yhat, image, short))
+    joined = reduce(y, yhat, image, replace(short, starts=6))
+    assert joined.shape == (6, 40)
+    assert np.allclose(np.linalg.norm(joined, axis=1), 1, atol=1e-5)
+    assert carried_share(joined) > alone

@@ -1,0 +1,137 @@
+"""Bulk write of voxel vectors, against a bare binary COPY of the same rows."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import psycopg
+from pgvector import HalfVector
+from pgvector.psycopg import register_vector
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database.copying import copy_rows
+from app.database.embedded import start_server
+from app.database.engine import make_engine
+from app.database.migrate import upgrade
+from app.database.models import Dataset, Encoder, Run, Subject, Voxel, VoxelVector
+
+VOXELS, DIMENSION, ROUNDS = 20_000, 512, 7
+
+
+def measure() -> Iterator[str]:
+    """Rows a second of both, alternating, each round into fresh tables; the median ratio."""
+    with TemporaryDirectory(prefix="sdc-bench-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        url = start_server(Path(folder) / "home")
+        engine = make_engine(url)
+        upgrade(engine)
+        vectors = np.random.default_rng(0).standard_normal((VOXELS, DIMENSION), dtype=np.float32)
+        with Session(engine) as session, session.begin():
+            encoder, subject, ids = _rows_to_refer_to(session)
+        ratios, ours, theirs = [], [], []
+        for number in range(ROUNDS):
+            with Session(engine) as session, session.begin():
+                run = _add_run(session, encoder, subject, number)
+            steps = [
+                lambda run=run: _ours(engine, run, encoder, ids, vectors),
+                lambda number=number: _bare(url, number, encoder, ids, vectors),
+            ]
+            # Whoever goes second finds warmer caches: they take turns.
+            times = [0.0, 0.0]
+            for which in (0, 1) if number % 2 else (1, 0):
+                times[which] = _timed(steps[which])
+            ours.append(VOXELS / times[0])
+            theirs.append(VOXELS / times[1])
+            ratios.append(times[1] / times[0])
+        engine.dispose()
+        yield f"{VOXELS} rows of {DIMENSION} halfvec, {ROUNDS} rounds"
+        yield f"catalog {median(ours):,.0f} rows/s (keys, foreign keys and checks included)"
+        yield f"bare COPY into a table without any {median(theirs):,.0f} rows/s"
+        yield f"ratio: median {median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}"
+
+
+def _timed(step: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
+
+
+def _ours(engine: object, run: int, encoder: int, ids: list[int], vectors: np.ndarray) -> None:
+    with Session(engine) as session, session.begin():  # type: ignore[arg-type]
+        columns = {"run_id": run, "voxel_id": ids, "encoder_id": encoder, "vector": vectors}
+        copy_rows(session, VoxelVector, columns)
+
+
+def _bare(url: str, number: int, encoder: int, ids: list[int], vectors: np.ndarray) -> None:
+    with psycopg.connect(url) as connection:
+        register_vector(connection)
+        connection.execute(
+            f"CREATE TABLE bare_{number} (run int, voxel bigint, encoder int, vector halfvec)"
+        )
+        connection.commit()
+        with connection.cursor().copy(f"COPY bare_{number} FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(["int4", "int8", "int4", "halfvec"])
+            for voxel, vector in zip(ids, vectors, strict=True):
+                copy.write_row((number, voxel, encoder, HalfVector(vector)))
+
+
+def _rows_to_refer_to(session: Session) -> tuple[int, int, list[int]]:
+    dataset = Dataset(
+        slug="bench",
+        title="",
+        layout="",
+        source_uri="",
+        licence="",
+        citation="",
+        fingerprint="",
+        configuration={},
+    )
+    encoder = Encoder(
+        name="bench",
+        spec="bench",
+        dimension=DIMENSION,
+        checksum="",
+        sees_images=False,
+        text_mean=np.zeros(DIMENSION),
+    )
+    session.add_all([dataset, encoder])
+    session.flush()
+    subject = Subject(
+        dataset_id=dataset.id,
+        label="s",
+        grid=[1, 1, 1],
+        affine=[0.0] * 16,
+        n_trials=0,
+        n_sessions=0,
+        report={},
+        artefacts={},
+    )
+    session.add(subject)
+    session.flush()
+    zeros = dict.fromkeys("ijkxyz", 0)
+    copy_rows(session, Voxel, {"subject_id": subject.id, "index": np.arange(VOXELS)} | zeros)
+    ids = session.scalars(select(Voxel.id).order_by(Voxel.index)).all()
+    return encoder.id, dataset.id, list(ids)
+
+
+def _add_run(session: Session, encoder: int, dataset: int, number: int) -> int:
+    run = Run(
+        dataset_id=dataset,
+        encoder_id=encoder,
+        key=str(number),
+        method="masks",
+        configuration={},
+        code_version="",
+        seed=0,
+        device="cpu",
+        timings={},
+        metrics={},
+        parents={},
+    )
+    session.add(run)
+    session.flush()
+    return run.id
