@@ -41,7 +41,7 @@ RUN = RunConfig(
     encoder=ENCODER,
     start="ridge",
     decoder=DecoderConfig(steps=400, noise=3.0, temperature=0.1, evaluate_every=20, patience=5),
-    reduction=ReductionConfig(components=40, steps=3000, learning_rate=5e-3, starts=8),
+    reduction=ReductionConfig(components=40, steps=3000, learning_rate=5e-3, starts=8, drawn=32),
 )
 
 

@@ -36,6 +36,8 @@ class ReductionConfig:
         Of the leaky ReLU below zero.
     starts : int
         Random starts whose components are joined; 1 is the published procedure.
+    drawn : int
+        Components that each start looks for; 0 for as many as are to be found.
     """
 
     components: int = 128
@@ -44,14 +46,22 @@ class ReductionConfig:
     batch: int = 128
     slope: float = 0.05
     starts: int = 1
+    drawn: int = 0
 
     def __post_init__(self) -> None:
         if min(self.components, self.steps, self.starts) < 1 or self.batch < 2:
             raise ValueError(
                 f"a reduction needs components, steps and starts >= 1 and batch >= 2, not {self}"
             )
+        if self.drawn < 0 or self.starts * self.rows < self.components:
+            raise ValueError(f"the starts must find components enough to join, not {self}")
         if not self.learning_rate > 0:
             raise ValueError(f"a reduction needs learning_rate > 0, not {self}")
+
+    @property
+    def rows(self) -> int:
+        """Components of one start."""
+        return self.drawn or self.components
 
 
 def reduce_contrastively(
@@ -139,7 +149,7 @@ def _descend(
     """(K, R) unit rows of one random start."""
     place = pairs.device
     generator = torch.Generator().manual_seed(seed)
-    weight = torch.randn(config.components, pairs.shape[2], generator=generator).to(place)
+    weight = torch.randn(config.rows, pairs.shape[2], generator=generator).to(place)
     weight.requires_grad_()
     optimiser = torch.optim.Adam([weight], lr=config.learning_rate)
     report_every = max(1, config.steps // 100)
@@ -166,7 +176,7 @@ def _joined(rows: NDArray[np.float32], config: ReductionConfig) -> NDArray[np.fl
     Each start ends in an optimum of its own, that splits some directions and mixes others. What
     most of them find is closer to what brains carry than what any one does.
     """
-    if config.starts == 1:
+    if len(rows) == config.components:
         return rows
     cluster = average_linkage(rows, config.components)
     means = np.stack([rows[cluster == each].mean(axis=0) for each in range(config.components)])
@@ -208,9 +218,10 @@ def _check(
     if distinct < 2:
         raise ValueError("a contrast needs trials of at least 2 images")
     carried = min(y.shape[1], distinct)
-    if config.components > carried:
+    wanted = max(config.components, config.rows)
+    if wanted > carried:
         raise ValueError(
-            f"K larger than the data can carry: {config.components} components from "
+            f"K larger than the data can carry: {wanted} components from "
             f"{distinct} distinct images in {y.shape[1]} dimensions, at most {carried}"
         )
     return distinct
