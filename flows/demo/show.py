@@ -101,10 +101,12 @@ def _summary(recovery: list[ConceptRecovery]) -> str:
     found = sum(one.recovered for one in shared)
     named = [one for one in shared if one.region_right is not None]
     right = sum(bool(one.region_right) for one in named)
+    # Nothing is proved of a concept that no answer matches.
+    verdicts = {True: "called shared", False: "not called shared"}
+    alone = [verdicts[one.shared] if one.recovered else "not found" for one in single]
     return (
         f"{found} of {len(shared)} planted shared concepts found by other words (masks match the "
         f"planted voxels, AUC >= 0.9, in three quarters of the participants); first region right "
         f"for {right} of {len(named)} that lie in a named region; the concept of one participant "
-        f"alone is {'' if any(one.shared and one.recovered for one in single) else 'not '}"
-        "called shared"
+        f"alone: {', '.join(alone)}"
     )

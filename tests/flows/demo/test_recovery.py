@@ -49,6 +49,7 @@ def test_the_first_region_is_right(demo: tuple[list[ConceptRecovery], Path]) -> 
 def test_one_participants_concept_is_not_called_shared(
     demo: tuple[list[ConceptRecovery], Path],
 ) -> None:
+    """Binding where an answer matches what was planted; of one that does not it says nothing."""
     (single,) = [found for found in demo[0] if len(found.aucs) == 1]
     assert not (single.shared and single.recovered)
 
