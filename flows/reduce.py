@@ -30,6 +30,7 @@ def reduce_components(
     parts = [store.get(Artefact.model_validate(part)) for part in predictions]
     yhat = np.concatenate([part["validation"] for part in parts])
     row = row_of[np.concatenate([part["image_validation"] for part in parts])]
+    participant = np.repeat(np.arange(len(parts)), [len(part["validation"]) for part in parts])
     settings = ReductionConfig(**config)
     try:
         components = reduce_contrastively(
@@ -39,6 +40,7 @@ def reduce_components(
             settings,
             seed=seed,
             device=device,
+            participant=participant,
             on_progress=steps_of("finding components"),
         )
     except ValueError as error:

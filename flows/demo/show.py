@@ -34,6 +34,7 @@ SOURCE = {
     "licence": "Apache-2.0",
     "citation": "made by `sdc demo`",
 }
+SHOWN = CohortConfig()
 INGEST = IngestConfig(n_test=300, n_validation=300)
 # A cohort of 3,000 voxels and 1,800 training trials a participant carries fewer directions than
 # NSD, and converges in fewer steps.
@@ -41,7 +42,15 @@ RUN = RunConfig(
     encoder=ENCODER,
     start="ridge",
     decoder=DecoderConfig(steps=400, noise=3.0, temperature=0.1, evaluate_every=20, patience=5),
-    reduction=ReductionConfig(components=40, steps=3000, learning_rate=5e-3, starts=8, drawn=32),
+    reduction=ReductionConfig(
+        components=40,
+        steps=300,
+        learning_rate=5e-3,
+        scale=0.01,
+        centred=True,
+        starts=8,
+        own_starts=2,
+    ),
 )
 
 
@@ -74,13 +83,15 @@ def show_demo(folder: Path) -> Demo:
     return Demo(run["run"], run["dataset"], answers, recovery, _summary(recovery))
 
 
-def run_demo(folder: Path) -> tuple[dict[str, Any], list[ConceptRecovery]]:
-    """Make the cohort, ingest it, run the pipeline, and hold the result against the truth."""
+def run_demo(
+    folder: Path, cohort: CohortConfig = SHOWN
+) -> tuple[dict[str, Any], list[ConceptRecovery]]:
+    """Make a cohort, ingest it, run the pipeline, and hold the result against the truth."""
     folder.mkdir(parents=True, exist_ok=True)
     write_cohort(
         folder / "cohort",
         folder / "truth",
-        CohortConfig(),
+        cohort,
         encoder_at(ENCODER, get_settings().device),
         lambda detail, share: report("making the cohort", round(100 * share), 100, detail),
     )

@@ -34,8 +34,17 @@ class ReductionConfig:
         Trials in a step; shrinks to the number of distinct images where there are fewer.
     slope : float
         Of the leaky ReLU below zero.
+    scale : float
+        Standard deviation of what a start draws. Of the published 1 much stays in a row as it
+        was drawn where D is large; after a small start a row is what was learnt.
+    centred : bool
+        Take the mean off targets and off predictions first: what all have in common tells no
+        two images apart, and moves where the leaky ReLU bends.
     starts : int
         Random starts whose components are joined; 1 is the published procedure.
+    own_starts : int
+        Starts on each participant's trials alone, joined with the others: what a single one
+        carries is a small part of the loss of all.
     drawn : int
         Components that each start looks for; 0 for as many as are to be found.
     """
@@ -45,7 +54,10 @@ class ReductionConfig:
     learning_rate: float = 2e-4
     batch: int = 128
     slope: float = 0.05
+    scale: float = 1.0
+    centred: bool = False
     starts: int = 1
+    own_starts: int = 0
     drawn: int = 0
 
     def __post_init__(self) -> None:
@@ -53,10 +65,12 @@ class ReductionConfig:
             raise ValueError(
                 f"a reduction needs components, steps and starts >= 1 and batch >= 2, not {self}"
             )
-        if self.drawn < 0 or self.starts * self.rows < self.components:
+        if self.own_starts < 0:
+            raise ValueError(f"own_starts cannot be negative, not even in {self}")
+        if self.drawn < 0 or (self.starts + self.own_starts) * self.rows < self.components:
             raise ValueError(f"the starts must find components enough to join, not {self}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"a reduction needs learning_rate > 0, not {self}")
+        if not (self.learning_rate > 0 and self.scale > 0):
+            raise ValueError(f"a reduction needs learning_rate > 0 and scale > 0, not {self}")
 
     @property
     def rows(self) -> int:
@@ -72,6 +86,7 @@ def reduce_contrastively(
     *,
     seed: int,
     device: str | torch.device,
+    participant: NDArray[np.integer] | None = None,
     on_progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Find the K directions along which predictions tell their own target from the others'.
@@ -99,8 +114,11 @@ def reduce_contrastively(
         Of the start and of the batches; the same seed gives the same bytes on one machine.
     device : str or torch.device
         As `resolve_device` takes it.
+    participant : ndarray, optional
+        (N,) whose trial each is; needed for `ReductionConfig.own_starts`.
     on_progress : callable, optional
-        Called about a hundred times, with steps done, steps in all, and the batch's ``loss``.
+        Called about a hundred times a start, with steps done, steps in all, and the batch's
+        ``loss``.
 
     Returns
     -------
@@ -110,32 +128,54 @@ def reduce_contrastively(
     Raises
     ------
     ValueError
-        Where shapes do not match, values are not finite, there are fewer than two images, or
-        K is larger than D or the number of distinct images.
+        Where shapes do not match, values are not finite, there are fewer than two images (in
+        all, or of a participant with a start of its own), or K is larger than D or the number
+        of distinct images.
 
     References
     ----------
     METHOD.md b; Efird et al. 2023 (arXiv 2306.03375), contrastive dimensionality reduction.
     """
-    distinct = _check(y, yhat, image, config)
+    _check(y, yhat, image, config)
+    groups = [np.arange(len(y))] * config.starts + _own_trials(image, participant, config)
     place = resolve_device(device)
     basis = _span(y)
     # Predictions and targets side by side: one gather and one product a step serve both.
-    pairs = on_device((np.stack([yhat, y], axis=1) @ basis.T).astype(np.float32), place)
+    sides = np.stack([yhat, y], axis=1)
+    if config.centred:
+        sides = sides - sides.mean(axis=0)
+    pairs = on_device((sides @ basis.T).astype(np.float32), place)
     label = on_device(np.unique(image, return_inverse=True)[1].ravel(), place)
     found = []
-    for start in range(config.starts):
+    for start, trials in enumerate(groups):
 
         def told(step: int, loss: float, start: int = start) -> None:
             if on_progress is not None:
                 done = start * config.steps + step
-                on_progress(done, config.starts * config.steps, {"loss": loss})
+                on_progress(done, len(groups) * config.steps, {"loss": loss})
 
-        found.append(
-            _descend(pairs, label, config, min(config.batch, distinct), seed + start, told)
-        )
+        rows = on_device(trials, place)
+        batch = min(config.batch, len(np.unique(image[trials])))
+        found.append(_descend(pairs[rows], label[rows], config, batch, seed + start, told))
     unit = _joined(np.concatenate(found) @ basis, config)
     return np.ascontiguousarray(unit[leaf_order(unit)])
+
+
+def _own_trials(
+    image: NDArray[np.integer], participant: NDArray[np.integer] | None, config: ReductionConfig
+) -> list[NDArray[np.intp]]:
+    """Trials of each start on one participant alone."""
+    if not config.own_starts:
+        return []
+    if participant is None or participant.shape != image.shape:
+        raise ValueError(
+            f"starts on each participant alone need the participant of all {len(image)} trials"
+        )
+    own = [np.flatnonzero(participant == one) for one in np.unique(participant)]
+    for trials in own:
+        if len(np.unique(image[trials])) < 2:
+            raise ValueError("a contrast needs trials of at least 2 images of each participant")
+    return own * config.own_starts
 
 
 def _descend(
@@ -149,8 +189,8 @@ def _descend(
     """(K, R) unit rows of one random start."""
     place = pairs.device
     generator = torch.Generator().manual_seed(seed)
-    weight = torch.randn(config.rows, pairs.shape[2], generator=generator).to(place)
-    weight.requires_grad_()
+    drawn = config.scale * torch.randn(config.rows, pairs.shape[2], generator=generator)
+    weight = drawn.to(place).requires_grad_()
     optimiser = torch.optim.Adam([weight], lr=config.learning_rate)
     report_every = max(1, config.steps // 100)
     order, used = torch.empty(0, dtype=torch.int64, device=place), 0
@@ -204,8 +244,8 @@ def _check(
     yhat: NDArray[np.floating],
     image: NDArray[np.integer],
     config: ReductionConfig,
-) -> int:
-    """Refuse what cannot be reduced; the number of distinct images otherwise."""
+) -> None:
+    """Refuse what cannot be reduced."""
     if y.ndim != 2 or y.shape != yhat.shape or image.shape != (len(y),):
         raise ValueError(
             f"targets {y.shape}, predictions {yhat.shape} and images {image.shape} do not match: "
@@ -224,4 +264,3 @@ def _check(
             f"K larger than the data can carry: {wanted} components from "
             f"{distinct} distinct images in {y.shape[1]} dimensions, at most {carried}"
         )
-    return distinct

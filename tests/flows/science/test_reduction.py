@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from flows.science import reduction
 from flows.science.clustering import leaf_order
 from flows.science.reduction import ReductionConfig, reduce_contrastively
 
@@ -152,3 +153,56 @@ def test_joined_starts_are_nearer_to_what_is_carried() -> None:
     assert joined.shape == (6, 40)
     assert np.allclose(np.linalg.norm(joined, axis=1), 1, atol=1e-5)
     assert carried_share(joined) > alone
+
+
+def test_less_of_a_small_start_stays_as_it_was_drawn() -> None:
+    y, yhat, image = simulate()
+    rest = np.random.default_rng(2).normal(size=(2, len(y), 160)).astype(np.float32)
+    y, yhat = np.hstack([y, 0.05 * rest[0]]), np.hstack([yhat, 0.05 * rest[1]])
+    config = replace(FAST, steps=200, learning_rate=5e-3, centred=True)
+    large = carried_share(reduce(y, yhat, image, config))
+    small = carried_share(reduce(y, yhat, image, replace(config, scale=0.01)))
+    assert small > large + 0.2
+
+
+def test_an_own_start_is_that_of_the_participants_trials_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    y, yhat, image = simulate()
+    who = np.arange(len(y)) % 2
+    rows = replace(FAST, steps=20, components=5)
+    monkeypatch.setattr(reduction, "_joined", lambda found, _: found)
+    config = replace(rows, own_starts=1)
+    found = reduce_contrastively(y, yhat, image, config, seed=3, device="cpu", participant=who)
+    alone = [
+        reduce_contrastively(
+            y[who == one], yhat[who == one], image[who == one], rows, seed=4 + one, device="cpu"
+        )
+        for one in (0, 1)
+    ]
+    expected = np.concatenate([reduce(y, yhat, image, rows), *alone])
+    similarity = found @ expected.T
+    # Each of the rows once, in an order of their own.
+    assert sorted(similarity.argmax(axis=1).tolist()) == list(range(15))
+    np.testing.assert_allclose(similarity.max(axis=1), 1, atol=1e-5)
+
+
+def test_centred_is_blind_to_what_all_have_in_common() -> None:
+    y, yhat, image = simulate()
+    config = replace(FAST, steps=20, centred=True)
+    moved = reduce(y + 0.5, yhat - 0.25, image, config)
+    np.testing.assert_allclose(reduce(y, yhat, image, config), moved, atol=1e-3)
+
+
+def test_own_starts_need_to_know_the_participant() -> None:
+    y, yhat, image = simulate()
+    config = replace(FAST, steps=5, own_starts=1)
+    with pytest.raises(ValueError, match="the participant of all 800 trials"):
+        reduce(y, yhat, image, config)
+    alone = np.where(np.arange(len(y)) == 0, 9, 1)
+    with pytest.raises(ValueError, match="at least 2 images of each participant"):
+        reduce_contrastively(y, yhat, image, config, seed=0, device="cpu", participant=alone)
+    with pytest.raises(ValueError, match="own_starts cannot be negative"):
+        replace(FAST, own_starts=-1)
+    with pytest.raises(ValueError, match="scale > 0"):
+        replace(FAST, scale=0)
