@@ -217,6 +217,7 @@ def _write_subject(
         Decoder(
             run_id=run.id,
             subject_id=subject.id,
+            encoder_id=run.encoder_id,
             kind=trained["kind"],
             metrics=trained["metrics"],
             artefact_uri=f"{store.url}/{artefact.path}",
@@ -230,7 +231,8 @@ def _write_subject(
             VoxelVector,
             {
                 "run_id": run.id,
-                "voxel_id": subject.voxel_ids,
+                "subject_id": subject.id,
+                "index": np.arange(len(subject.voxel_ids)),
                 "encoder_id": run.encoder_id,
                 "vector": decoder.voxel_vectors(),
             },

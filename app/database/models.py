@@ -218,11 +218,18 @@ class Decoder(Base):
     """A participant's decoder in a run."""
 
     __tablename__ = "decoder"
-    __table_args__ = (UniqueConstraint("run_id", "subject_id"),)
+    __table_args__ = (
+        UniqueConstraint("run_id", "subject_id"),
+        UniqueConstraint("run_id", "subject_id", "encoder_id"),
+        ForeignKeyConstraint(
+            ["run_id", "encoder_id"], ["run.id", "run.encoder_id"], ondelete="CASCADE"
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    run_id: Mapped[int]
     subject_id: Mapped[int] = mapped_column(ForeignKey("subject.id", ondelete="CASCADE"))
+    encoder_id: Mapped[int]
     kind: Mapped[str]
     metrics: Mapped[Json]
     artefact_uri: Mapped[str]
@@ -231,19 +238,25 @@ class Decoder(Base):
 
 
 class VoxelVector(Base):
-    """A voxel in an encoder's space: its column of the linear decoder's weights."""
+    """A voxel in an encoder's space: its column of a participant's linear decoder's weights.
+
+    The voxel is the participant's voxel of that index. No foreign key says so, since one that looks
+    every row up would take most of a bulk write's time: triggers refuse a vector without its voxel,
+    and remove the vectors of a voxel that goes.
+    """
 
     __tablename__ = "voxel_vector"
     __table_args__ = (
         ForeignKeyConstraint(
-            ["run_id", "encoder_id"], ["run.id", "run.encoder_id"], ondelete="CASCADE"
+            ["run_id", "subject_id", "encoder_id"],
+            ["decoder.run_id", "decoder.subject_id", "decoder.encoder_id"],
+            ondelete="CASCADE",
         ),
     )
 
     run_id: Mapped[int] = mapped_column(primary_key=True)
-    voxel_id: Mapped[int] = mapped_column(
-        ForeignKey("voxel.id", ondelete="CASCADE"), primary_key=True
-    )
+    subject_id: Mapped[int] = mapped_column(primary_key=True)
+    index: Mapped[int] = mapped_column(primary_key=True)
     encoder_id: Mapped[int]
     vector: Mapped[Vector] = mapped_column(HALFVEC)
 

@@ -192,6 +192,7 @@ def _subject(
         models.Decoder(
             run_id=run.id,
             subject_id=subject.id,
+            encoder_id=run.encoder_id,
             kind="linear",
             metrics={"top1": 0.5},
             artefact_uri=f"{store.url}/{weights.path}",
@@ -230,7 +231,8 @@ def _subject(
         models.VoxelVector,
         {
             "run_id": run.id,
-            "voxel_id": ids,
+            "subject_id": subject.id,
+            "index": np.arange(number),
             "encoder_id": run.encoder_id,
             "vector": np.repeat([each.vector for each in components], VOXELS_A_REGION, axis=0),
         },

@@ -10,14 +10,14 @@ import numpy as np
 import psycopg
 from pgvector import HalfVector
 from pgvector.psycopg import register_vector
-from sqlalchemy import select
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.database.copying import copy_rows
 from app.database.embedded import start_server
 from app.database.engine import make_engine
 from app.database.migrate import upgrade
-from app.database.models import Dataset, Encoder, Run, Subject, Voxel, VoxelVector
+from app.database.models import Dataset, Decoder, Encoder, Run, Subject, Voxel, VoxelVector
 
 VOXELS, DIMENSION, ROUNDS = 20_000, 512, 7
 
@@ -31,14 +31,20 @@ def measure() -> Iterator[str]:
         upgrade(engine)
         vectors = np.random.default_rng(0).standard_normal((VOXELS, DIMENSION), dtype=np.float32)
         with Session(engine) as session, session.begin():
-            encoder, subject, ids = _rows_to_refer_to(session)
+            dataset, subject, encoder = _rows_to_refer_to(session)
         ratios, ours, theirs = [], [], []
         for number in range(ROUNDS):
             with Session(engine) as session, session.begin():
-                run = _add_run(session, encoder, subject, number)
+                run = _add_run(session, dataset, subject, encoder, number)
+            keys = {
+                "run_id": run,
+                "subject_id": subject,
+                "index": np.arange(VOXELS),
+                "encoder_id": encoder,
+            }
             steps = [
-                lambda run=run: _ours(engine, run, encoder, ids, vectors),
-                lambda number=number: _bare(url, number, encoder, ids, vectors),
+                lambda keys=keys: _ours(engine, keys, vectors),
+                lambda run=run: _bare(url, (run, subject, encoder), vectors),
             ]
             # Whoever goes second finds warmer caches: they take turns.
             times = [0.0, 0.0]
@@ -60,26 +66,27 @@ def _timed(step: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def _ours(engine: object, run: int, encoder: int, ids: list[int], vectors: np.ndarray) -> None:
-    with Session(engine) as session, session.begin():  # type: ignore[arg-type]
-        columns = {"run_id": run, "voxel_id": ids, "encoder_id": encoder, "vector": vectors}
-        copy_rows(session, VoxelVector, columns)
+def _ours(engine: Engine, keys: dict[str, object], vectors: np.ndarray) -> None:
+    with Session(engine) as session, session.begin():
+        copy_rows(session, VoxelVector, keys | {"vector": vectors})
 
 
-def _bare(url: str, number: int, encoder: int, ids: list[int], vectors: np.ndarray) -> None:
+def _bare(url: str, keys: tuple[int, int, int], vectors: np.ndarray) -> None:
+    run, subject, encoder = keys
     with psycopg.connect(url) as connection:
         register_vector(connection)
         connection.execute(
-            f"CREATE TABLE bare_{number} (run int, voxel bigint, encoder int, vector halfvec)"
+            f"CREATE TABLE bare_{run}"
+            " (run int, subject int, index int, encoder int, vector halfvec)"
         )
         connection.commit()
-        with connection.cursor().copy(f"COPY bare_{number} FROM STDIN (FORMAT BINARY)") as copy:
-            copy.set_types(["int4", "int8", "int4", "halfvec"])
-            for voxel, vector in zip(ids, vectors, strict=True):
-                copy.write_row((number, voxel, encoder, HalfVector(vector)))
+        with connection.cursor().copy(f"COPY bare_{run} FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(["int4", "int4", "int4", "int4", "halfvec"])
+            for index, vector in enumerate(vectors):
+                copy.write_row((run, subject, index, encoder, HalfVector(vector)))
 
 
-def _rows_to_refer_to(session: Session) -> tuple[int, int, list[int]]:
+def _rows_to_refer_to(session: Session) -> tuple[int, int, int]:
     dataset = Dataset(
         slug="bench",
         title="",
@@ -114,11 +121,10 @@ def _rows_to_refer_to(session: Session) -> tuple[int, int, list[int]]:
     session.flush()
     zeros = dict.fromkeys("ijkxyz", 0)
     copy_rows(session, Voxel, {"subject_id": subject.id, "index": np.arange(VOXELS)} | zeros)
-    ids = session.scalars(select(Voxel.id).order_by(Voxel.index)).all()
-    return encoder.id, dataset.id, list(ids)
+    return dataset.id, subject.id, encoder.id
 
 
-def _add_run(session: Session, encoder: int, dataset: int, number: int) -> int:
+def _add_run(session: Session, dataset: int, subject: int, encoder: int, number: int) -> int:
     run = Run(
         dataset_id=dataset,
         encoder_id=encoder,
@@ -134,4 +140,16 @@ def _add_run(session: Session, encoder: int, dataset: int, number: int) -> int:
     )
     session.add(run)
     session.flush()
+    session.add(
+        Decoder(
+            run_id=run.id,
+            subject_id=subject,
+            encoder_id=encoder,
+            kind="linear",
+            metrics={},
+            artefact_uri="",
+            artefact_sha256="",
+            masks_sha256="",
+        )
+    )
     return run.id

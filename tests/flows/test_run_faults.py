@@ -5,16 +5,19 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sqlalchemy import select
 
 from app.database.engine import get_engine, open_session
 from app.database.migrate import downgrade
-from app.database.models import Encoder
+from app.database.models import Decoder, Encoder, VoxelVector
 from app.errors import CatalogError, ConflictError, InputError, NotFoundError, UnavailableError
 from app.settings import get_settings
+from app.store import Artefact
 from flows.ingest import ingest_dataset
 from flows.pipeline import run_pipeline
-from flows.stages import store_at
+from flows.stages import get_store, store_at
 from tests.flows.test_ingest import OPTIONS, counts
 
 RUN = {
@@ -52,8 +55,6 @@ def test_an_unknown_encoder(ingested: Path) -> None:
 
 
 def test_an_encoder_of_another_dimension_than_the_stored_vectors(ingested: Path) -> None:
-    import numpy as np
-
     with open_session() as session, session.begin():
         session.add(
             Encoder(
@@ -147,6 +148,15 @@ def test_the_small_run_is_published_and_again_is_the_same(ingested: Path) -> Non
     assert rows["catalog.component"] == 4
     assert rows["catalog.decoder"] == 2
     assert rows["catalog.voxel_vector"] == rows["catalog.voxel"]
+    with open_session() as session:
+        for decoder in session.scalars(select(Decoder)).all():
+            stored = session.scalars(
+                select(VoxelVector.vector)
+                .where(VoxelVector.subject_id == decoder.subject_id)
+                .order_by(VoxelVector.index)
+            ).all()
+            weights = get_store().get(Artefact(sha256=decoder.artefact_sha256, size=0))["weight"]
+            np.testing.assert_array_equal(stored, weights.T.astype(np.float16))
     assert run_pipeline("small", RUN) == {"run": first["run"], "dataset": "small", "changed": False}
     assert counts() == rows
     other = run_pipeline("small", RUN | {"seed": 1})

@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from app.database import copying
 from app.database.copying import copy_rows
 from app.database.models import Dataset, Encoder, Subject, Term, Voxel
 
@@ -77,6 +78,17 @@ def test_vectors_come_back(session: Session) -> None:
     copy_rows(session, Term, {"encoder_id": encoder, "text": ["a", "b"], "vector": vectors})
     stored = session.scalars(select(Term.vector).order_by(Term.text)).all()
     np.testing.assert_array_equal(np.array(stored), vectors)
+
+
+def test_every_vector_comes_back_with_its_row(session: Session) -> None:
+    encoder = session.scalar(select(Encoder.id))
+    number = 2 * copying._Vectors.BLOCK + 1
+    texts = [f"{row:04}" for row in range(number)]
+    vectors = np.arange(3 * number).reshape(number, 3)
+    copy_rows(session, Term, {"encoder_id": encoder, "text": texts, "vector": vectors})
+    stored = session.execute(select(Term.text, Term.vector).order_by(Term.id)).all()
+    assert [row.text for row in stored] == texts
+    np.testing.assert_array_equal([row.vector for row in stored], vectors)
 
 
 def test_columns_of_different_length_write_nothing(session: Session) -> None:

@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from itertools import product
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -30,6 +33,86 @@ def test_upgrade_downgrade_to_nothing_upgrade_again(empty_database: str) -> None
     upgrade(engine)
     require_current(engine)
     engine.dispose()
+
+
+# Two participants' vectors in two runs. Voxels are written from the last to the first, so that
+# neither their ids nor the order of the rows tell their index.
+AT_0002 = """
+INSERT INTO catalog.dataset
+    (id, slug, title, layout, source_uri, licence, citation, fingerprint, configuration)
+VALUES (1, 'd', '', '', '', '', '', '', '{}');
+INSERT INTO catalog.encoder (id, name, spec, dimension, checksum, sees_images, text_mean)
+VALUES (1, 'e', 'e', 3, '', false, '[0,0,0]'), (2, 'f', 'f', 3, '', false, '[0,0,0]');
+INSERT INTO catalog.subject
+    (id, dataset_id, label, grid, affine, n_trials, n_sessions, report, artefacts)
+SELECT id, 1, 's' || id, '{1,1,1}', '{0}', 0, 0, '{}', '{}' FROM generate_series(1, 2) AS id;
+INSERT INTO catalog.run
+    (id, dataset_id, encoder_id, key, method, configuration, code_version, seed, device, timings,
+     metrics, parents)
+SELECT id, 1, 3 - id, id, '', '{}', '', 0, '', '{}', '{}', '{}' FROM generate_series(1, 2) AS id;
+INSERT INTO catalog.decoder
+    (run_id, subject_id, kind, metrics, artefact_uri, artefact_sha256, masks_sha256)
+SELECT run.id, subject.id, 'linear', '{}', '', '', '' FROM catalog.run, catalog.subject;
+INSERT INTO catalog.voxel (subject_id, index, i, j, k, x, y, z)
+SELECT subject, index, index, 0, 0, 0, 0, 0
+FROM generate_series(2, 1, -1) AS subject, generate_series(4, 0, -1) AS index;
+INSERT INTO catalog.voxel_vector (run_id, voxel_id, encoder_id, vector)
+SELECT run.id, voxel.id, encoder_id, format('[%s,%s,%s]', run.id, subject_id, index)::halfvec
+FROM catalog.run, catalog.voxel;
+"""
+
+VECTORS_0002 = """
+SELECT run_id, voxel_id, encoder_id, vector::text FROM catalog.voxel_vector ORDER BY 1, 2
+"""
+VECTORS = """
+SELECT run_id, subject_id, index, encoder_id, vector::text FROM catalog.voxel_vector
+ORDER BY 1, 2, 3
+"""
+DECODERS = "SELECT DISTINCT run_id, encoder_id FROM catalog.decoder ORDER BY 1"
+
+SCHEMA_AS_SQL = """
+SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'catalog'::regnamespace
+UNION ALL
+SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL
+SELECT concat_ws(' ', pg_get_functiondef(oid), obj_description(oid, 'pg_proc'))
+FROM pg_proc WHERE pronamespace = 'catalog'::regnamespace
+UNION ALL
+SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable)
+FROM information_schema.columns WHERE table_schema = 'catalog'
+ORDER BY 1
+"""
+
+
+@pytest.fixture
+def at_0002(empty_database: str) -> Iterator[Engine]:
+    """A catalog as it was before vectors belonged to decoders, with rows."""
+    engine = make_engine(empty_database)
+    upgrade(engine, "0002")
+    with engine.begin() as connection:
+        connection.execute(text(AT_0002))
+    yield engine
+    engine.dispose()
+
+
+def rows_of(engine: Engine, query: str) -> list[tuple[object, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def test_vectors_move_to_decoders_and_back(at_0002: Engine) -> None:
+    before, schema = rows_of(at_0002, VECTORS_0002), rows_of(at_0002, SCHEMA_AS_SQL)
+    assert len(before) == 20
+    upgrade(at_0002, "0003")
+    assert rows_of(at_0002, VECTORS) == [
+        (run, subject, index, 3 - run, f"[{run},{subject},{index}]")
+        for run, subject, index in product((1, 2), (1, 2), range(5))
+    ]
+    assert rows_of(at_0002, DECODERS) == [(1, 2), (2, 1)]
+    downgrade(at_0002, "0002")
+    assert rows_of(at_0002, VECTORS_0002) == before
+    assert rows_of(at_0002, SCHEMA_AS_SQL) == schema
 
 
 def test_migrations_make_what_the_models_say(engine: Engine) -> None:
