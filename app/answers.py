@@ -6,12 +6,14 @@ from app.concepts.schemas import ConceptAnswer, ConceptHit, Example, SimilarAnsw
 from app.console import Cell, print_facts, print_line, print_table
 from app.datasets.schemas import DatasetList
 from app.doctor.schemas import Report
+from app.networks.schemas import NetworkAnswer
 from app.regions.schemas import Millimetres, Space
 from app.runs.schemas import RunList
 from app.search.schemas import SearchAnswer
 from app.terms.schemas import TermsReport
 
 SHOWN_REGIONS = 20
+SHOWN_EDGES = 20
 CONCEPT_COLUMNS = ("concept", "label", "similarity", "shared", "subjects", "q")
 
 
@@ -112,6 +114,37 @@ def print_concept(answer: ConceptAnswer) -> None:
     for title, examples in (("best", answer.best), ("worst", answer.worst)):
         print_line()
         print_table((f"{title} stimuli", "score", "captions"), _examples(examples))
+
+
+def print_network(answer: NetworkAnswer) -> None:
+    """Communities with their concepts, then the strongest edges alone."""
+    communities = {node.community for node in answer.nodes}
+    print_line(
+        f"{answer.subject} in {answer.dataset}, run {answer.run}, {answer.encoder}: "
+        f"{len(answer.nodes)} concepts, {len(answer.edges)} edges, {len(communities)} communities"
+    )
+    print_line()
+    print_table(
+        ("community", "concept", "label", "shared", "voxels", "strength"),
+        [
+            (each.community, each.id, each.label, each.shared, each.n_voxels, each.strength)
+            for each in answer.nodes
+        ],
+    )
+    print_line()
+    label = {node.id: node.label for node in answer.nodes}
+    print_table(
+        ("concept", "label", "concept", "label", "weight", "Dice", "q", "cosine"),
+        [
+            (
+                *(each.source, label[each.source], each.target, label[each.target]),
+                *(each.weight, each.dice, each.q_value, each.cosine),
+            )
+            for each in answer.edges[:SHOWN_EDGES]
+        ],
+    )
+    if len(answer.edges) > SHOWN_EDGES:
+        print_line(f"and {len(answer.edges) - SHOWN_EDGES} more: --json tells all")
 
 
 def print_datasets(answer: DatasetList) -> None:

@@ -158,6 +158,34 @@ def show(component: Component, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def network(
+    subject: Annotated[str, typer.Argument(help="A participant, as `sdc datasets` tells them.")],
+    dataset: Dataset = None,
+    run: Annotated[int | None, typer.Option(help="An older run's id.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw it to this .png file.")] = None,
+    graphml: Annotated[Path | None, typer.Option(help="Write it to this file as GraphML.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell which concepts belong together in one participant, in communities."""
+    from app.answers import print_network
+    from app.networks import service
+
+    with _session() as session:
+        answer = service.network(session, subject, dataset=dataset, run=run)
+    if graphml is not None:
+        from app.networks.graph import write_graphml
+
+        write_graphml(answer, graphml)
+        console.note(f"wrote {graphml}")
+    if figure is not None:
+        from app.networks.figure import write_figure
+
+        write_figure(answer, figure)
+        console.note(f"wrote {figure}")
+    console.print_json(answer) if as_json else print_network(answer)
+
+
+@app.command()
 def datasets(as_json: AsJson = False) -> None:
     """List the datasets."""
     from app.answers import print_datasets

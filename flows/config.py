@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from app.errors import InputError
 from flows.science.decoder import PUBLISHED, DecoderConfig
 from flows.science.masks import MaskConfig
+from flows.science.network import NetworkConfig
 from flows.science.reduction import ReductionConfig
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -51,7 +52,8 @@ class StatisticsConfig(BaseModel):
     permutations : int
         Of stimuli against responses, of a region's place, and of pairings of participants.
     level : float
-        Largest false discovery rate at which a component counts as decodable or shared.
+        Largest false discovery rate at which a component counts as decodable or shared, and an
+        overlap of two masks as more than chance.
     participants : float
         Share of the participants that must decode a component for it to be shared.
     stimuli : int
@@ -77,7 +79,7 @@ class RunConfig(BaseModel):
     start : {"drawn", "ridge"}
         What a linear decoder's training starts from: a random draw, as published, or the ridge
         solution without its targets' mean, which suits small data.
-    decoder, reduction, masks, statistics
+    decoder, reduction, masks, network, statistics
         Settings of the stages.
     """
 
@@ -89,6 +91,7 @@ class RunConfig(BaseModel):
     decoder: DecoderConfig = DecoderConfig()
     reduction: ReductionConfig = ReductionConfig()
     masks: MaskConfig = MaskConfig()
+    network: NetworkConfig = NetworkConfig()
     statistics: StatisticsConfig = StatisticsConfig()
 
     @field_validator("decoder", mode="before")

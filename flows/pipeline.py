@@ -7,7 +7,8 @@ it stopped:
 2. train each participant's decoder (METHOD.md a);
 3. reduce what the decoders tell of the validation trials to components (METHOD.md b);
 4. mask each participant's voxels for each component, and compare participants (METHOD.md c);
-5. publish, in one transaction.
+5. link each participant's components to a network;
+6. publish, in one transaction.
 """
 
 import platform
@@ -25,6 +26,7 @@ from flows.caching import code_version, digest
 from flows.catalog import SubjectTables, load_dataset
 from flows.config import RunConfig
 from flows.mask import compare_subjects, mask_subject
+from flows.network import link_subject
 from flows.publish import RunResults, publish_run, published_run
 from flows.reduce import reduce_components
 from flows.stages import get_store
@@ -114,6 +116,18 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             config.statistics.permutations,
             config.seed,
         )
+    with _timed(timings, "link"):
+        networks = [
+            link_subject(
+                subject.label,
+                components,
+                mask,
+                asdict(config.network),
+                config.statistics.level,
+                config.seed,
+            )
+            for subject, mask in zip(dataset.subjects, masks, strict=True)
+        ]
     run = publish_run(
         dataset,
         RunResults(
@@ -127,6 +141,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             components=components,
             masks=masks,
             comparison=comparison,
+            networks=networks,
         ),
     )
     return {"run": run, "dataset": slug, "changed": True, "timings": timings}

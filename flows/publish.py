@@ -13,6 +13,8 @@ from app.database.copying import copy_rows
 from app.database.engine import open_session
 from app.database.models import (
     Component,
+    ComponentCommunity,
+    ComponentEdge,
     ComponentRegion,
     ComponentStimulus,
     ComponentSubject,
@@ -58,6 +60,7 @@ class RunResults:
     components: Json
     masks: list[Json]
     comparison: Json
+    networks: list[Json]
 
 
 def published_run(key: str) -> int | None:
@@ -109,6 +112,10 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> int:
                 "vectors": results.embedded["vectors"]["sha256"],
                 "components": results.components["sha256"],
                 "comparison": results.comparison["comparison"]["sha256"],
+                "networks": {
+                    subject.label: linked["network"]["sha256"]
+                    for subject, linked in zip(dataset.subjects, results.networks, strict=True)
+                },
             },
         )
         session.add(run)
@@ -118,6 +125,7 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> int:
         ids = _write_components(session, run, components, comparison, results.comparison, space)
         for row, subject in enumerate(dataset.subjects):
             _write_subject(session, run, subject, results, row, ids, comparison)
+            _write_network(session, subject, results.networks[row], ids)
             report("publishing", 2 + row, 2 + len(dataset.subjects))
         _write_examples(session, dataset, results, components, ids)
         session.execute(
@@ -315,6 +323,34 @@ def _write_regions(
             peak_voxel_id=_peak(subject, fit["peak_region"][index, column]),
         )
         for index, column in np.argwhere(np.isfinite(p)).tolist()
+    )
+    session.flush()
+
+
+def _write_network(session: Session, subject: SubjectTables, linked: Json, ids: list[int]) -> None:
+    found = get_store().get(Artefact.model_validate(linked["network"]))
+    of_node = {name: found[name].tolist() for name in ("node", "community", "strength")}
+    session.add_all(
+        ComponentCommunity(
+            component_id=ids[node], subject_id=subject.id, community=community, strength=strength
+        )
+        for node, community, strength in zip(*of_node.values(), strict=True)
+    )
+    measures = ("dice", "p", "q", "cosine", "weight")
+    of_edge = [found[name].tolist() for name in ("first", "second", *measures)]
+    session.add_all(
+        ComponentEdge(
+            # The table's order is that of ids, which need not rise with the index.
+            component_a_id=min(ids[first], ids[second]),
+            component_b_id=max(ids[first], ids[second]),
+            subject_id=subject.id,
+            dice=dice,
+            p_value=p,
+            q_value=q,
+            cosine=cosine,
+            weight=weight,
+        )
+        for first, second, dice, p, q, cosine, weight in zip(*of_edge, strict=True)
     )
     session.flush()
 

@@ -348,6 +348,46 @@ class ComponentRegion(Base):
     peak_voxel_id: Mapped[int | None] = mapped_column(ForeignKey("voxel.id", ondelete="CASCADE"))
 
 
+class ComponentEdge(Base):
+    """Two components that belong together in one participant, by their masks or their meaning."""
+
+    __tablename__ = "component_edge"
+    __table_args__ = (
+        CheckConstraint("component_a_id < component_b_id", name="ordered"),
+        Index(None, "component_b_id"),
+    )
+
+    component_a_id: Mapped[int] = mapped_column(
+        ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
+    )
+    component_b_id: Mapped[int] = mapped_column(
+        ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
+    )
+    subject_id: Mapped[int] = mapped_column(
+        ForeignKey("subject.id", ondelete="CASCADE"), primary_key=True
+    )
+    dice: Mapped[float]
+    p_value: Mapped[float]
+    q_value: Mapped[float]
+    cosine: Mapped[float]
+    weight: Mapped[float]
+
+
+class ComponentCommunity(Base):
+    """The community that a component belongs to in one participant's network, and how firmly."""
+
+    __tablename__ = "component_community"
+
+    component_id: Mapped[int] = mapped_column(
+        ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
+    )
+    subject_id: Mapped[int] = mapped_column(
+        ForeignKey("subject.id", ondelete="CASCADE"), primary_key=True
+    )
+    community: Mapped[int]
+    strength: Mapped[float]
+
+
 class ComponentStimulus(Base):
     """A component's best (rank 1, 2 …) and worst (rank -1, -2 …) stimuli."""
 

@@ -22,6 +22,13 @@ SUBJECTS = ("subj01", "subj02")
 # The concept that one participant's brain does not decode.
 UNSHARED = "animal"
 VOXELS_A_REGION = 5
+COMMUNITIES = (("face", "body", "animal"), ("house", "food"), ("letter",))
+# Dice, p, q and cosine of what is linked, made up like all statistics here.
+LINKS = {
+    ("face", "body"): (0.4, 0.001, 0.01, 0.2),
+    ("face", "animal"): (0.0, 1.0, 1.0, 0.8),
+    ("house", "food"): (0.2, 0.002, 0.02, -0.1),
+}
 # How far the words of the table lie from the origin together: a narrow cone, as CLIP's texts.
 CONE = 3.0
 
@@ -278,5 +285,36 @@ def _subject(
             )
             for at, region in enumerate(regions.values())
         )
+    _network(session, subject.id, dict(zip(CONCEPTS, components, strict=True)))
     session.flush()
     return subject.id
+
+
+def _network(session: Session, subject: int, components: dict[str, models.Component]) -> None:
+    strength = dict.fromkeys(CONCEPTS, 0.0)
+    for (first, second), (dice, p, q, cosine) in LINKS.items():
+        weight = (dice + max(cosine, 0)) / 2
+        strength[first] += weight
+        strength[second] += weight
+        session.add(
+            models.ComponentEdge(
+                component_a_id=components[first].id,
+                component_b_id=components[second].id,
+                subject_id=subject,
+                dice=dice,
+                p_value=p,
+                q_value=q,
+                cosine=cosine,
+                weight=weight,
+            )
+        )
+    session.add_all(
+        models.ComponentCommunity(
+            component_id=components[concept].id,
+            subject_id=subject,
+            community=number,
+            strength=strength[concept],
+        )
+        for number, members in enumerate(COMMUNITIES, start=1)
+        for concept in members
+    )

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from networkx import read_graphml
 from sqlalchemy import select, text
 
 from app.database.engine import get_engine, open_session
@@ -113,6 +114,71 @@ def test_show_similar_datasets_and_runs(sdc: Sdc, published: Published) -> None:
     assert f"{published.run}\t*\tlab-a" in sdc("runs").stdout
 
 
+def test_network_tells_communities_and_edges(sdc: Sdc, published: Published) -> None:
+    answer = json.loads(sdc("network", "subj01", "--json").stdout)
+    assert sorted(answer) == sorted(
+        ("subject", "dataset", "run", "encoder", "method", "q_family", "nodes", "edges")
+    )
+    assert (answer["subject"], answer["run"]) == ("subj01", published.run)
+    assert sorted(answer["nodes"][0]) == sorted(
+        ("id", "label", "shared", "n_voxels", "community", "strength")
+    )
+    assert sorted(answer["edges"][0]) == sorted(
+        ("source", "target", "dice", "cosine", "weight", "p_value", "q_value")
+    )
+    result = sdc("network", "subj01", "--dataset", "lab-a", "--run", published.run)
+    assert (result.exit_code, result.stderr) == (0, "")
+    head, _, columns, *lines = result.stdout.splitlines()
+    assert head == (
+        f"subj01 in lab-a, run {published.run}, {published.encoder}: "
+        "6 concepts, 3 edges, 3 communities"
+    )
+    assert columns == "community\tconcept\tlabel\tshared\tvoxels\tstrength"
+    assert lines[0].startswith(f"1\t{published.components['face']}\tface, ")
+    assert lines[0].endswith("\tyes\t5\t0.700")
+    assert lines[6:8] == ["", "concept\tlabel\tconcept\tlabel\tweight\tDice\tq\tcosine"]
+    assert lines[8].endswith("\t0.400\t0.000\t1.000\t0.800")
+    assert len(lines) == 11
+
+
+def test_network_is_written_to_files(sdc: Sdc, published: Published, tmp_path: Path) -> None:
+    file = tmp_path / "network.graphml"
+    file.write_text("an older one")
+    result = sdc("network", "subj01", "--graphml", file, "--json")
+    assert (result.exit_code, result.stderr) == (0, f"wrote {file}\n")
+    graph = read_graphml(file, node_type=int)
+    answer = json.loads(result.stdout)
+    assert [*graph.nodes] == [node["id"] for node in answer["nodes"]]
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_network_is_drawn(sdc: Sdc, published: Published, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "network.png"
+    result = sdc("network", "subj01", "--figure", file)
+    assert (result.exit_code, result.stderr) == (0, f"wrote {file}\n")
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        ("--graphml", "nowhere/network.graphml", "cannot be written: No such file or directory"),
+        ("--graphml", "", "is no file"),
+        ("--figure", "network.jpg", "is no name of a PNG file (give a name that ends in .png)"),
+    ],
+)
+def test_a_file_that_a_network_cannot_be_written_to(
+    sdc: Sdc, published: Published, tmp_path: Path, option: str, name: str, message: str
+) -> None:
+    result = sdc("network", "subj01", option, tmp_path / name)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: {tmp_path / name} ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_terms_are_added_from_words_and_from_a_file(
     sdc: Sdc, own_published: Published, tmp_path: Path
 ) -> None:
@@ -148,6 +214,10 @@ BAD = [
     (("show", "face"), 2, "Invalid value"),
     (("similar", "77"), 2, "no component 77"),
     (("similar", "1", "-k", "0"), 2, "k is 0"),
+    (("network",), 2, "Missing argument"),
+    (("network", "subj9"), 2, "no subject 'subj9' (known: subj01, subj02)"),
+    (("network", "subj01", "--dataset", "lab-z"), 2, "'lab-z'"),
+    (("network", "subj01", "--run", "77"), 2, "no run 77"),
     (("runs", "--dataset", "lab-z"), 2, "'lab-z'"),
     (("terms", "add"), 2, "no text"),
     (("terms", "add", "quasar"), 2, "no vector for 'quasar'"),
@@ -230,7 +300,17 @@ def test_debug_after_two_dashes_is_a_text(sdc: Sdc, published: Published) -> Non
 def test_help_names_every_command(sdc: Sdc) -> None:
     told = sdc().stdout
     assert sdc().exit_code == 0
-    for command in ("search", "similar", "show", "datasets", "runs", "terms", "db", "doctor"):
+    for command in (
+        "search",
+        "similar",
+        "show",
+        "network",
+        "datasets",
+        "runs",
+        "terms",
+        "db",
+        "doctor",
+    ):
         assert f" {command} " in told
 
 

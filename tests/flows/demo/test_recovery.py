@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.database.engine import open_session
-from app.database.models import Component, ComponentSubject, Decoder
+from app.database.models import Component, ComponentSubject, Decoder, Subject
 from flows.demo.cohort import CohortConfig, write_cohort
 from flows.demo.recovery import ConceptRecovery
 from flows.demo.show import ENCODER, INGEST, RUN, run_demo
@@ -15,6 +15,7 @@ from flows.ingest import ingest_dataset
 from flows.pipeline import run_pipeline
 from flows.stages import encoder_at
 from tests.flows.conftest import home_of_a_module
+from tests.flows.test_network import assert_network_is_that_of_the_masks
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,14 @@ def test_the_decoder_is_above_chance_and_above_ridge(
         sum(each[name]["top1"] for each in metrics) / len(metrics) for name in ("test", "ridge")
     )
     assert decoder > ridge
+
+
+def test_every_network_is_that_of_the_masks(demo: tuple[list[ConceptRecovery], Path]) -> None:
+    with open_session() as session:
+        labels = session.scalars(select(Subject.label)).all()
+    assert len(labels) == 4
+    for label in labels:
+        assert_network_is_that_of_the_masks(label)
 
 
 @pytest.mark.slow

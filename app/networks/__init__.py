@@ -1,0 +1,1 @@
+"""Networks: which concepts belong together in one participant."""
