@@ -7,7 +7,8 @@ it stopped:
 2. train each participant's decoder (METHOD.md a);
 3. reduce what the decoders tell of the validation trials to components (METHOD.md b);
 4. mask each participant's voxels for each component, and compare participants (METHOD.md c);
-5. publish, in one transaction.
+5. hold the masks against the localisers' regions and t-maps;
+6. publish, in one transaction.
 """
 
 import platform
@@ -29,6 +30,7 @@ from flows.publish import RunResults, publish_run, published_run
 from flows.reduce import reduce_components
 from flows.stages import get_store
 from flows.train import embed_dataset, train_subject
+from flows.validate import validate_subject
 
 Json = dict[str, Any]
 
@@ -114,6 +116,19 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             config.statistics.permutations,
             config.seed,
         )
+    with _timed(timings, "validate"):
+        validations = [
+            validate_subject(
+                subject.label,
+                mask,
+                table,
+                subject.region_atlases,
+                subject.artefacts.get("maps"),
+                config.statistics.permutations,
+                config.seed,
+            )
+            for subject, table, mask in zip(dataset.subjects, tables, masks, strict=True)
+        ]
     run = publish_run(
         dataset,
         RunResults(
@@ -127,6 +142,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             components=components,
             masks=masks,
             comparison=comparison,
+            validations=validations,
         ),
     )
     return {"run": run, "dataset": slug, "changed": True, "timings": timings}
