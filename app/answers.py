@@ -1,6 +1,7 @@
 """How answers look to a person who asked in a terminal."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from app.concepts.schemas import ConceptAnswer, ConceptHit, Example, SimilarAnswer
 from app.console import Cell, print_facts, print_line, print_table
@@ -8,9 +9,11 @@ from app.datasets.schemas import DatasetList
 from app.doctor.schemas import Report
 from app.networks.schemas import NetworkAnswer
 from app.regions.schemas import Millimetres, Space
+from app.regions.service import SIGNIFICANT
 from app.runs.schemas import RunList
 from app.search.schemas import SearchAnswer
 from app.terms.schemas import TermsReport
+from app.validation.schemas import CategoryResult, ValidationAnswer
 
 SHOWN_REGIONS = 20
 SHOWN_EDGES = 20
@@ -147,6 +150,47 @@ def print_network(answer: NetworkAnswer) -> None:
         print_line(f"and {len(answer.edges) - SHOWN_EDGES} more: --json tells all")
 
 
+def print_validation(answer: ValidationAnswer) -> None:
+    """A line a category, then every participant, then every region."""
+    print_line(f"{answer.dataset}, run {answer.run}, {answer.encoder}; {answer.choice}")
+    print_line()
+    print_table(
+        (
+            *("category", "prompt", "atlas", "concept", "label", "similarity", "shared"),
+            *("AUC", "Dice", "rho", f"q < {SIGNIFICANT:g}", "reason"),
+        ),
+        [_category(each) for each in answer.categories],
+    )
+    print_line()
+    print_table(
+        (
+            *("category", "subject", "AUC", "Dice", "p", "q", "rho", "t-map"),
+            *("voxels", "of region", "reason"),
+        ),
+        [
+            (
+                *(one.category, each.subject, each.auc, each.dice, each.p_value, each.q_value),
+                *(each.rho, each.map, each.n_voxels, each.n_region, each.reason),
+            )
+            for one in answer.categories
+            for each in one.subjects
+        ],
+    )
+    print_line()
+    print_table(
+        ("category", "subject", "region", "AUC", "Dice", "p", "q", "voxels", "of region"),
+        [
+            (
+                *(one.category, each.subject, part.region, part.auc, part.dice),
+                *(part.p_value, part.q_value, part.n_voxels, part.n_region),
+            )
+            for one in answer.categories
+            for each in one.subjects
+            for part in each.regions
+        ],
+    )
+
+
 def print_datasets(answer: DatasetList) -> None:
     """All datasets."""
     print_table(
@@ -193,6 +237,23 @@ def print_report(report: Report) -> None:
 
 def _hit(hit: ConceptHit) -> tuple[Cell, ...]:
     return (hit.id, hit.label, hit.similarity, hit.shared, hit.subjects, hit.q_value)
+
+
+def _category(one: CategoryResult) -> tuple[Cell, ...]:
+    tested = [each.q_value for each in one.subjects if each.q_value is not None]
+    significant = sum(q < SIGNIFICANT for q in tested)
+    return (
+        *(one.category, one.prompt, one.atlas, one.component, one.label, one.similarity),
+        one.shared,
+        *(_mean([getattr(each, name) for each in one.subjects]) for name in ("auc", "dice", "rho")),
+        f"{significant} of {len(tested)}" if tested else None,
+        one.reason,
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def _peak(peak: Millimetres | None, space: Space | None) -> tuple[Cell, Cell]:

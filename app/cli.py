@@ -207,6 +207,43 @@ def runs(dataset: Dataset = None, as_json: AsJson = False) -> None:
     console.print_json(answer) if as_json else print_runs(answer)
 
 
+@app.command()
+def validate(
+    dataset: Annotated[
+        str | None, typer.Argument(help="Name of a dataset; see `sdc datasets`.")
+    ] = None,
+    run: Annotated[int | None, typer.Option(help="An older run's id.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Tell of this participant alone.")] = None,
+    atlas: Annotated[str | None, typer.Option(help="Tell of this atlas alone.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Hold what this finds against --atlas instead.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw it to this file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold the concepts that words find against the regions that localisers found."""
+    from app.answers import print_validation
+    from app.validation import service
+
+    if figure is not None:
+        from app.validation.figure import require_png
+
+        require_png(figure)
+    with _session() as session:
+        answer = service.validate(
+            session, dataset=dataset, run=run, subject=subject, atlas=atlas, prompt=prompt
+        )
+        views = service.mask_views(session, answer) if figure else {}
+    if figure is not None:
+        from app.validation.figure import write_figure
+
+        write_figure(answer, views, figure)
+        console.note(f"wrote {figure}")
+    console.print_json(answer) if as_json else print_validation(answer)
+
+
 @terms_app.command("add")
 def terms_add(
     text: Annotated[list[str] | None, typer.Argument(help="Texts to give a vector.")] = None,

@@ -24,7 +24,8 @@ class SubjectTables:
     id : int
     label : str
     artefacts : dict
-        References to the sessions' betas and to the voxels kept.
+        References to the sessions' betas, to the voxels kept, and, where there are some, to the
+        localiser maps at these voxels.
     voxel_ids : ndarray
         (V,) row ids.
     native, mni : ndarray
@@ -32,6 +33,8 @@ class SubjectTables:
     regions : ndarray
         (R, V) bool membership, for the regions of `region_ids`.
     region_ids : list of int
+    region_atlases : list of str
+        Atlas of each of these regions.
     """
 
     id: int
@@ -42,6 +45,7 @@ class SubjectTables:
     mni: NDArray[np.float32]
     regions: NDArray[np.bool_]
     region_ids: list[int]
+    region_atlases: list[str]
 
 
 @dataclass(frozen=True)
@@ -122,17 +126,18 @@ def _subject_tables(session: Session, subject: Subject) -> SubjectTables:
     table = np.array([tuple(row) for row in rows], dtype=np.float64)
     ids = table[:, 0].astype(np.int64)
     members = session.execute(
-        select(VoxelRegion.region_id, VoxelRegion.voxel_id)
+        select(VoxelRegion.region_id, Region.atlas, VoxelRegion.voxel_id)
         .join(Voxel, Voxel.id == VoxelRegion.voxel_id)
         .join(Region, Region.id == VoxelRegion.region_id)
         .where(Voxel.subject_id == subject.id)
         .order_by(Region.atlas, Region.name)
     ).all()
-    region_ids = list(dict.fromkeys(region for region, _ in members))
+    atlas_of = {region: atlas for region, atlas, _ in members}
+    region_ids = list(atlas_of)
     row_of = {region: row for row, region in enumerate(region_ids)}
     column_of = {voxel: column for column, voxel in enumerate(ids.tolist())}
     regions = np.zeros((len(region_ids), len(ids)), dtype=bool)
-    for region, voxel in members:
+    for region, _, voxel in members:
         regions[row_of[region], column_of[voxel]] = True
     return SubjectTables(
         id=subject.id,
@@ -143,4 +148,5 @@ def _subject_tables(session: Session, subject: Subject) -> SubjectTables:
         mni=table[:, 4:7].astype(np.float32),
         regions=regions,
         region_ids=region_ids,
+        region_atlases=list(atlas_of.values()),
     )

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from app.errors import InputError
+from app.terms.prompts import clean_text
 from flows.science.decoder import PUBLISHED, DecoderConfig
 from flows.science.masks import MaskConfig
 from flows.science.network import NetworkConfig
@@ -68,6 +69,58 @@ class StatisticsConfig(BaseModel):
     stimuli: int = Field(default=10, ge=1)
 
 
+class Probe(BaseModel):
+    """A category of a localiser, and the words that stand for it.
+
+    Attributes
+    ----------
+    category : str
+    prompt : str
+        The component is the one that these words find; its regions have no say in the choice.
+    atlas : str
+        The atlas whose regions the component's masks are held against.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    category: str = Field(min_length=1)
+    prompt: str
+    atlas: str = Field(min_length=1)
+
+    @field_validator("prompt")
+    @classmethod
+    def _can_be_asked(cls, prompt: str) -> str:
+        return clean_text(prompt)
+
+
+class ValidationConfig(BaseModel):
+    """What masks are held against, to see whether they lie where other studies found a category.
+
+    Attributes
+    ----------
+    probes : tuple of Probe
+        The defaults are the categories of NSD's functional localiser; their prompts were chosen
+        before any result was seen, and are not to be tuned.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    probes: tuple[Probe, ...] = (
+        Probe(category="faces", prompt="a face", atlas="floc-faces"),
+        Probe(category="bodies", prompt="a body", atlas="floc-bodies"),
+        Probe(category="places", prompt="a place", atlas="floc-places"),
+        Probe(category="words", prompt="written words", atlas="floc-words"),
+    )
+
+    @field_validator("probes")
+    @classmethod
+    def _one_a_category(cls, probes: tuple[Probe, ...]) -> tuple[Probe, ...]:
+        categories = [probe.category for probe in probes]
+        if twice := {name for name in categories if categories.count(name) > 1}:
+            raise ValueError(f"the category {min(twice)} stands twice")
+        return probes
+
+
 class RunConfig(BaseModel):
     """Everything that determines a run's results, beside the data.
 
@@ -79,7 +132,7 @@ class RunConfig(BaseModel):
     start : {"drawn", "ridge"}
         What a linear decoder's training starts from: a random draw, as published, or the ridge
         solution without its targets' mean, which suits small data.
-    decoder, reduction, masks, network, statistics
+    decoder, reduction, masks, network, statistics, validation
         Settings of the stages.
     """
 
@@ -93,6 +146,7 @@ class RunConfig(BaseModel):
     masks: MaskConfig = MaskConfig()
     network: NetworkConfig = NetworkConfig()
     statistics: StatisticsConfig = StatisticsConfig()
+    validation: ValidationConfig = ValidationConfig()
 
     @field_validator("decoder", mode="before")
     @classmethod

@@ -1,5 +1,6 @@
 """Ingestion: a source's tables into the catalog, its betas into the store, a session at a time."""
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -70,6 +71,8 @@ def ingest_dataset(path: str, options: Json | None = None, *, replace: bool = Fa
                 ]
                 for participant in source.participants()
             },
+            # Data without maps keep the fingerprint that they had before there were any.
+            *filter(None, [_maps_fingerprint(source)]),
         ]
     )
     slug = source.description.slug
@@ -126,16 +129,39 @@ def ingest_subject(
     )
     mask = source.mask(participant)
     kept = get_store().get(Artefact.model_validate(chosen["voxels"]))
+    coordinates = np.argwhere(mask)[kept["kept"]]
+    maps = read_maps(source, participant, coordinates)
     return IngestedSubject(
         label=participant,
-        coordinates=np.argwhere(mask)[kept["kept"]],
+        coordinates=coordinates,
         noise_ceiling=kept["noise_ceiling"],
         report=chosen["report"] | {"zscored_by_all": sum(s["zscored_by_all"] for s in read)},
         artefacts={
             "sessions": [session["betas"] for session in read],
             "voxels": chosen["voxels"],
-        },
+        }
+        | ({"maps": maps} if maps else {}),
     )
+
+
+def read_maps(source: Source, participant: str, coordinates: NDArray[np.int64]) -> Json | None:
+    """A participant's localiser t-maps at the voxels kept, as an artefact of one (V,) array each.
+
+    What is not finite stays so: a voxel that a localiser tells nothing of has no t.
+
+    Parameters
+    ----------
+    coordinates : ndarray
+        (V, 3) voxel indices.
+
+    Returns
+    -------
+    dict or None
+        The artefact's reference; None where the source has no maps.
+    """
+    i, j, k = coordinates.T
+    values = {name: volume[i, j, k] for name, volume in source.maps(participant).items()}
+    return get_store().put(values).model_dump() if values else None
 
 
 @stage("read-session", "path")
@@ -286,6 +312,19 @@ def assign_folds(source: Source, config: IngestConfig) -> dict[str, str]:
 
 def _sessions(source: Source, participant: str) -> list[int]:
     return [int(session) for session in np.unique(source.trials(participant).session)]
+
+
+def _maps_fingerprint(source: Source) -> dict[str, str]:
+    """Checksum of the localiser maps of every participant that has some."""
+    checksums = {}
+    for participant in source.participants():
+        if maps := source.maps(participant):
+            checksum = hashlib.sha256()
+            for name, volume in sorted(maps.items()):
+                checksum.update(f"{name} {volume.shape} {volume.dtype}\n".encode())
+                checksum.update(volume.tobytes())
+            checksums[participant] = checksum.hexdigest()
+    return checksums
 
 
 def _flags(session: Artefact) -> dict[str, NDArray[np.bool_]]:

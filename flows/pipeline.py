@@ -7,7 +7,7 @@ it stopped:
 2. train each participant's decoder (METHOD.md a);
 3. reduce what the decoders tell of the validation trials to components (METHOD.md b);
 4. mask each participant's voxels for each component, and compare participants (METHOD.md c);
-5. link each participant's components to a network;
+5. link each participant's components to a network, and hold masks against localisers;
 6. publish, in one transaction.
 """
 
@@ -31,6 +31,7 @@ from flows.publish import RunResults, publish_run, published_run
 from flows.reduce import reduce_components
 from flows.stages import get_store
 from flows.train import embed_dataset, train_subject
+from flows.validate import validate_subject
 
 Json = dict[str, Any]
 
@@ -128,6 +129,19 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             )
             for subject, mask in zip(dataset.subjects, masks, strict=True)
         ]
+    with _timed(timings, "validate"):
+        validations = [
+            validate_subject(
+                subject.label,
+                mask,
+                table,
+                subject.region_atlases,
+                subject.artefacts.get("maps"),
+                config.statistics.permutations,
+                config.seed,
+            )
+            for subject, table, mask in zip(dataset.subjects, tables, masks, strict=True)
+        ]
     run = publish_run(
         dataset,
         RunResults(
@@ -142,6 +156,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             masks=masks,
             comparison=comparison,
             networks=networks,
+            validations=validations,
         ),
     )
     return {"run": run, "dataset": slug, "changed": True, "timings": timings}

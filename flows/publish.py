@@ -34,6 +34,7 @@ from flows.catalog import DatasetTables, SubjectTables
 from flows.config import RunConfig
 from flows.progress import report, steps_of
 from flows.publish_dataset import nullable
+from flows.publish_validation import write_atlases, write_validation
 from flows.science.statistics import benjamini_hochberg
 from flows.stages import encoder_at, get_store
 from flows.train import load_decoder
@@ -61,6 +62,7 @@ class RunResults:
     masks: list[Json]
     comparison: Json
     networks: list[Json]
+    validations: list[Json]
 
 
 def published_run(key: str) -> int | None:
@@ -126,8 +128,10 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> int:
         for row, subject in enumerate(dataset.subjects):
             _write_subject(session, run, subject, results, row, ids, comparison)
             _write_network(session, subject, results.networks[row], ids)
+            write_atlases(session, subject, results.validations[row], results.masks[row], ids)
             report("publishing", 2 + row, 2 + len(dataset.subjects))
         _write_examples(session, dataset, results, components, ids)
+        write_validation(session, run, space, encoder, results.config.validation.probes)
         session.execute(
             update(Dataset).where(Dataset.id == dataset.id).values(current_run_id=run.id)
         )

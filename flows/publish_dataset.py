@@ -34,7 +34,8 @@ class IngestedSubject:
     report : dict
         Counts of voxels read, dropped and kept.
     artefacts : dict
-        References to the sessions' betas and to the voxels kept.
+        References to the sessions' betas, to the voxels kept, and, where there are some, to the
+        localiser maps at these voxels.
     """
 
     label: str

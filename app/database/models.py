@@ -401,6 +401,65 @@ class ComponentStimulus(Base):
     score: Mapped[float]
 
 
+class ComponentAtlas(Base):
+    """A component's mask against an atlas's regions together and against its t-map.
+
+    In one participant; `n_region` counts the voxels of these regions, `n_voxels` the mask's
+    members among them.
+    """
+
+    __tablename__ = "component_atlas"
+
+    component_id: Mapped[int] = mapped_column(
+        ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
+    )
+    subject_id: Mapped[int] = mapped_column(
+        ForeignKey("subject.id", ondelete="CASCADE"), primary_key=True
+    )
+    atlas: Mapped[str] = mapped_column(primary_key=True)
+    auc: Mapped[float | None]
+    dice: Mapped[float | None]
+    p_value: Mapped[float | None]
+    n_voxels: Mapped[int]
+    n_region: Mapped[int]
+    map: Mapped[str | None]
+    rho: Mapped[float | None]
+
+
+class Validation(Base):
+    """How the component that a category's prompt finds lies on the category's localiser.
+
+    Without a region: on all regions of the atlas together. Where nothing could be measured a
+    reason says why; without a subject it goes for all of them.
+    """
+
+    __tablename__ = "validation"
+    __table_args__ = (
+        UniqueConstraint(
+            *("run_id", "category", "subject_id", "region_id"), postgresql_nulls_not_distinct=True
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    category: Mapped[str]
+    prompt: Mapped[str]
+    atlas: Mapped[str]
+    component_id: Mapped[int | None] = mapped_column(ForeignKey("component.id", ondelete="CASCADE"))
+    similarity: Mapped[float | None]
+    subject_id: Mapped[int | None] = mapped_column(ForeignKey("subject.id", ondelete="CASCADE"))
+    region_id: Mapped[int | None] = mapped_column(ForeignKey("region.id", ondelete="CASCADE"))
+    auc: Mapped[float | None]
+    dice: Mapped[float | None]
+    p_value: Mapped[float | None]
+    q_value: Mapped[float | None]
+    n_voxels: Mapped[int | None]
+    n_region: Mapped[int | None]
+    map: Mapped[str | None]
+    rho: Mapped[float | None]
+    reason: Mapped[str | None]
+
+
 class Term(Base):
     """A text with its vector: the vocabulary, and every prompt asked."""
 

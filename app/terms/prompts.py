@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from app.database.models import Encoder
+from app.embedding import Encoder as Model
 from app.embedding.centring import centre
 from app.embedding.encoder import unit_rows
 from app.embedding.prompts import AS_TYPED, SLOT, embed_prompt
@@ -57,7 +58,12 @@ def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
 
 
 def prompt_direction(
-    session: Session, encoder: Encoder, text: str, templates: Sequence[str] = AS_TYPED
+    session: Session,
+    encoder: Encoder,
+    text: str,
+    templates: Sequence[str] = AS_TYPED,
+    *,
+    model: Model | None = None,
 ) -> Vector:
     """Where a prompt points in an encoder's space, the texts' mean taken off.
 
@@ -72,6 +78,8 @@ def prompt_direction(
     text : str
     templates : sequence of str
         The prompt is the normalised mean over them.
+    model : Encoder, optional
+        The encoder itself, where the caller has it loaded.
 
     Returns
     -------
@@ -90,7 +98,7 @@ def prompt_direction(
         The weights cannot be had.
     """
     text, templates = clean_text(text), check_templates(templates)
-    ensure_prompts(session, encoder, [text], templates)
+    ensure_prompts(session, encoder, [text], templates, model=model)
     stored = repository.find_vectors(session, encoder.id, [text], templates)
     vectors = np.stack([stored[text, template] for template in templates])
     prompt = unit_rows(vectors.mean(axis=0, keepdims=True), "prompt")
@@ -103,6 +111,8 @@ def ensure_prompts(
     encoder: Encoder,
     texts: Sequence[str],
     templates: Sequence[str] = AS_TYPED,
+    *,
+    model: Model | None = None,
 ) -> int:
     """Embed and store what has no vector yet, in every template.
 
@@ -125,7 +135,7 @@ def ensure_prompts(
     ]
     if not missing:
         return 0
-    model = load_stored_encoder(encoder)
+    model = model or load_stored_encoder(encoder)
     rows = [
         {
             "encoder_id": encoder.id,

@@ -100,6 +100,50 @@ def test_what_is_kept_is_what_a_literal_reading_keeps(flows_home: Path, small_co
         assert {stimulus.fold for stimulus in stimuli} == {"train", "validation", "test"}
 
 
+def test_localiser_maps_are_kept_at_the_voxels_kept(flows_home: Path, cohort: Path) -> None:
+    file = cohort / "nsddata/ppdata/subj01/func1pt8mm/floc_facestval.nii.gz"
+    image = nibabel.load(file)
+    t = np.asarray(image.dataobj).copy()
+    ingest_dataset(str(cohort), OPTIONS)
+    before = _stored_maps("subj01")
+    place = tuple(before[1][7])
+    t[place] = np.nan
+    nibabel.save(nibabel.Nifti1Image(t, image.affine), file)
+    assert ingest_dataset(str(cohort), OPTIONS)["changed"]
+    maps, places = _stored_maps("subj01")
+    assert sorted(maps) == [
+        *("floc_bodiestval", "floc_facestval", "floc_placestval", "floc_wordtval"),
+    ]
+    np.testing.assert_array_equal(places, before[1])
+    np.testing.assert_array_equal(maps["floc_facestval"], t[tuple(places.T)])
+    assert np.isnan(maps["floc_facestval"][7])
+    assert np.isfinite(np.delete(maps["floc_facestval"], 7)).all()
+    np.testing.assert_array_equal(maps["floc_wordtval"], before[0]["floc_wordtval"])
+    assert not ingest_dataset(str(cohort), OPTIONS)["changed"]
+
+
+def test_data_without_maps_have_none(flows_home: Path, cohort: Path) -> None:
+    for file in cohort.rglob("*tval.nii.gz"):
+        file.unlink()
+    ingest_dataset(str(cohort), OPTIONS)
+    with open_session() as session:
+        artefacts = session.scalars(select(Subject.artefacts)).all()
+    assert [sorted(each) for each in artefacts] == [["sessions", "voxels"]] * 2
+
+
+def _stored_maps(label: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """A participant's maps in the store, and the places (V, 3) of the voxels kept."""
+    with open_session() as session:
+        subject = session.scalars(select(Subject).where(Subject.label == label)).one()
+        places = session.execute(
+            select(Voxel.i, Voxel.j, Voxel.k)
+            .where(Voxel.subject_id == subject.id)
+            .order_by(Voxel.index)
+        ).all()
+    maps = get_store().get(Artefact.model_validate(subject.artefacts["maps"]))
+    return maps, np.array([tuple(place) for place in places])
+
+
 def test_the_same_data_again_changes_nothing(flows_home: Path, small_cohort: Path) -> None:
     ingest_dataset(str(small_cohort), OPTIONS)
     before = counts()
@@ -174,11 +218,15 @@ def _foreign(cohort: Path) -> None:
         file["weights"] = np.zeros((3, 3))
 
 
-def _other_grid(cohort: Path) -> None:
-    path = cohort / "nsddata/ppdata/subj01/func1pt8mm/roi/floc-faces.nii.gz"
+def _other_grid(cohort: Path, name: str = "roi/floc-faces") -> None:
+    path = cohort / f"nsddata/ppdata/subj01/func1pt8mm/{name}.nii.gz"
     image = nibabel.load(path)
     values = np.asarray(image.dataobj)[:-1]
     nibabel.save(nibabel.Nifti1Image(values, image.affine, dtype=values.dtype), path)
+
+
+def _other_map_grid(cohort: Path) -> None:
+    _other_grid(cohort, "floc_wordtval")
 
 
 def _nan_session(cohort: Path, session: int = 2) -> None:
@@ -241,6 +289,7 @@ def _empty_mask(cohort: Path) -> None:
         (_truncate, ["betas_session02.hdf5"]),
         (_foreign, ["betas_session02.hdf5"]),
         (_other_grid, ["floc-faces"]),
+        (_other_map_grid, ["floc_wordtval", "grid", "subj01"]),
         (_nan_session, ["subj01 session 2", "NaN"]),
         (_lengthen(-1), ["99", "100"]),
         (_lengthen(1), ["101", "100"]),

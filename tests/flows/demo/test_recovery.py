@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from app.database.engine import open_session
 from app.database.models import Component, ComponentSubject, Decoder, Subject
+from app.validation.service import validate
 from flows.demo.cohort import CohortConfig, write_cohort
 from flows.demo.recovery import ConceptRecovery
 from flows.demo.show import ENCODER, INGEST, RUN, run_demo
@@ -45,6 +46,23 @@ def test_the_first_region_is_right(demo: tuple[list[ConceptRecovery], Path]) -> 
     named = [found for found in demo[0] if found.region_right is not None]
     assert {found.concept for found in named} == {"faces", "bodies", "places", "words"}
     assert all(found.region_right for found in named), named
+
+
+def test_concepts_chosen_by_words_lie_on_the_localisers(
+    demo: tuple[list[ConceptRecovery], Path],
+) -> None:
+    with open_session() as session:
+        categories = validate(session).categories
+    assert [one.category for one in categories] == ["faces", "bodies", "places", "words"]
+    for one in categories:
+        assert len(one.subjects) == 4
+        for each in one.subjects:
+            assert each.auc is not None
+            assert each.auc > 0.8, (one.category, each)
+            assert each.q_value is not None
+            assert each.q_value < 0.05, (one.category, each)
+            assert each.rho is not None
+            assert each.rho > 0.05, (one.category, each)
 
 
 def test_one_participants_concept_is_not_called_shared(

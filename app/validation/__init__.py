@@ -1,0 +1,1 @@
+"""Validation: how the concepts that words find lie on the functional localisers."""

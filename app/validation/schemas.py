@@ -1,0 +1,56 @@
+"""What is told about validation."""
+
+from pydantic import BaseModel, Field
+
+
+class RegionResult(BaseModel):
+    """How one participant's mask lies on one region of a category."""
+
+    region: str
+    auc: float
+    dice: float
+    p_value: float
+    q_value: float
+    n_voxels: int = Field(description="Members of the mask inside the region.")
+    n_region: int = Field(description="Voxels of the region that were kept.")
+
+
+class SubjectResult(BaseModel):
+    """How one participant's mask lies on all regions of a category together, and on each."""
+
+    subject: str
+    auc: float | None = Field(description="Of the soft mask.")
+    dice: float | None = Field(description="Of the hard mask.")
+    p_value: float | None = Field(description="Of the AUC, by placing the regions elsewhere.")
+    q_value: float | None
+    rho: float | None = Field(description="Spearman's, of the soft mask with the t-map.")
+    map: str | None = Field(description="The t-map's name.")
+    n_voxels: int | None
+    n_region: int | None
+    reason: str | None = Field(description="Why something could not be measured.")
+    regions: list[RegionResult]
+
+
+class CategoryResult(BaseModel):
+    """One category: the concept that its prompt finds, in every participant."""
+
+    category: str
+    prompt: str
+    atlas: str
+    component: int | None
+    label: str | None
+    shared: bool | None
+    similarity: float | None = Field(description="Of prompt and concept: cosine.")
+    reason: str | None = Field(description="Why the prompt found nothing.")
+    subjects: list[SubjectResult]
+
+
+class ValidationAnswer(BaseModel):
+    """The concepts that words find, held against the regions that localisers found."""
+
+    dataset: str
+    run: int
+    encoder: str
+    choice: str = Field(description="How each category's concept was chosen.")
+    q_family: str = Field(description="What the q values are corrected over.")
+    categories: list[CategoryResult]

@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+
+from app.errors import InputError
+from flows.config import RunConfig, read_config
+
+
+def test_categories_are_those_of_the_localiser_unless_others_are_named(tmp_path: Path) -> None:
+    assert [(each.category, each.prompt) for each in RunConfig().validation.probes] == [
+        ("faces", "a face"),
+        ("bodies", "a body"),
+        ("places", "a place"),
+        ("words", "written words"),
+    ]
+    file = tmp_path / "run.toml"
+    file.write_text('[[validation.probes]]\ncategory = "cars"\nprompt = " a car "\natlas = "x"\n')
+    (probe,) = read_config(RunConfig, file, []).validation.probes
+    assert (probe.category, probe.prompt, probe.atlas) == ("cars", "a car", "x")
+
+
+PROBE = '{category = "a", prompt = "a face", atlas = "x"}'
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (f"[{PROBE}, {PROBE}]", "the category a stands twice"),
+        ('[{category = "a", prompt = " ", atlas = "x"}]', "the prompt is empty"),
+        ('[{category = "", prompt = "b", atlas = "x"}]', "validation.probes.0.category"),
+        ('[{category = "a", prompt = "b"}]', "validation.probes.0.atlas"),
+    ],
+)
+def test_categories_that_cannot_be_asked_are_refused_before_a_run(
+    setting: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        read_config(RunConfig, None, [f"validation.probes={setting}"])
+    assert "\n" not in str(caught.value)
