@@ -13,7 +13,7 @@ from flows.science.masks import MaskConfig, fit_masks, masked_correlations
 from flows.science.sharing import agreement_test, shared_concepts
 from flows.science.statistics import benjamini_hochberg, correlation_test, region_test
 from flows.stages import get_store, stage
-from flows.train import load_decoder
+from flows.train import distinct_rows, load_decoder
 
 Json = dict[str, Any]
 
@@ -72,8 +72,10 @@ def mask_subject(
     correlations = masked_correlations(
         x, y[image], model, rows, fit.soft, settings.threshold, device=device
     )
-    truth, told = np.maximum(y[image] @ rows.T, 0), np.maximum(model.predict(x) @ rows.T, 0)
-    _, p_test = correlation_test(truth, told, image, permutations=permutations, seed=seed)
+    try:
+        p_test = decodability(y, image, model.predict(x), rows, permutations, seed)
+    except ValueError as error:
+        raise InputError(f"{label}, test fold: {error}") from error
     overlap = region_test(
         fit.soft.T,
         place["regions"].astype(bool),
@@ -102,6 +104,48 @@ def mask_subject(
         "reasons": fit.reason,
         "threshold": settings.threshold,
     }
+
+
+def decodability(
+    y: NDArray[np.float32],
+    image: NDArray[np.int64],
+    predicted: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    permutations: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Whether a participant's predictions tell each component (`correlation_test`).
+
+    Distinct vectors are what is permuted. Stimuli that share one, as those of a category do, are
+    one image to the encoder, and brains may answer them alike whatever the decoder makes of it:
+    permuted apart, they would pass for as many independent findings.
+
+    Parameters
+    ----------
+    y : ndarray
+        (I, D) vectors of the stimuli.
+    image : ndarray
+        (N,) which stimulus each trial showed.
+    predicted : ndarray
+        (N, D) what the decoder, fitted on other stimuli, makes of each trial.
+    rows : ndarray
+        (K, D) components.
+    permutations : int
+    seed : int
+
+    Returns
+    -------
+    ndarray
+        (K,) p, one-sided; NaN where a component never responds, or is never decoded.
+
+    Raises
+    ------
+    ValueError
+        Where the trials show fewer than 3 distinct vectors.
+    """
+    _, row_of = distinct_rows(y)
+    truth, told = np.maximum(y[image] @ rows.T, 0), np.maximum(predicted @ rows.T, 0)
+    return correlation_test(truth, told, row_of[image], permutations=permutations, seed=seed)[1]
 
 
 @stage("compare-subjects")

@@ -1,6 +1,6 @@
 """What participants share: masks that agree, and concepts that several decode."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -36,9 +36,16 @@ def agreement_test(
     chance level, zero, for small and large masks. A component's agreement is the mean over
     its pairs of participants.
 
-    Null: each participant's mask is that of a component drawn at random, independently; draws
-    that pair one component with itself in all participants are left out, being no null. With
-    few components there are few such pairings, M, and p is at least 1 / (1 + M).
+    Null: pairings in which each participant's mask is that of a component drawn at random from
+    those that the participant decodes. No two participants draw the same one while their pools
+    hold another: what they share of it is no null, and would make p too large. Two who must
+    draw the same one are not compared with each other in that pairing. Each pairing counts
+    once, so that with M in all p is at least 1 / (1 + M): fewer than 20 give none below 0.05.
+
+    The test is relative to the other components. Where all are mixtures of the same few
+    concepts their masks are alike, and p is too large rather than too small. It takes the
+    components' masks as alike in kind: where the others lie in one part of the brain and those
+    of a component in another, that alone is agreement.
 
     Parameters
     ----------
@@ -72,27 +79,24 @@ def agreement_test(
     similarity = {
         (a, b): _similarity(binned[a], binned[b]) for a, b in combinations(range(len(masks)), 2)
     }
-    pools = [np.flatnonzero(row) for row in ok]
     agreement, p = np.full(count, np.nan), np.full(count, np.nan)
-    for component, sequence in enumerate(np.random.SeedSequence(seed).spawn(count)):
-        have = np.flatnonzero(ok[:, component])
-        pairs = combinations(have.tolist(), 2)
-        tables = [(a, b, table) for a, b in pairs if (table := similarity[a, b]) is not None]
+    nulls: dict[tuple[tuple[int, int], ...], Floats] = {}
+    for component in range(count):
+        have = np.flatnonzero(ok[:, component]).tolist()
+        tables = {
+            pair: table for pair in combinations(have, 2) if (table := similarity[pair]) is not None
+        }
         if not tables:
             continue
-        agreement[component] = np.mean([table[component, component] for *_, table in tables])
-        compared = sorted({s for a, b, _ in tables for s in (a, b)})
-        generator = np.random.default_rng(sequence)
-        drawn = {s: generator.choice(pools[s], size=permutations) for s in compared}
-        stacked = np.stack([drawn[s] for s in compared])
-        other = (stacked != stacked[0]).any(axis=0)
-        null = np.mean([table[drawn[a], drawn[b]] for a, b, table in tables], axis=0)[other]
-        common = set.intersection(*(set(pools[s].tolist()) for s in compared))
-        pairings = float(np.prod([float(len(pools[s])) for s in compared])) - len(common)
-        if pairings > 0 and len(null):
-            share = (1 + (null >= agreement[component] - SLACK).sum()) / (1 + len(null))
-            # With M pairings in all, the observed one is one of 1 + M.
-            p[component] = (1 + pairings * share) / (1 + pairings)
+        agreement[component] = np.mean([table[component, component] for table in tables.values()])
+        # Components that the same participants decode have one null in common.
+        pairs = tuple(tables)
+        if pairs not in nulls:
+            nulls[pairs] = _null_agreements(tables, ok, permutations, seed)
+        null = nulls[pairs]
+        if len(null):
+            reached = (null >= agreement[component] - SLACK).sum()
+            p[component] = (1 + reached) / (1 + len(null))
     return agreement, p
 
 
@@ -192,6 +196,44 @@ def shared_concepts(
         for ok, many, first, second in zip(shared, enough, decodable, agrees, strict=True)
     ]
     return SharedConcepts(p=p, q=q, shared=shared, participants=participants, reason=reason)
+
+
+def _null_agreements(
+    tables: Mapping[tuple[int, int], Floats], ok: NDArray[np.bool_], permutations: int, seed: int
+) -> Floats:
+    """Agreements (N,) of distinct pairings of different components, N at most `permutations`.
+
+    `tables` holds the similarities (K, K) of each pair of participants.
+    """
+    compared = sorted({participant for pair in tables for participant in pair})
+    generator = np.random.default_rng([seed, *compared])
+    drawn = np.unique(_draw_pairings(ok[compared], permutations, generator), axis=1)
+    of = dict(zip(compared, drawn, strict=True))
+    total, pairs = np.zeros(drawn.shape[1]), np.zeros(drawn.shape[1])
+    for (a, b), table in tables.items():
+        different = of[a] != of[b]
+        total += np.where(different, table[of[a], of[b]], 0)
+        pairs += different
+    return total[pairs > 0] / pairs[pairs > 0]
+
+
+def _draw_pairings(
+    ok: NDArray[np.bool_], permutations: int, generator: np.random.Generator
+) -> NDArray[np.intp]:
+    """Components (S, P) drawn from each participant's pool, ok (S, K).
+
+    Within a pairing they differ, but where all of a pool are taken.
+    """
+    drawn = np.empty((len(ok), permutations), dtype=np.intp)
+    taken = np.zeros((permutations, ok.shape[1]), dtype=bool)
+    # The smallest pool has the least choice, and draws first.
+    for participant in np.argsort(ok.sum(axis=1), kind="stable"):
+        pool = np.flatnonzero(ok[participant])
+        # Random order, those taken last.
+        key = generator.random((permutations, len(pool))) + taken[:, pool]
+        drawn[participant] = pool[key.argmin(axis=1)]
+        taken[np.arange(permutations), drawn[participant]] = True
+    return drawn
 
 
 def _bin(

@@ -69,7 +69,8 @@ def correlation_test(
     z, zhat : ndarray
         (N, K) true and decoded responses.
     image : ndarray
-        (N,) which image each trial showed.
+        (N,) which image each trial showed; stimuli that the target space does not tell apart
+        are one image.
     permutations : int
         P; p is at least 1 / (1 + P).
     seed : int

@@ -1,10 +1,12 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from flows.science.sharing import agreement_test, shared_concepts
+from flows.science.sharing import _draw_pairings, agreement_test, shared_concepts
 from tests.flows.science.fields import smooth_maps, voxel_cloud
 
 
@@ -68,6 +70,56 @@ def test_agreement_is_the_correlation_over_common_bins() -> None:
     assert agreement[0] == pytest.approx(expected)
     # With one component there is no other to compare with.
     assert np.isnan(p[0])
+
+
+@pytest.mark.parametrize(("participants", "components"), [(2, 5), (3, 4)])
+def test_agreement_matches_the_literal_one(participants: int, components: int) -> None:
+    """All pairings of different components, one by one."""
+    masks, clouds = cohort(participants, components, 1, seed=4)
+    ok = np.ones((participants, components), dtype=bool)
+    agreement, p = agreement_test(masks, clouds, ok, permutations=2000, seed=0)
+
+    def paired(chosen: tuple[int, ...]) -> float:
+        """Agreement of one mask of each participant, each as a cohort of one component."""
+        alone = [mask[:, [k]] for mask, k in zip(masks, chosen, strict=True)]
+        return float(agreement_test(alone, clouds, ok[:, :1], permutations=1, seed=0)[0][0])
+
+    null = np.array([paired(each) for each in permutations(range(components), participants)])
+    for component in range(components):
+        own = paired((component,) * participants)
+        assert agreement[component] == pytest.approx(own)
+        assert p[component] == pytest.approx((1 + (null >= own).sum()) / (1 + len(null)))
+
+
+def test_what_others_share_is_no_null() -> None:
+    """Of twelve components six participants share the first six; the others are judged."""
+    ok = np.ones((6, 12), dtype=bool)
+    ps = []
+    for seed in range(25):
+        masks, clouds = cohort(6, 12, 6, seed)
+        ps.append(agreement_test(masks, clouds, ok, permutations=199, seed=seed)[1][6:])
+    assert 0.02 <= (np.array(ps) < 0.05).mean() <= 0.09
+
+
+def test_participants_draw_different_components_where_they_can() -> None:
+    ok = np.ones((3, 6), dtype=bool)
+    ok[1, 1:], ok[2, 4:] = False, False
+    drawn = _draw_pairings(ok, 500, np.random.default_rng(0))
+    assert all(len(set(pairing)) == 3 for pairing in drawn.T.tolist())
+    # The second has one to draw, which leaves the others the rest of theirs.
+    assert [sorted(set(row)) for row in drawn.tolist()] == [[1, 2, 3, 4, 5], [0], [1, 2, 3]]
+
+
+def test_more_participants_than_components_leave_like_pairs_out() -> None:
+    """Three participants of one common mask, and two components: unlike ones never agree."""
+    masks, clouds = cohort(1, 1, 0, seed=5)
+    pair = np.concatenate([masks[0], 1 - masks[0]], axis=1)
+    agreement, p = agreement_test(
+        [pair] * 3, clouds * 3, np.ones((3, 2), dtype=bool), permutations=99, seed=0
+    )
+    assert agreement == pytest.approx([1, 1])
+    # Two differ, and the third is compared with one of them: four pairings.
+    assert p == pytest.approx([1 / 5, 1 / 5])
 
 
 def test_few_pairings_bound_p_from_below() -> None:
