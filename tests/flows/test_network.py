@@ -51,7 +51,9 @@ def assert_network_is_that_of_the_masks(subject: str) -> None:
     """The published network of a participant is what the published masks and vectors tell."""
     with open_session() as session:
         told = network(session, subject)
-        vectors = {node.id: session.get_one(Component, node.id).vector for node in told.nodes}
+        vectors = {
+            node.id: np.asarray(session.get_one(Component, node.id).vector) for node in told.nodes
+        }
         rows = session.execute(
             select(ComponentVoxel.component_id, ComponentVoxel.voxel_id)
             .join(Voxel, Voxel.id == ComponentVoxel.voxel_id)
