@@ -240,19 +240,12 @@ class Decoder(Base):
 class VoxelVector(Base):
     """A voxel in an encoder's space: its column of a participant's linear decoder's weights.
 
-    The voxel is the participant's voxel of that index. No foreign key says so, since one that looks
-    every row up would take most of a bulk write's time: triggers refuse a vector without its voxel,
-    and remove the vectors of a voxel that goes.
+    The decoder is that of run and participant, the voxel the participant's of that index. No
+    foreign key says so, since one that looks every row up would take most of a bulk write's time:
+    triggers refuse a vector without its decoder and voxel, and remove the vectors of those that go.
     """
 
     __tablename__ = "voxel_vector"
-    __table_args__ = (
-        ForeignKeyConstraint(
-            ["run_id", "subject_id", "encoder_id"],
-            ["decoder.run_id", "decoder.subject_id", "decoder.encoder_id"],
-            ondelete="CASCADE",
-        ),
-    )
 
     run_id: Mapped[int] = mapped_column(primary_key=True)
     subject_id: Mapped[int] = mapped_column(primary_key=True)

@@ -1,4 +1,4 @@
-"""A voxel's vector belongs to a decoder: one foreign key a row, voxels checked once a statement."""
+"""A voxel's vector belongs to a decoder; what it refers to is checked once a statement."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,28 @@ down_revision: str | None = "0002"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# A foreign key looks each row's voxel up on its own, which takes most of a bulk COPY's time; one
-# join a statement says the same. It takes no lock on the voxels: what removes them meanwhile is a
-# subject's removal, and that waits for the decoder's row, which the foreign key does lock.
-CHECK_VOXELS = """
-CREATE FUNCTION catalog.check_voxels() RETURNS trigger LANGUAGE plpgsql AS $$
+# Foreign keys look each row up on its own, which takes most of a bulk COPY's time: joins once a
+# statement say the same. The decoders are locked as a foreign key would lock them, so that none
+# goes before the vectors are committed; what removes voxels meanwhile is a subject's removal, and
+# that waits for the decoder.
+CHECK_VECTORS = """
+CREATE FUNCTION catalog.check_vectors() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     lost record;
 BEGIN
+    PERFORM FROM catalog.decoder
+    WHERE (run_id, subject_id, encoder_id)
+        IN (SELECT DISTINCT run_id, subject_id, encoder_id FROM fresh)
+    FOR KEY SHARE;
+    SELECT told.* INTO lost
+    FROM (SELECT DISTINCT run_id, subject_id, encoder_id FROM fresh) AS told
+    LEFT JOIN catalog.decoder USING (run_id, subject_id, encoder_id)
+    WHERE decoder.id IS NULL LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'a vector belongs to a decoder of run %, subject % and encoder %, which '
+            'does not exist', lost.run_id, lost.subject_id, lost.encoder_id
+            USING ERRCODE = 'foreign_key_violation';
+    END IF;
     SELECT fresh.subject_id, fresh.index INTO lost
     FROM fresh LEFT JOIN catalog.voxel
       ON voxel.subject_id = fresh.subject_id AND voxel.index = fresh.index
@@ -31,20 +45,34 @@ BEGIN
 END $$
 """
 
-# What ON DELETE CASCADE would do, were there a foreign key. Through decoder, since the vectors'
-# key begins with the run.
-REMOVE_VECTORS = """
-CREATE FUNCTION catalog.remove_vectors() RETURNS trigger LANGUAGE plpgsql AS $$
+# What ON DELETE CASCADE would do, were there foreign keys. Of a voxel through decoder, since the
+# vectors' key begins with the run.
+REMOVE_VECTORS = {
+    "decoder": """
+        DELETE FROM catalog.voxel_vector USING gone
+        WHERE voxel_vector.run_id = gone.run_id AND voxel_vector.subject_id = gone.subject_id;
+    """,
+    "voxel": """
+        DELETE FROM catalog.voxel_vector USING gone, catalog.decoder
+        WHERE decoder.subject_id = gone.subject_id AND voxel_vector.run_id = decoder.run_id
+          AND voxel_vector.subject_id = gone.subject_id AND voxel_vector.index = gone.index;
+    """,
+}
+
+KEEP_DECODER = """
+CREATE FUNCTION catalog.keep_decoder() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM catalog.voxel_vector USING gone, catalog.decoder
-    WHERE decoder.subject_id = gone.subject_id AND voxel_vector.run_id = decoder.run_id
-      AND voxel_vector.subject_id = gone.subject_id AND voxel_vector.index = gone.index;
-    RETURN NULL;
-END $$
+    RAISE EXCEPTION 'run, subject and encoder of a decoder stay as they are'
+        USING ERRCODE = 'foreign_key_violation';
+END $$;
+CREATE TRIGGER keep_decoder BEFORE UPDATE ON catalog.decoder FOR EACH ROW
+WHEN ((OLD.run_id, OLD.subject_id, OLD.encoder_id)
+    IS DISTINCT FROM (NEW.run_id, NEW.subject_id, NEW.encoder_id))
+EXECUTE FUNCTION catalog.keep_decoder()
 """
 
 CHECKS_OF_VECTORS = """
-CREATE TRIGGER {function} AFTER INSERT ON catalog.voxel_vector
+CREATE TRIGGER {function}{suffix} AFTER {event} ON catalog.voxel_vector
 REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION catalog.{function}()
 """
 
@@ -117,25 +145,21 @@ def upgrade() -> None:
     op.create_primary_key(
         op.f("pk_voxel_vector"), "voxel_vector", ["run_id", "subject_id", "index"], schema="catalog"
     )
-    op.create_foreign_key(
-        op.f("fk_voxel_vector_run_id_subject_id_encoder_id_decoder"),
-        "voxel_vector",
-        "decoder",
-        ["run_id", "subject_id", "encoder_id"],
-        ["run_id", "subject_id", "encoder_id"],
-        source_schema="catalog",
-        referent_schema="catalog",
-        ondelete="CASCADE",
-    )
-    op.execute(CHECK_VOXELS)
-    op.execute(REMOVE_VECTORS)
-    for function in ("check_dimensions", "check_voxels"):
-        op.execute(CHECKS_OF_VECTORS.format(function=function))
-    op.execute(
-        "CREATE TRIGGER remove_vectors AFTER DELETE ON catalog.voxel"
-        " REFERENCING OLD TABLE AS gone FOR EACH STATEMENT"
-        " EXECUTE FUNCTION catalog.remove_vectors()"
-    )
+    op.execute(CHECK_VECTORS)
+    for function in ("check_dimensions", "check_vectors"):
+        for event, suffix in (("INSERT", ""), ("UPDATE", "_anew")):
+            op.execute(CHECKS_OF_VECTORS.format(function=function, event=event, suffix=suffix))
+    for table, removal in REMOVE_VECTORS.items():
+        op.execute(
+            f"CREATE FUNCTION catalog.remove_vectors_of_{table}() RETURNS trigger"
+            f" LANGUAGE plpgsql AS $$ BEGIN {removal} RETURN NULL; END $$"
+        )
+        op.execute(
+            f"CREATE TRIGGER remove_vectors AFTER DELETE ON catalog.{table}"
+            " REFERENCING OLD TABLE AS gone FOR EACH STATEMENT"
+            f" EXECUTE FUNCTION catalog.remove_vectors_of_{table}()"
+        )
+    op.execute(KEEP_DECODER)
     _make_search(
         "voxel_vector.subject_id, voxel_vector.index",
         "(voxel.subject_id, voxel.index) = (found.subject_id, found.index)",
@@ -143,7 +167,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP TRIGGER remove_vectors ON catalog.voxel")
+    op.execute("DROP TRIGGER keep_decoder ON catalog.decoder")
+    for table in REMOVE_VECTORS:
+        op.execute(f"DROP TRIGGER remove_vectors ON catalog.{table}")
     op.rename_table("voxel_vector", "moved", schema="catalog")
     op.create_table(
         "voxel_vector",
@@ -183,9 +209,13 @@ def downgrade() -> None:
         referent_schema="catalog",
         ondelete="CASCADE",
     )
-    op.execute(CHECKS_OF_VECTORS.format(function="check_dimensions"))
-    op.execute("DROP FUNCTION catalog.check_voxels()")
-    op.execute("DROP FUNCTION catalog.remove_vectors()")
+    op.execute(CHECKS_OF_VECTORS.format(function="check_dimensions", event="INSERT", suffix=""))
+    for function in (
+        "check_vectors",
+        "keep_decoder",
+        *(f"remove_vectors_of_{table}" for table in REMOVE_VECTORS),
+    ):
+        op.execute(f"DROP FUNCTION catalog.{function}()")
     op.drop_constraint(op.f("uq_decoder_run_id_subject_id_encoder_id"), "decoder", schema="catalog")
     op.drop_constraint(op.f("fk_decoder_run_id_encoder_id_run"), "decoder", schema="catalog")
     op.create_foreign_key(

@@ -55,7 +55,7 @@ def measure() -> Iterator[str]:
             ratios.append(times[1] / times[0])
         engine.dispose()
         yield f"{VOXELS} rows of {DIMENSION} halfvec, {ROUNDS} rounds"
-        yield f"catalog {median(ours):,.0f} rows/s (keys, foreign keys and checks included)"
+        yield f"catalog {median(ours):,.0f} rows/s (keys, references and checks included)"
         yield f"bare COPY into a table without any {median(theirs):,.0f} rows/s"
         yield f"ratio: median {median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}"
 
