@@ -358,7 +358,7 @@ def _require_measured(session: Session, chosen: ChosenRun) -> None:
             hint="ingest it with regions",
         )
     raise NotFoundError(
-        f"the masks of run {chosen.run.id} were held against no regions",
+        f"no mask of run {chosen.run.id} was held against regions",
         hint=f"run again: sdc run {chosen.dataset.slug}",
     )
 

@@ -119,4 +119,4 @@ def test_help_names_the_command(sdc: Sdc) -> None:
 def test_data_without_localisers_are_named(sdc: Sdc, published: Published) -> None:
     result = sdc("validate")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"the masks of run {published.run} were held against no regions" in result.stderr
+    assert f"no mask of run {published.run} was held against regions" in result.stderr

@@ -172,10 +172,10 @@ def test_without_mni_what_is_drawn_is_native(localised: Published, own_session: 
 def test_a_run_that_was_held_against_nothing(
     own_published: Published, own_session: Session
 ) -> None:
-    with pytest.raises(NotFoundError, match="were held against no regions") as caught:
+    with pytest.raises(NotFoundError, match="was held against regions") as caught:
         validate(own_session)
     assert "sdc run lab-a" in caught.value.hint
-    with pytest.raises(NotFoundError, match="were held against no regions"):
+    with pytest.raises(NotFoundError, match="was held against regions"):
         validate(own_session, prompt="face", atlas="floc")
 
 

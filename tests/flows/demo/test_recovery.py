@@ -131,3 +131,5 @@ def test_nothing_is_shared_where_stimuli_are_shuffled(flows_home: Path, tmp_path
         assert decoded is not None
         # At a false discovery rate of 5 % a few of 128 may slip through.
         assert decoded <= 6
+        told = [each for one in validate(session).categories for each in one.subjects]
+        assert not [each for each in told if each.q_value is not None and each.q_value < 0.05]
