@@ -14,7 +14,7 @@ from tests.flows.science.literal_masks import literal_masks
 VOXELS, DIMENSION, COMPONENTS, TRIALS = 5000, 512, 64, 1000
 # Steps of the published size, 2e-3, after which the literal masks are neither full nor empty.
 LAMBDA, STEPS = 1.0, 100
-LITERAL = 3
+LITERAL = 2
 
 
 def measure() -> Iterator[str]:
