@@ -168,8 +168,11 @@ def network(
 ) -> None:
     """Tell which concepts belong together in one participant, in communities."""
     from app.answers import print_network
+    from app.files import require_png
     from app.networks import service
 
+    if figure is not None:
+        require_png(figure)
     with _session() as session:
         answer = service.network(session, subject, dataset=dataset, run=run)
     if graphml is not None:
@@ -225,11 +228,10 @@ def validate(
 ) -> None:
     """Hold the concepts that words find against the regions that localisers found."""
     from app.answers import print_validation
+    from app.files import require_png
     from app.validation import service
 
     if figure is not None:
-        from app.validation.figure import require_png
-
         require_png(figure)
     with _session() as session:
         answer = service.validate(

@@ -85,9 +85,16 @@ class StageProgress:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
+        self._finished: set[str] = set()
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Take note that `done` of `total` steps of a stage are done."""
+        if done < total:
+            self._finished.discard(stage)
+        elif stage in self._finished:
+            return
+        else:
+            self._finished.add(stage)
         if sys.stderr.isatty():
             self._draw(stage, done, total, detail)
         else:

@@ -7,6 +7,25 @@ from pathlib import Path
 
 from app.errors import InputError, StorageError
 
+PNG = ".png"
+
+
+def require_png(file: Path) -> None:
+    """Refuse a file that a picture cannot be written to, before any work is done.
+
+    Raises
+    ------
+    InputError
+        The name does not end in ``.png``, or there is no such folder.
+    """
+    if file.suffix.lower() != PNG:
+        raise InputError(f"{file} is no name of a PNG file", hint=f"give a name that ends in {PNG}")
+    if not file.absolute().parent.is_dir():
+        raise InputError(
+            f"{file} cannot be written: there is no folder {file.parent}",
+            hint="make the folder, or give another file",
+        )
+
 
 def write_file(file: Path, content: bytes) -> None:
     """Write a file aside and rename it, so that nobody meets half of it; one there is replaced.

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import networkx as nx
 
-from app.errors import InputError
-from app.files import write_file
+from app.files import require_png, write_file
 from app.networks.graph import as_graph
 from app.networks.schemas import NetworkAnswer, NetworkNode
 
 Places = dict[int, tuple[float, float]]
 
-SUFFIX = ".png"
 # The layout starts from a random draw: the same network is to look the same.
 SEED = 0
 # Unlinked nodes stand in rows below the others, which a layout would push apart.
@@ -34,10 +32,7 @@ def write_figure(answer: NetworkAnswer, file: Path) -> None:
     StorageError
         The disk is full.
     """
-    if file.suffix.lower() != SUFFIX:
-        raise InputError(
-            f"{file} is no name of a PNG file", hint=f"give a name that ends in {SUFFIX}"
-        )
+    require_png(file)
     write_file(file, _draw(answer))
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import InputError
-from app.files import write_file
+from app.files import require_png, write_file
 from app.regions.service import SIGNIFICANT
 from app.validation.repository import MaskView
 from app.validation.schemas import CategoryResult, SubjectResult, ValidationAnswer
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 Views = Mapping[tuple[str, str], MaskView]
 Box = tuple[float, float, float, float]
 
-SUFFIX = ".png"
 # Inches: a brain, the lines above it, the space beside it, the plots at the top, margins.
 BRAIN_WIDTH, BRAIN_HEIGHT = 3.6, 1.35
 LINE, GAP = 0.2, 0.15
@@ -40,25 +38,6 @@ MEASURES = (
     ("Spearman's rho of soft mask and t-map", "rho", (-0.5, 1.0)),
 )
 CHANCE = {"auc": 0.5, "rho": 0.0}
-
-
-def require_png(file: Path) -> None:
-    """Refuse a file that a picture cannot be written to, before any work is done.
-
-    Raises
-    ------
-    InputError
-        The name does not end in ``.png``, or there is no such folder.
-    """
-    if file.suffix.lower() != SUFFIX:
-        raise InputError(
-            f"{file} is no name of a PNG file", hint=f"give a name that ends in {SUFFIX}"
-        )
-    if not file.absolute().parent.is_dir():
-        raise InputError(
-            f"{file} cannot be written: there is no folder {file.parent}",
-            hint="make the folder, or give another file",
-        )
 
 
 def write_figure(answer: ValidationAnswer, views: Views, file: Path) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from psycopg.errors import CheckViolation, ForeignKeyViolation
 from sqlalchemy import delete, func, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.database.copying import copy_rows
+from app.database.engine import open_session
 from app.database.models import Dataset, Decoder, Encoder, Run, Subject, Voxel, VoxelVector
 from tests.app.conftest import Counts
 from tests.app.published import CONCEPTS, REGIONS, SUBJECTS, VOXELS_A_REGION, Published
@@ -132,6 +133,19 @@ def test_a_change_is_checked_as_well(
         own_session.execute(update(VoxelVector).values(vector=np.ones(3)))
     own_session.rollback()
     assert count_rows() == before
+
+
+def test_a_decoder_cannot_go_before_its_new_vectors_are_committed(
+    own_session: Session, own_published: Published
+) -> None:
+    # Without rows of before, whose removal would wait for each other.
+    own_session.execute(delete(VoxelVector))
+    own_session.commit()
+    write(own_session, own_published, [0])
+    with open_session() as other:
+        other.execute(text("SET LOCAL lock_timeout = '100ms'"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            other.execute(delete(Decoder))
 
 
 def test_a_participants_vectors_go_with_it_and_the_others_stay(
