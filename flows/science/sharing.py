@@ -7,17 +7,14 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.science.similarity import bin_masks, compare_masks
 from flows.science.statistics import (
     SLACK,
     Floats,
     benjamini_hochberg,
     require_finite,
     require_permutations,
-    standardised,
 )
-
-# Bins that two participants must share for their masks to be compared.
-_SHARED_BINS = 8
 
 
 def agreement_test(
@@ -36,6 +33,11 @@ def agreement_test(
     chance level, zero, for small and large masks. A component's agreement is the mean over
     its pairs of participants.
 
+    What is tested is the mean of these correlations, each over the standard deviation that it
+    would have of unrelated masks as smooth as the two (`compare_masks`). Broad masks correlate
+    by chance more than focal ones do: by the correlations alone, unrelated masks of unequal
+    smoothness had p < 0.05 in 12 % of cases where they were broad, in 2 % where focal.
+
     Null: pairings in which each participant's mask is that of a component drawn at random from
     those that the participant decodes. No two participants draw the same one while their pools
     hold another: what they share of it is no null, and would make p too large. Two who must
@@ -43,9 +45,9 @@ def agreement_test(
     once, so that with M in all p is at least 1 / (1 + M): fewer than 20 give none below 0.05.
 
     The test is relative to the other components. Where all are mixtures of the same few
-    concepts their masks are alike, and p is too large rather than too small. It takes the
-    components' masks as alike in kind: where the others lie in one part of the brain and those
-    of a component in another, that alone is agreement.
+    concepts their masks are alike, and p is too large rather than too small. Masks may differ
+    in size and smoothness, but where those of the others lie in one part of the brain and a
+    component's in another, that alone is agreement.
 
     Parameters
     ----------
@@ -75,27 +77,29 @@ def agreement_test(
     require_permutations(permutations)
     if not bin_mm > 0:
         raise ValueError(f"bin_mm must be above 0, not {bin_mm}")
-    binned = [_bin(m, c, bin_mm) for m, c in zip(masks, coordinates, strict=True)]
+    binned = [bin_masks(m, c, bin_mm) for m, c in zip(masks, coordinates, strict=True)]
     similarity = {
-        (a, b): _similarity(binned[a], binned[b]) for a, b in combinations(range(len(masks)), 2)
+        (a, b): found
+        for a, b in combinations(range(len(masks)), 2)
+        if (found := compare_masks(binned[a], binned[b])) is not None
     }
+    score = {pair: found.correlation / found.deviation for pair, found in similarity.items()}
     agreement, p = np.full(count, np.nan), np.full(count, np.nan)
     nulls: dict[tuple[tuple[int, int], ...], Floats] = {}
     for component in range(count):
         have = np.flatnonzero(ok[:, component]).tolist()
-        tables = {
-            pair: table for pair in combinations(have, 2) if (table := similarity[pair]) is not None
-        }
-        if not tables:
+        pairs = tuple(pair for pair in combinations(have, 2) if pair in similarity)
+        if not pairs:
             continue
-        agreement[component] = np.mean([table[component, component] for table in tables.values()])
+        own = (component, component)
+        agreement[component] = np.mean([similarity[pair].correlation[own] for pair in pairs])
         # Components that the same participants decode have one null in common.
-        pairs = tuple(tables)
         if pairs not in nulls:
-            nulls[pairs] = _null_agreements(tables, ok, permutations, seed)
+            tables = {pair: score[pair] for pair in pairs}
+            nulls[pairs] = _null_scores(tables, ok, permutations, seed)
         null = nulls[pairs]
         if len(null):
-            reached = (null >= agreement[component] - SLACK).sum()
+            reached = (null >= np.mean([score[pair][own] for pair in pairs]) - SLACK).sum()
             p[component] = (1 + reached) / (1 + len(null))
     return agreement, p
 
@@ -198,12 +202,12 @@ def shared_concepts(
     return SharedConcepts(p=p, q=q, shared=shared, participants=participants, reason=reason)
 
 
-def _null_agreements(
+def _null_scores(
     tables: Mapping[tuple[int, int], Floats], ok: NDArray[np.bool_], permutations: int, seed: int
 ) -> Floats:
-    """Agreements (N,) of distinct pairings of different components, N at most `permutations`.
+    """Mean scores (N,) of distinct pairings of different components, N at most `permutations`.
 
-    `tables` holds the similarities (K, K) of each pair of participants.
+    `tables` holds the scores (K, K) of each pair of participants.
     """
     compared = sorted({participant for pair in tables for participant in pair})
     generator = np.random.default_rng([seed, *compared])
@@ -234,36 +238,6 @@ def _draw_pairings(
         drawn[participant] = pool[key.argmin(axis=1)]
         taken[np.arange(permutations), drawn[participant]] = True
     return drawn
-
-
-def _bin(
-    mask: NDArray[np.floating], coordinates: NDArray[np.floating], bin_mm: float
-) -> tuple[NDArray[np.int64], Floats]:
-    """Bins (B, 3) that voxels fall into, sorted, and mean weights (B, K) there."""
-    known = np.isfinite(coordinates).all(axis=1)
-    cell = np.floor(coordinates[known] / bin_mm).astype(np.int64)
-    bins, label = np.unique(cell, axis=0, return_inverse=True)
-    label = label.ravel()
-    summed = np.zeros((len(bins), mask.shape[1]))
-    np.add.at(summed, label, mask[known])
-    return bins, summed / np.bincount(label, minlength=len(bins))[:, None]
-
-
-def _similarity(
-    first: tuple[NDArray[np.int64], Floats], second: tuple[NDArray[np.int64], Floats]
-) -> Floats | None:
-    """Correlations (K, K) over common bins; constant masks agree with nothing, 0."""
-    both, inverse = np.unique(np.concatenate([first[0], second[0]]), axis=0, return_inverse=True)
-    place = np.full((2, len(both)), -1)
-    inverse = inverse.ravel()
-    place[0, inverse[: len(first[0])]] = np.arange(len(first[0]))
-    place[1, inverse[len(first[0]) :]] = np.arange(len(second[0]))
-    common = (place >= 0).all(axis=0)
-    if common.sum() < _SHARED_BINS:
-        return None
-    left = standardised(first[1][place[0, common]])
-    right = standardised(second[1][place[1, common]])
-    return np.asarray(np.nan_to_num(left).T @ np.nan_to_num(right))
 
 
 def _check_masks(

@@ -1,19 +1,32 @@
-"""Run every benchmark and print its figures."""
+"""Run benchmarks by name, or all of them, and print their figures."""
 
+import argparse
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tests.benchmarks import bulk_write, haxby_rotation, masks
+from tests.benchmarks import bulk_write, calibration, haxby_rotation, masks
+
+BENCHMARKS = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (bulk_write, masks, haxby_rotation, calibration)
+}
 
 
-def main() -> None:
-    """All benchmarks, one after the other."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The benchmarks that are named, one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="*", help=f"of {', '.join(BENCHMARKS)}; all by default")
+    names = parser.parse_args(arguments).name
+    for name in names:
+        if name not in BENCHMARKS:
+            parser.error(f"there is no benchmark {name}: name any of {', '.join(BENCHMARKS)}")
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, Python {platform.python_version()}")
-    for benchmark in (bulk_write, masks, haxby_rotation):
-        title = (benchmark.__doc__ or "").splitlines()[0]
+    for name in names or BENCHMARKS:
+        title = (BENCHMARKS[name].__doc__ or "").splitlines()[0]
         print(f"\n{title}")
-        for line in benchmark.measure():
-            print(f"  {line}")
+        for line in BENCHMARKS[name].measure():
+            print(f"  {line}", flush=True)
 
 
 if __name__ == "__main__":

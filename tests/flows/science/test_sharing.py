@@ -1,4 +1,4 @@
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from flows.science.sharing import _draw_pairings, agreement_test, shared_concepts
+from flows.science.similarity import bin_masks, compare_masks
 from tests.flows.science.fields import smooth_maps, voxel_cloud
 
 
@@ -79,16 +80,40 @@ def test_agreement_matches_the_literal_one(participants: int, components: int) -
     ok = np.ones((participants, components), dtype=bool)
     agreement, p = agreement_test(masks, clouds, ok, permutations=2000, seed=0)
 
-    def paired(chosen: tuple[int, ...]) -> float:
-        """Agreement of one mask of each participant, each as a cohort of one component."""
-        alone = [mask[:, [k]] for mask, k in zip(masks, chosen, strict=True)]
-        return float(agreement_test(alone, clouds, ok[:, :1], permutations=1, seed=0)[0][0])
+    def paired(chosen: tuple[int, ...], *, scaled: bool) -> float:
+        """Mean over the pairs of participants of one mask each."""
+        binned = [
+            bin_masks(mask[:, [k]], cloud, 6.0)
+            for mask, cloud, k in zip(masks, clouds, chosen, strict=True)
+        ]
+        found = [compare_masks(a, b) for a, b in combinations(binned, 2)]
+        return float(np.mean([f.correlation / (f.deviation if scaled else 1) for f in found]))
 
-    null = np.array([paired(each) for each in permutations(range(components), participants)])
+    different = permutations(range(components), participants)
+    null = np.array([paired(each, scaled=True) for each in different])
     for component in range(components):
-        own = paired((component,) * participants)
-        assert agreement[component] == pytest.approx(own)
-        assert p[component] == pytest.approx((1 + (null >= own).sum()) / (1 + len(null)))
+        own = (component,) * participants
+        assert agreement[component] == pytest.approx(paired(own, scaled=False))
+        reached = (null >= paired(own, scaled=True) - 1e-6).sum()
+        assert p[component] == pytest.approx((1 + reached) / (1 + len(null)))
+
+
+def test_agreement_is_calibrated_for_broad_and_for_focal_masks() -> None:
+    """Unrelated masks; the first four components are broad in everyone, the others focal."""
+    ok = np.ones((4, 8), dtype=bool)
+    ps = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        clouds = [voxel_cloud(500, rng) for _ in range(4)]
+        masks = [
+            np.concatenate([smooth_maps(cloud, 4, scale, rng) for scale in (14.0, 4.0)], axis=1)
+            for cloud in clouds
+        ]
+        ps.append(agreement_test(masks, clouds, ok, permutations=199, seed=seed)[1])
+    broad, focal = np.split(np.array(ps), 2, axis=1)
+    # By correlations alone 0.11 and 0.00.
+    assert 0.02 <= (broad < 0.05).mean() <= 0.08
+    assert 0.02 <= (focal < 0.05).mean() <= 0.08
 
 
 def test_what_others_share_is_no_null() -> None:

@@ -1,0 +1,165 @@
+"""Calibration: how often tests find something on null data, and what they find beside it.
+
+Shares are of p < 0.05 over at least 1,000 repetitions, with their 95 % intervals; p values of one
+repetition depend on each other and are counted as one cluster.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import stats
+
+from flows.science.sharing import agreement_test, shared_concepts
+from flows.science.statistics import benjamini_hochberg, correlation_test, region_test
+from tests.benchmarks.nulls import (
+    SCALES_MM,
+    Brain,
+    MaskKind,
+    draw_masks,
+    grow_brain,
+    respond,
+    saturated,
+)
+
+REPETITIONS, PERMUTATIONS, BRAINS = 1000, 299, 20
+LEVEL = 0.05
+SMOOTHNESS = {"white": 0.0, "1 voxel": 1.0, "2 voxels": 2.0, "4 voxels": 4.0}
+RESPONSES = {
+    "most images answer": 0.0,
+    "one image in 5 answers": 0.3,
+    "one image in 25 answers": 0.5,
+}
+AGREEMENT = {
+    "4 participants, 12 smooth masks each": MaskKind(4, 12),
+    "2 participants, 8 smooth masks each": MaskKind(2, 8),
+    "size and smoothness by component": MaskKind(4, 12, own="uneven"),
+    "patches at places of their own": MaskKind(4, 12, own="patches"),
+    "all masks where there is signal": MaskKind(4, 12, where_signal=True),
+    "half of the 12 shared, patches": MaskKind(4, 12, shared=6, own="patches"),
+    "the same, where there is signal": MaskKind(4, 12, shared=6, own="patches", where_signal=True),
+    "half of 12 shared by 8 participants": MaskKind(8, 12, shared=6, own="patches"),
+    "half shared, the others smooth": MaskKind(4, 12, shared=6),
+    "half shared, the others uneven": MaskKind(4, 12, shared=6, own="uneven"),
+    "11 of 12 mixtures of 3 shared concepts": MaskKind(4, 12, shared=11, concepts=3),
+}
+"""Settings of the agreement test; the components that are not shared are judged."""
+
+
+def measure() -> Iterator[str]:
+    """Shares of p < 0.05 on null data for each test, power beside them, then false discoveries."""
+    exact = np.ceil(LEVEL * (1 + PERMUTATIONS) - 1) / (1 + PERMUTATIONS)
+    yield f"{PERMUTATIONS} permutations: an exact test gives {exact:.3f}; target 0.03 to 0.07"
+    brains = [grow_brain(number) for number in range(BRAINS)]
+    yield "correlation of test trials, images seen 1 to 3 times, 8 correlated components"
+    yield from _measure_correlation()
+    yield "region, maps smoothed by a full width at half maximum; whole brains are the clusters"
+    yield from _measure_regions(brains)
+    yield "agreement of masks"
+    yield from _measure_agreement(brains)
+    yield "false discovery rate at q <= 0.05, 4 participants, 12 components"
+    yield from _measure_discoveries(brains)
+
+
+def share(hits: np.ndarray) -> tuple[float, float, float]:
+    """Mean of the hits and its 95 % interval, from the means of the rows.
+
+    Parameters
+    ----------
+    hits : ndarray
+        (C, ...), one row a cluster; NaN counts for nothing.
+    """
+    rows = np.nanmean(hits.reshape(len(hits), -1).astype(float), axis=1)
+    rows = rows[~np.isnan(rows)]
+    half = stats.t.ppf(0.975, len(rows) - 1) * rows.std(ddof=1) / np.sqrt(len(rows))
+    return float(rows.mean()), float(rows.mean() - half), float(rows.mean() + half)
+
+
+def _told(hits: np.ndarray) -> str:
+    mean, low, high = share(hits)
+    return f"{mean:.3f} ({max(low, 0):.3f} to {min(high, 1):.3f})"
+
+
+def _measure_correlation() -> Iterator[str]:
+    for name, bend in RESPONSES.items():
+        p = np.empty((REPETITIONS, 8))
+        for number in range(REPETITIONS):
+            rng = np.random.default_rng([number, 2])
+            drawn = respond(8, rng, bend=bend)
+            _, p[number] = correlation_test(
+                drawn.z, drawn.zhat, drawn.image, permutations=PERMUTATIONS, seed=number
+            )
+        yield f"  {name}: {_told(np.where(np.isnan(p), np.nan, p < LEVEL))}"
+
+
+def _measure_regions(brains: list[Brain]) -> Iterator[str]:
+    """Brains are the clusters: the maps of one are judged by the same placements."""
+    count = REPETITIONS // len(brains)
+    hits = np.empty((len(brains), 2 * len(SMOOTHNESS), count, len(brains[0].regions)))
+    for number, brain in enumerate(brains):
+        rng = np.random.default_rng([number, 3])
+        plain = [brain.smooth_maps(count, fwhm, rng) for fwhm in SMOOTHNESS.values()]
+        maps = plain + [saturated(each, rng) for each in plain]
+        p = region_test(
+            np.concatenate(maps, axis=1),
+            np.array(list(brain.regions.values())),
+            brain.native,
+            permutations=PERMUTATIONS,
+            seed=number,
+        ).p
+        hits[number] = (p < LEVEL).reshape(hits.shape[1:])
+    names = [*SMOOTHNESS, *(f"{name}, as masks" for name in SMOOTHNESS)]
+    for index, name in enumerate(names):
+        yield f"  {name}: {_told(hits[:, index])}"
+    for index, name in enumerate(brains[0].regions):
+        yield f"  all maps, {name}: {_told(hits[..., index])}"
+
+
+def _measure_agreement(brains: list[Brain]) -> Iterator[str]:
+    for name, kind in AGREEMENT.items():
+        ok = np.ones((kind.participants, kind.components), dtype=bool)
+        p = np.empty((REPETITIONS, kind.components))
+        for number in range(REPETITIONS):
+            masks, places = draw_masks(kind, brains, np.random.default_rng([number, 4]))
+            _, p[number] = agreement_test(masks, places, ok, permutations=PERMUTATIONS, seed=number)
+        found = p < LEVEL
+        power = f", power {_told(found[:, : kind.shared])}" if kind.shared else ""
+        yield f"  {name}: {_told(found[:, kind.shared :])}{power}"
+        if kind.own == "uneven":
+            for index, scale in enumerate(SCALES_MM):
+                judged = found[:, kind.shared :][:, index :: len(SCALES_MM)]
+                yield f"    of them smooth over {scale:g} mm: {_told(judged)}"
+
+
+def _measure_discoveries(brains: list[Brain]) -> Iterator[str]:
+    """A third shared; a third decodable, with unlike masks; a third that nobody decodes."""
+    kind = MaskKind(4, 12, shared=4, own="patches")
+    decodable = np.arange(kind.components) < 8
+    shared = np.arange(kind.components) < kind.shared
+    tests, concepts = np.empty((2, REPETITIONS)), np.empty((2, REPETITIONS))
+    for number in range(REPETITIONS):
+        rng = np.random.default_rng([number, 5])
+        signal = np.where(decodable, rng.uniform(0.5, 1.5, kind.components), 0)
+        p_test = np.empty((kind.participants, kind.components))
+        for participant in range(kind.participants):
+            drawn = respond(kind.components, rng, signal=signal)
+            _, p_test[participant] = correlation_test(
+                drawn.z, drawn.zhat, drawn.image, permutations=PERMUTATIONS, seed=number
+            )
+        decodes = benjamini_hochberg(p_test) <= LEVEL
+        tests[:, number] = _judged(decodes, np.broadcast_to(decodable, decodes.shape))
+        masks, places = draw_masks(kind, brains, rng)
+        _, agreement_p = agreement_test(
+            masks, places, decodes, permutations=PERMUTATIONS, seed=number
+        )
+        concepts[:, number] = _judged(shared_concepts(p_test, agreement_p).shared, shared)
+    for name, (false, found) in {
+        "participants x components that decode": tests,
+        "shared concepts": concepts,
+    }.items():
+        yield f"  {name}: false {_told(false)}, found {_told(found)}"
+
+
+def _judged(claimed: np.ndarray, true: np.ndarray) -> tuple[float, float]:
+    """Share of the claims that are false, 0 of none, and share of what is true that is claimed."""
+    false = (claimed & ~true).sum() / max(claimed.sum(), 1)
+    return float(false), float((claimed & true).sum() / true.sum())
