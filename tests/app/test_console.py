@@ -67,6 +67,15 @@ def test_progress_where_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]
     assert re.fullmatch(r"training: 2 done in \d+\.\d s subj01\n", captured.err)
 
 
+def test_a_stage_that_says_twice_that_it_is_done_is_told_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = StageProgress()
+    for done in (1, 2, 2, 1, 2):
+        progress("training", done, 2)
+    assert capsys.readouterr().err.count("training: 2 done") == 2
+
+
 def test_bars_stop_when_all_is_done_and_start_again(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
