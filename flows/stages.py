@@ -114,7 +114,7 @@ class Stage(Generic[P, R]):
         return self._task_of(refresh=True)(self, inputs, _here())
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> "Pending[P, R]":
-        """Start the stage where the flow's task runner says; `gather` has the result.
+        """Start the stage where the flow's task runner says; `gather` waits for several.
 
         The runner of a flow that names none works in this process, and is done on return.
         """
@@ -142,6 +142,10 @@ class Pending(Generic[P, R]):
     stage: Stage[P, R]
     inputs: dict[str, Any]
     future: PrefectFuture[R]
+
+    def result(self) -> R:
+        """What the stage found, as `gather` has it."""
+        return gather([self])[0]
 
 
 def gather(started: Iterable[Pending[P, R]]) -> list[R]:
