@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from threading import RLock
 from typing import Any
 
 from pydantic import BaseModel
@@ -78,10 +79,11 @@ def print_facts(facts: Mapping[str, Any]) -> None:
 class StageProgress:
     """Shows how far stages of work are, on stderr: bars on a terminal, else a line a stage.
 
-    Called with (stage, done, total, detail).
+    Called with (stage, done, total, detail), from any thread.
     """
 
     def __init__(self) -> None:
+        self._lock = RLock()
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
@@ -89,23 +91,25 @@ class StageProgress:
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Take note that `done` of `total` steps of a stage are done."""
-        if done < total:
-            self._finished.discard(stage)
-        elif stage in self._finished:
-            return
-        else:
-            self._finished.add(stage)
-        if sys.stderr.isatty():
-            self._draw(stage, done, total, detail)
-        else:
-            self._write(stage, done, total, detail)
+        with self._lock:
+            if done < total:
+                self._finished.discard(stage)
+            elif stage in self._finished:
+                return
+            else:
+                self._finished.add(stage)
+            if sys.stderr.isatty():
+                self._draw(stage, done, total, detail)
+            else:
+                self._write(stage, done, total, detail)
 
     def stop(self) -> None:
         """Leave the bars as they stand, so that other lines can follow."""
-        if self._bars is not None:
-            self._bars.stop()
-        self._bars = None
-        self._tasks.clear()
+        with self._lock:
+            if self._bars is not None:
+                self._bars.stop()
+            self._bars = None
+            self._tasks.clear()
 
     def _draw(self, stage: str, done: int, total: int, detail: str) -> None:
         if self._bars is None:

@@ -137,10 +137,24 @@ class ArtefactStore:
         StorageError
             The store cannot be used.
         """
-        probe = self.put({"probe": np.arange(3)})
-        self.get(probe)
-        with self._storage_errors("delete from"):
-            self._fs.rm(self._address(probe))
+        with self.probe() as probe:
+            self.get(probe)
+
+    @contextmanager
+    def probe(self) -> "Iterator[Artefact]":
+        """A small artefact like no other, which is there while the block runs.
+
+        Raises
+        ------
+        StorageError
+            The store cannot be written.
+        """
+        probe = self.put({"probe": np.frombuffer(os.urandom(32), dtype=np.uint8)})
+        try:
+            yield probe
+        finally:
+            with self._storage_errors("delete from"):
+                self._fs.rm(self._address(probe))
 
     def _address(self, artefact: Artefact) -> str:
         return f"{self._root}/{artefact.path}"

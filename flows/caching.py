@@ -31,7 +31,7 @@ def code_version() -> str:
 
 
 def result_key(*ignored: str) -> Callable[[Any, dict[str, Any]], str]:
-    """A Prefect cache key made of task name, code and inputs, which must be small references.
+    """A Prefect cache key made of a stage's name, code and inputs, which are small references.
 
     Parameters
     ----------
@@ -40,7 +40,9 @@ def result_key(*ignored: str) -> Callable[[Any, dict[str, Any]], str]:
     """
 
     def key(context: Any, parameters: dict[str, Any]) -> str:
-        inputs = {name: value for name, value in parameters.items() if name not in ignored}
+        inputs = {
+            name: value for name, value in parameters["inputs"].items() if name not in ignored
+        }
         return f"{context.task.name}-{digest([code_version(), inputs])}"
 
     return key

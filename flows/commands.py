@@ -1,13 +1,15 @@
 """The commands of ``sdc`` that fill the catalog; `app.cli` finds them as entry points."""
 
 import json
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from app.errors import InputError
 from app.settings import get_settings
 from flows.prefect_home import configure_prefect
 
@@ -54,17 +56,27 @@ def run(
     dataset: Annotated[str, typer.Argument(help="Name of a dataset in the catalog.")],
     config: ConfigFile = None,
     set_: Settings = [],  # noqa: B006
+    runner: Annotated[
+        Literal["local", "threads", "dask"],
+        typer.Option(help="Where participants are computed; it changes no result."),
+    ] = "local",
+    dask_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler: tcp://HOST:8786.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the pipeline on a dataset and publish its concepts."""
     from flows.config import RunConfig, read_config
 
     chosen = read_config(RunConfig, config, set_)
+    _require_runner(runner, dask_address)
     _prepare()
     from flows.pipeline import run_pipeline
+    from flows.runners import task_runner
 
+    flow = run_pipeline.with_options(task_runner=task_runner(runner, dask_address))
     with _progress():
-        result = run_pipeline(dataset, chosen.model_dump(mode="json"))
+        result = flow(dataset, chosen.model_dump(mode="json"))
     _print(result, as_json)
 
 
@@ -101,6 +113,25 @@ def demo(as_json: AsJson = False) -> None:
     )
     print_line()
     print_line(shown.summary)
+
+
+def _require_runner(runner: str, dask_address: str | None) -> None:
+    """Refuse a runner that cannot be used before anything is started or migrated."""
+    if runner == "dask" and dask_address is None:
+        raise InputError(
+            "--runner dask has no scheduler", hint="give --dask-address tcp://HOST:8786"
+        )
+    if runner != "dask" and dask_address is not None:
+        raise InputError(
+            f"--dask-address is given, and the runner is {runner}", hint="add --runner dask"
+        )
+    if dask_address is not None:
+        from flows.cluster import check_address, require_scheduler
+
+        # What Dask has to say is told by the one line of an error.
+        if "--debug" not in sys.argv:
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        require_scheduler(check_address(dask_address))
 
 
 def _prepare() -> None:

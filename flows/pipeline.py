@@ -11,14 +11,12 @@ it stopped:
 6. publish, in one transaction.
 """
 
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from prefect import flow
 
 from app.settings import get_settings
@@ -29,16 +27,20 @@ from flows.mask import compare_subjects, mask_subject
 from flows.network import link_subject
 from flows.publish import RunResults, publish_run, published_run
 from flows.reduce import reduce_components
-from flows.stages import get_store
+from flows.runners import examine_site, task_runner
+from flows.stages import gather, get_store
 from flows.train import embed_dataset, train_subject
 from flows.validate import validate_subject
 
 Json = dict[str, Any]
 
 
-@flow(name="run", persist_result=False)
+@flow(name="run", persist_result=False, task_runner=task_runner("local"))
 def run_pipeline(slug: str, options: Json | None = None) -> Json:
     """Run all stages on a dataset and publish what they find.
+
+    What reads the source or the catalog runs in this process; the rest runs where the flow's task
+    runner says (`flows.runners`), all participants at once.
 
     Parameters
     ----------
@@ -60,6 +62,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
     """
     config = RunConfig.model_validate(options or {})
     device = get_settings().device
+    site = examine_site(device)
     dataset = load_dataset(slug)
     key = digest([dataset.fingerprint, config.model_dump(), code_version()])
     if found := published_run(key):
@@ -69,8 +72,8 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
         embedded = embed_dataset(dataset, config.encoder)
     vectors = embedded["vectors"]
     with _timed(timings, "train"):
-        trained = [
-            train_subject(
+        trained = gather(
+            train_subject.submit(
                 subject.label,
                 subject.artefacts,
                 vectors,
@@ -81,19 +84,20 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
                 device,
             )
             for subject in dataset.subjects
-        ]
+        )
     with _timed(timings, "reduce"):
-        components = reduce_components(
+        reducing = reduce_components.submit(
             vectors,
             [result["predictions"] for result in trained],
             asdict(config.reduction),
             config.seed,
             device,
-        )["components"]
+        )
+        components = reducing.result()["components"]
     tables = [_tables(subject) for subject in dataset.subjects]
     with _timed(timings, "mask"):
-        masks = [
-            mask_subject(
+        masks = gather(
+            mask_subject.submit(
                 subject.label,
                 subject.artefacts,
                 table,
@@ -107,9 +111,9 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
                 device,
             )
             for subject, table, result in zip(dataset.subjects, tables, trained, strict=True)
-        ]
+        )
     with _timed(timings, "compare"):
-        comparison = compare_subjects(
+        comparing = compare_subjects.submit(
             masks,
             tables,
             config.statistics.participants,
@@ -117,9 +121,10 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             config.statistics.permutations,
             config.seed,
         )
+        comparison = comparing.result()
     with _timed(timings, "link"):
-        networks = [
-            link_subject(
+        networks = gather(
+            link_subject.submit(
                 subject.label,
                 components,
                 mask,
@@ -128,10 +133,10 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
                 config.seed,
             )
             for subject, mask in zip(dataset.subjects, masks, strict=True)
-        ]
+        )
     with _timed(timings, "validate"):
-        validations = [
-            validate_subject(
+        validations = gather(
+            validate_subject.submit(
                 subject.label,
                 mask,
                 table,
@@ -141,14 +146,15 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
                 config.seed,
             )
             for subject, table, mask in zip(dataset.subjects, tables, masks, strict=True)
-        ]
+        )
     run = publish_run(
         dataset,
         RunResults(
             key=key,
             config=config,
             code_version=code_version(),
-            device=_device_name(device),
+            device=site.device,
+            site=site.summary(),
             timings=timings,
             embedded=embedded,
             trained=trained,
@@ -182,9 +188,3 @@ def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     timings[name] = round(time.monotonic() - started, 3)
-
-
-def _device_name(device: str) -> str:
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return f"{device} ({platform.machine()})"

@@ -5,6 +5,9 @@ import os
 from app.database.embedded import PREFECT_DATABASE, start_server
 from app.settings import Settings
 
+# Prefect reports usage through two channels, and each has its own switch.
+QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+
 
 def configure_prefect(settings: Settings, *, verbose: bool = False) -> None:
     """Point Prefect at the home folder and at the embedded PostgreSQL, and let it call nobody.
@@ -15,7 +18,7 @@ def configure_prefect(settings: Settings, *, verbose: bool = False) -> None:
     Parameters
     ----------
     settings : Settings
-        Its home holds Prefect's state and the results that runs resume from.
+        Its home holds Prefect's state.
     verbose : bool
         Whether Prefect's own log goes to the terminal.
 
@@ -25,11 +28,8 @@ def configure_prefect(settings: Settings, *, verbose: bool = False) -> None:
         The embedded server does not start.
     """
     folder = settings.home / "prefect"
-    defaults = {
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    defaults = QUIET | {
         "PREFECT_HOME": str(folder),
-        "PREFECT_LOCAL_STORAGE_PATH": str(settings.home / "results"),
         "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL",
         "PREFECT_LOGGING_INTERNAL_LEVEL": "WARNING" if verbose else "CRITICAL",
         # The first start migrates Prefect's own database, up to a minute on a slow disk.

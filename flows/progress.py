@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 Listener = Callable[[str, int, int, str], None]
 
-_listeners: list[Listener] = []
+# Of a context, not of the process: a process that runs several tasks tells each one's listeners
+# of that task alone.
+_listeners: ContextVar[tuple[Listener, ...]] = ContextVar("listeners", default=())
 
 
 def report(stage: str, done: int, total: int, detail: str = "") -> None:
     """Tell all listeners that `done` of `total` steps of a stage are done."""
-    for listener in _listeners:
+    for listener in _listeners.get():
         listener(stage, done, total, detail)
 
 
@@ -26,8 +29,8 @@ def steps_of(stage: str) -> Callable[..., None]:
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Hand every report to a listener while the block runs."""
-    _listeners.append(listener)
+    token = _listeners.set((*_listeners.get(), listener))
     try:
         yield
     finally:
-        _listeners.remove(listener)
+        _listeners.reset(token)

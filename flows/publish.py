@@ -63,6 +63,7 @@ class RunResults:
     comparison: Json
     networks: list[Json]
     validations: list[Json]
+    site: Json
 
 
 def published_run(key: str) -> int | None:
@@ -165,6 +166,7 @@ def _metrics(dataset: DatasetTables, results: RunResults) -> Json:
             }
             for subject, mask in zip(dataset.subjects, results.masks, strict=True)
         },
+        "site": results.site,
     }
 
 

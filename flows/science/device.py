@@ -1,5 +1,7 @@
 """The device that a computation runs on."""
 
+import platform
+
 import torch
 
 
@@ -30,3 +32,17 @@ def resolve_device(name: str | torch.device) -> torch.device:
                 f"device {str(name)!r} is not there: this machine has {count} usable GPUs"
             )
     return device
+
+
+def device_name(name: str) -> str:
+    """The hardware behind a device's name, as this machine calls it.
+
+    Raises
+    ------
+    ValueError
+        As `resolve_device`.
+    """
+    device = resolve_device(name)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device} ({platform.machine()})"

@@ -110,6 +110,8 @@ def compare_masks(first: BinnedMasks, second: BinnedMasks) -> Similarity | None:
 
 def _smoothness(bins: NDArray[np.int64], weights: Floats) -> Floats:
     """(L, K) mean product of standardised weights at each distance; 0 where there are none."""
+    if not len(bins):
+        return np.zeros((_LAGS, weights.shape[1]))
     unit = np.nan_to_num(standardised(weights)) * np.sqrt(len(bins))
     unit = unit.astype(np.float32)
     total, pairs = np.zeros((_LAGS, weights.shape[1])), np.zeros(_LAGS)

@@ -62,7 +62,7 @@ def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def flows_home(catalog: Path, prefect_server: str) -> Iterator[Path]:
     """A home folder with an empty catalog, store and results, and a Prefect that is up."""
-    with _prefect_at(prefect_server, catalog):
+    with _prefect_at(prefect_server):
         yield catalog
 
 
@@ -81,7 +81,7 @@ def home_of_a_module(
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
-    with pytest.MonkeyPatch.context() as patch, _prefect_at(prefect_server, home):
+    with pytest.MonkeyPatch.context() as patch, _prefect_at(prefect_server):
         patch.setenv("SDC_HOME", str(home))
         patch.setenv("SDC_DATABASE_URL", url)
         forget_settings()
@@ -91,13 +91,8 @@ def home_of_a_module(
 
 
 @contextmanager
-def _prefect_at(server: str, home: Path) -> Iterator[None]:
-    from prefect.settings import (
-        PREFECT_API_URL,
-        PREFECT_LOCAL_STORAGE_PATH,
-        temporary_settings,
-    )
+def _prefect_at(server: str) -> Iterator[None]:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    results = str(home / "results")
-    with temporary_settings({PREFECT_API_URL: server, PREFECT_LOCAL_STORAGE_PATH: results}):
+    with temporary_settings({PREFECT_API_URL: server}):
         yield

@@ -100,13 +100,13 @@ def test_a_dataset_that_is_replaced_under_way(
 ) -> None:
     from flows import pipeline
 
-    literal = pipeline.compare_subjects
+    literal = pipeline.publish_run
 
     def replacing(*args: object) -> object:
         ingest_dataset(str(small_cohort), OPTIONS | {"seed": 4}, replace=True)
         return literal(*args)
 
-    monkeypatch.setattr(pipeline, "compare_subjects", replacing)
+    monkeypatch.setattr(pipeline, "publish_run", replacing)
     with pytest.raises(ConflictError, match="was replaced while the run was under way"):
         run_pipeline("small", RUN)
     assert counts()["catalog.run"] == 0

@@ -88,3 +88,9 @@ def test_far_pairs_of_bins_count_for_nothing() -> None:
     assert compared(values, values, near).deviation == pytest.approx(
         compared(values, values, far).deviation
     )
+
+
+def test_a_brain_without_common_places_is_not_compared() -> None:
+    nowhere = bin_masks(np.ones((30, 2)), np.full((30, 3), np.nan), 6.0)
+    assert len(nowhere.bins) == 0
+    assert compare_masks(nowhere, nowhere) is None
