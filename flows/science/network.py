@@ -16,10 +16,12 @@ class NetworkConfig:
     ----------
     cosine : float
         Two components whose directions have at least this cosine are linked, wherever their
-        masks lie.
+        masks lie. Between random directions of D dimensions its standard deviation is
+        1 / sqrt(D): the default is five of it and more from D = 400 on, and components, which
+        are sought apart from each other, rarely reach it.
     """
 
-    cosine: float = 0.5
+    cosine: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0 < self.cosine <= 1:

@@ -153,7 +153,6 @@ def test_network_is_written_to_files(sdc: Sdc, published: Published, tmp_path: P
 
 
 def test_network_is_drawn(sdc: Sdc, published: Published, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     file = tmp_path / "network.png"
     result = sdc("network", "subj01", "--figure", file)
     assert (result.exit_code, result.stderr) == (0, f"wrote {file}\n")
