@@ -75,8 +75,9 @@ def find_clusters(decoders: list[Json], config: Json, device: str) -> Json:
     report("clustering voxels", 1, 1)
     if not len(found.centroids):
         raise InputError(
-            f"there is no cluster: no voxel has a neighbour, within {settings.eps:g} of its "
-            f"decoder weights, in {settings.min_neighbours} other participants",
+            f"there is no cluster: no voxel's decoder weights have others within clusters.eps "
+            f"{settings.eps:g} in clusters.min_neighbours {settings.min_neighbours} other "
+            "participants",
             hint=REMEDY,
         )
     members = []

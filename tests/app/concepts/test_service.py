@@ -32,9 +32,9 @@ def test_a_concept_is_told_with_all_that_is_known(session: Session, published: P
     assert [each.score for each in answer.best] == [1, 0.5]
     assert [each.stimulus for each in answer.worst] == ["house-1", "food-1"]
     assert answer.worst[0].captions == ["house"]
-    assert answer.negation.terms == ["house"]
+    assert answer.negation.terms == ["body"]
     (far,) = answer.negation.stimuli
-    assert (far.stimulus, far.captions, far.similarity) == ("house-1", ["house"], -0.4)
+    assert (far.stimulus, far.captions, far.similarity) == ("body-1", ["body"], -0.4)
 
 
 def test_similar_concepts_are_ranked_by_cosine(session: Session, published: Published) -> None:
