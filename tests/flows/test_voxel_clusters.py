@@ -1,20 +1,29 @@
 """The clusters of planted decoders, and what each participant's members carry."""
 
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.io import loadmat, savemat
+from sqlalchemy import select
 
+from app.database.engine import open_session
+from app.database.models import Component, ComponentSubject
 from app.errors import InputError
 from app.settings import get_settings
 from app.store import Artefact
+from flows.ingest import ingest_dataset
+from flows.pipeline import run_pipeline
 from flows.science.model import Decoder
 from flows.science.voxel_clusters import ClusterConfig
 from flows.stages import get_store
 from flows.voxel_clusters import find_clusters, measure_members, require_participants
+from tests.flows.test_ingest import OPTIONS
+from tests.flows.test_methods import BY_CLUSTERS
 
 Json = dict[str, Any]
 
@@ -108,6 +117,20 @@ def test_too_few_participants_are_told_what_to_do() -> None:
     assert "lower clusters.min_neighbours" in caught.value.hint
 
 
+def test_a_cluster_of_all_voxels_says_nothing_of_where(cohort: Cohort) -> None:
+    rng = np.random.default_rng(2)
+    alike = [(cohort.directions[0] + 0.01 * rng.normal(size=(VOXELS, DIMENSION))) for _ in range(3)]
+    everywhere = replace(
+        cohort,
+        weights=[own.astype(np.float32) for own in alike],
+        decoders=[_decoder(own.astype(np.float32)) for own in alike],
+    )
+    result, fit, _ = measured(everywhere, 0)
+    assert result["reasons"] == ["all of this participant's voxels are in the cluster"]
+    assert not fit["soft"].any()
+    assert fit["peak"].tolist() == [-1]
+
+
 def measured(cohort: Cohort, participant: int) -> tuple[Json, dict[str, np.ndarray], np.ndarray]:
     """The stage's result for one participant, its arrays, and the test responses (N, V)."""
     store = get_store()
@@ -174,3 +197,26 @@ def test_a_participant_without_members_is_told_why(cohort: Cohort) -> None:
     assert not fit["soft"][second].any()
     assert fit["peak"][second] == -1
     assert np.isnan(fit["r_hard"][second])
+
+
+def test_nothing_is_shared_where_brains_saw_other_pictures(
+    flows_home: Path, small_cohort: Path, tmp_path: Path
+) -> None:
+    """Each participant's pictures are mixed up, those that both saw apart; repeats agree still."""
+    cohort = Path(shutil.copytree(small_cohort, tmp_path / "nsd"))
+    path = cohort / "nsddata/experiments/nsd/nsd_expdesign.mat"
+    design = {name: value for name, value in loadmat(path).items() if name[0] != "_"}
+    rng = np.random.default_rng(0)
+    shared = design["sharedix"].size
+    for ids in design["subjectim"]:
+        ids[:shared] = rng.permutation(ids[:shared])
+        ids[shared:] = rng.permutation(ids[shared:])
+    savemat(path, design)
+    ingest_dataset(str(cohort), OPTIONS | {"noise_ceiling": 25.0})
+    run = run_pipeline("small", BY_CLUSTERS)["run"]
+    with open_session() as session:
+        components = session.scalars(select(Component).where(Component.run_id == run)).all()
+        assert len(components) >= 2
+        assert not any(component.shared for component in components)
+        decoding = session.scalars(select(ComponentSubject.decodes)).all()
+        assert sum(decoding) <= 1
