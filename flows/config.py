@@ -5,7 +5,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from app.errors import InputError
 from app.terms.prompts import clean_text
@@ -13,7 +20,9 @@ from flows.science.decoder import PUBLISHED, DecoderConfig
 from flows.science.masks import MaskConfig
 from flows.science.network import NetworkConfig
 from flows.science.reduction import ReductionConfig
+from flows.science.voxel_clusters import ClusterConfig
 
+Method = Literal["masks", "clusters"]
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -58,7 +67,7 @@ class StatisticsConfig(BaseModel):
     participants : float
         Share of the participants that must decode a component for it to be shared.
     stimuli : int
-        Best and worst stimuli kept for each component.
+        Stimuli kept for each component: best, worst, and farthest.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -128,22 +137,28 @@ class RunConfig(BaseModel):
     ----------
     encoder : str
         As `app.embedding.load_encoder` takes it.
+    method : {"masks", "clusters"}
+        How components and the voxels that carry them are found: directions that predictions are
+        reduced to, with a mask of each (the 2023 paper), or clusters of the voxels' decoder
+        weights (the 2025 paper). `reduction` and `masks` are of the one, `clusters` of the other.
     seed : int
     start : {"drawn", "ridge"}
         What a linear decoder's training starts from: a random draw, as published, or the ridge
         solution without its targets' mean, which suits small data.
-    decoder, reduction, masks, network, statistics, validation
+    decoder, reduction, masks, clusters, network, statistics, validation
         Settings of the stages.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     encoder: str = "open_clip:ViT-B-32:openai"
+    method: Method = "masks"
     seed: int = 0
     start: Literal["drawn", "ridge"] = "drawn"
     decoder: DecoderConfig = DecoderConfig()
     reduction: ReductionConfig = ReductionConfig()
     masks: MaskConfig = MaskConfig()
+    clusters: ClusterConfig = ClusterConfig()
     network: NetworkConfig = NetworkConfig()
     statistics: StatisticsConfig = StatisticsConfig()
     validation: ValidationConfig = ValidationConfig()
@@ -156,6 +171,16 @@ class RunConfig(BaseModel):
             return value
         kind = value.get("kind", "linear")
         return asdict(PUBLISHED[kind]) | value if kind in PUBLISHED else value
+
+    @model_validator(mode="after")
+    def _clusters_of_weights(self) -> "RunConfig":
+        if self.method == "clusters" and self.decoder.kind != "linear":
+            raise InputError(
+                f"method clusters cannot use a decoder of kind {self.decoder.kind}: it clusters "
+                "the weights that a linear one has for each voxel",
+                hint="set decoder.kind to linear, or use method masks",
+            )
+        return self
 
 
 def read_config(kind: type[Config], file: Path | None, settings: list[str]) -> Config:

@@ -10,6 +10,7 @@ from app.store import Artefact
 from flows.progress import report, steps_of
 from flows.responses import load_responses
 from flows.science.masks import MaskConfig, fit_masks, masked_correlations
+from flows.science.model import Decoder
 from flows.science.sharing import agreement_test, shared_concepts
 from flows.science.statistics import benjamini_hochberg, correlation_test, region_test
 from flows.stages import get_store, stage
@@ -51,7 +52,6 @@ def mask_subject(
     model = load_decoder(decoder)
     y = store.get(Artefact.model_validate(vectors))["vectors"]
     rows = store.get(Artefact.model_validate(components))["components"]
-    place = store.get(Artefact.model_validate(tables))
     x, image = load_responses(store, artefacts, folds, "validation")
     try:
         fit = fit_masks(
@@ -68,30 +68,93 @@ def mask_subject(
     except ValueError as error:
         raise InputError(f"{label}: {error}") from error
     report(f"masking {label}", 1, 1)
-    x, image = load_responses(store, artefacts, folds, "test")
-    correlations = masked_correlations(
-        x, y[image], model, rows, fit.soft, settings.threshold, device=device
+    return measure_masks(
+        label,
+        artefacts,
+        tables,
+        model,
+        vectors,
+        rows,
+        folds,
+        permutations,
+        seed,
+        device,
+        soft=fit.soft,
+        lam=fit.lam,
+        reasons=fit.reason,
+        threshold=settings.threshold,
     )
+
+
+def measure_masks(
+    label: str,
+    artefacts: Json,
+    tables: Json,
+    model: Decoder,
+    vectors: Json,
+    rows: NDArray[np.float32],
+    folds: list[str],
+    permutations: int,
+    seed: int,
+    device: str,
+    *,
+    soft: NDArray[np.float32],
+    lam: NDArray[np.float64],
+    reasons: list[str | None],
+    threshold: float,
+) -> Json:
+    """Measure one participant's masks on test trials, whatever found them.
+
+    Parameters
+    ----------
+    tables : dict
+        Reference to ``native`` (V, 3) mm and ``regions`` (R, V).
+    rows : ndarray
+        (K, D) components.
+    soft : ndarray
+        (K, V) weights in [0, 1]; all zero where there is a reason.
+    lam : ndarray
+        (K,) penalties that the masks were fitted with, NaN where none was.
+    reasons : list of str or None
+        (K,) why a mask counts for nothing.
+    threshold : float
+        Weight from which a voxel is a member.
+
+    Returns
+    -------
+    dict
+        What `mask_subject` returns.
+
+    Raises
+    ------
+    InputError
+        The test trials show too few distinct vectors.
+    """
+    store = get_store()
+    y = store.get(Artefact.model_validate(vectors))["vectors"]
+    place = store.get(Artefact.model_validate(tables))
+    x, image = load_responses(store, artefacts, folds, "test")
+    correlations = masked_correlations(x, y[image], model, rows, soft, threshold, device=device)
     try:
         p_test = decodability(y, image, model.predict(x), rows, permutations, seed)
     except ValueError as error:
         raise InputError(f"{label}, test fold: {error}") from error
     overlap = region_test(
-        fit.soft.T,
+        soft.T,
         place["regions"].astype(bool),
         place["native"],
         permutations=permutations,
         seed=seed,
-        threshold=settings.threshold,
+        threshold=threshold,
     )
-    # Masks saturate at 1: what a voxel contributes tells the strongest of them apart.
-    strength = fit.soft * np.abs(model.voxel_vectors(x) @ rows.T).T
-    members = (fit.soft >= settings.threshold) & (strength > 0)
+    # Weights saturate at 1: what a voxel contributes tells the strongest of them apart.
+    strength = soft * np.abs(model.voxel_vectors(x) @ rows.T).T
+    members = (soft >= threshold) & (strength > 0)
     arrays = {
-        "soft": fit.soft,
+        "soft": soft,
         "peak": _peaks(strength, members, np.ones((1, members.shape[1]), dtype=bool))[:, 0],
         "peak_region": _peaks(strength, members, place["regions"].astype(bool)),
-        "lam": fit.lam,
+        "lam": lam,
         "p_test": p_test,
         "auc": overlap.auc,
         "dice": overlap.dice,
@@ -101,8 +164,8 @@ def mask_subject(
         "masks": store.put(
             {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
         ).model_dump(),
-        "reasons": fit.reason,
-        "threshold": settings.threshold,
+        "reasons": reasons,
+        "threshold": threshold,
     }
 
 

@@ -5,8 +5,12 @@ it stopped:
 
 1. embed the stimuli into the encoder's space;
 2. train each participant's decoder (METHOD.md a);
-3. reduce what the decoders tell of the validation trials to components (METHOD.md b);
-4. mask each participant's voxels for each component, and compare participants (METHOD.md c);
+3. find components and each participant's voxels that carry them, by one of two methods:
+   *masks*: reduce what the decoders tell of the validation trials to components (METHOD.md b),
+   and mask each participant's voxels for each of them (METHOD.md c);
+   *clusters*: cluster the voxels of all participants by their decoder weights (METHOD.md d),
+   and measure each participant's members as masks are measured;
+4. compare participants (METHOD.md c);
 5. link each participant's components to a network, and hold masks against localisers;
 6. publish, in one transaction.
 """
@@ -31,6 +35,7 @@ from flows.runners import examine_site, task_runner
 from flows.stages import gather, get_store
 from flows.train import embed_dataset, train_subject
 from flows.validate import validate_subject
+from flows.voxel_clusters import find_clusters, measure_members, require_participants
 
 Json = dict[str, Any]
 
@@ -64,6 +69,8 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
     device = get_settings().device
     site = examine_site(device)
     dataset = load_dataset(slug)
+    if config.method == "clusters":
+        require_participants(slug, len(dataset.subjects), config.clusters)
     key = digest([dataset.fingerprint, config.model_dump(), code_version()])
     if found := published_run(key):
         return {"run": found, "dataset": slug, "changed": False}
@@ -85,33 +92,58 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             )
             for subject in dataset.subjects
         )
-    with _timed(timings, "reduce"):
-        reducing = reduce_components.submit(
-            vectors,
-            [result["predictions"] for result in trained],
-            asdict(config.reduction),
-            config.seed,
-            device,
-        )
-        components = reducing.result()["components"]
+    decoders = [{name: result[name] for name in ("decoder", "kind")} for result in trained]
     tables = [_tables(subject) for subject in dataset.subjects]
-    with _timed(timings, "mask"):
-        masks = gather(
-            mask_subject.submit(
-                subject.label,
-                subject.artefacts,
-                table,
-                {"decoder": result["decoder"], "kind": result["kind"]},
+    if config.method == "masks":
+        with _timed(timings, "reduce"):
+            reducing = reduce_components.submit(
                 vectors,
-                components,
-                dataset.folds,
-                asdict(config.masks),
-                config.statistics.permutations,
+                [result["predictions"] for result in trained],
+                asdict(config.reduction),
                 config.seed,
                 device,
             )
-            for subject, table, result in zip(dataset.subjects, tables, trained, strict=True)
-        )
+            components = reducing.result()["components"]
+        with _timed(timings, "mask"):
+            masks = gather(
+                mask_subject.submit(
+                    subject.label,
+                    subject.artefacts,
+                    table,
+                    decoder,
+                    vectors,
+                    components,
+                    dataset.folds,
+                    asdict(config.masks),
+                    config.statistics.permutations,
+                    config.seed,
+                    device,
+                )
+                for subject, table, decoder in zip(dataset.subjects, tables, decoders, strict=True)
+            )
+    else:
+        with _timed(timings, "cluster"):
+            clusters = find_clusters.submit(decoders, asdict(config.clusters), device).result()
+            components = clusters["components"]
+        with _timed(timings, "mask"):
+            masks = gather(
+                measure_members.submit(
+                    subject.label,
+                    subject.artefacts,
+                    table,
+                    decoder,
+                    vectors,
+                    components,
+                    own,
+                    dataset.folds,
+                    config.statistics.permutations,
+                    config.seed,
+                    device,
+                )
+                for subject, table, decoder, own in zip(
+                    dataset.subjects, tables, decoders, clusters["members"], strict=True
+                )
+            )
     with _timed(timings, "compare"):
         comparing = compare_subjects.submit(
             masks,

@@ -34,6 +34,7 @@ from flows.catalog import DatasetTables, SubjectTables
 from flows.config import RunConfig
 from flows.progress import report, steps_of
 from flows.publish_dataset import nullable
+from flows.publish_negations import farthest_terms, write_far_stimuli
 from flows.publish_validation import write_atlases, write_validation
 from flows.science.statistics import benjamini_hochberg
 from flows.stages import encoder_at, get_store
@@ -42,7 +43,6 @@ from flows.train import load_decoder
 Json = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
 
-METHOD = "masks"
 TERMS = 10
 LABEL_TERMS = 3
 
@@ -104,7 +104,7 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> int:
             dataset_id=dataset.id,
             encoder_id=space.id,
             key=results.key,
-            method=METHOD,
+            method=results.config.method,
             configuration=results.config.model_dump(mode="json"),
             code_version=results.code_version,
             seed=results.config.seed,
@@ -132,6 +132,15 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> int:
             write_atlases(session, subject, results.validations[row], results.masks[row], ids)
             report("publishing", 2 + row, 2 + len(dataset.subjects))
         _write_examples(session, dataset, results, components, ids)
+        write_far_stimuli(
+            session,
+            ids,
+            components,
+            dataset.stimulus_ids,
+            vectors,
+            space,
+            results.config.statistics.stimuli,
+        )
         write_validation(session, run, space, encoder, results.config.validation.probes)
         session.execute(
             update(Dataset).where(Dataset.id == dataset.id).values(current_run_id=run.id)
@@ -192,6 +201,7 @@ def _write_components(
     space: Encoder,
 ) -> list[int]:
     terms = nearest_terms(session, vectors, space, TERMS)
+    negations = farthest_terms(session, vectors, space, TERMS)
     rows = [
         Component(
             run_id=run.id,
@@ -199,6 +209,7 @@ def _write_components(
             index=index,
             label=", ".join(terms[index][:LABEL_TERMS]),
             terms=terms[index],
+            negations=negations[index],
             vector=vector,
             shared=bool(comparison["shared"][index]),
             p_value=nullable(comparison["p"])[index],

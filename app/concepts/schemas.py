@@ -25,6 +25,7 @@ class SimilarConcept(ConceptHit):
 
     dataset: str
     run: int
+    method: str
 
 
 class SimilarAnswer(BaseModel):
@@ -35,6 +36,7 @@ class SimilarAnswer(BaseModel):
     dataset: str
     run: int
     encoder: str
+    method: str
     concepts: list[SimilarConcept]
 
 
@@ -56,11 +58,30 @@ class SubjectStatistics(BaseModel):
 
 
 class Example(BaseModel):
-    """A stimulus that a concept tells most or least of."""
+    """A stimulus that brains tell most or least of a concept in."""
 
     stimulus: str
     captions: list[str]
     score: float
+
+
+class FarStimulus(BaseModel):
+    """A stimulus among those farthest from a concept."""
+
+    stimulus: str
+    captions: list[str]
+    similarity: float = Field(description="Cosine, the stimuli's mean taken off.")
+
+
+class Negation(BaseModel):
+    """What a concept is least like, by cosine in the encoder's space alone.
+
+    Words and stimuli are ranked apart, the farthest first, each with its side's mean taken off.
+    Both are empty where the run was published before negations were.
+    """
+
+    terms: list[str]
+    stimuli: list[FarStimulus]
 
 
 class ConceptAnswer(BaseModel):
@@ -85,5 +106,6 @@ class ConceptAnswer(BaseModel):
     q_family: str
     statistics: list[SubjectStatistics]
     regions: list[RegionOverlap]
-    best: list[Example]
-    worst: list[Example]
+    best: list[Example] = Field(description="Test stimuli by what the participants' brains tell.")
+    worst: list[Example] = Field(description="Likewise, the other end.")
+    negation: Negation

@@ -8,6 +8,8 @@ from app.concepts import repository
 from app.concepts.schemas import (
     ConceptAnswer,
     Example,
+    FarStimulus,
+    Negation,
     SimilarAnswer,
     SimilarConcept,
     SubjectStatistics,
@@ -107,6 +109,15 @@ def show_concept(session: Session, component_id: int) -> ConceptAnswer:
         ],
         best=[example for rank, example in ranked if rank > 0],
         worst=[example for rank, example in reversed(ranked) if rank < 0],
+        negation=Negation(
+            terms=component.negations,
+            stimuli=[
+                FarStimulus(
+                    stimulus=stimulus.key, captions=stimulus.captions, similarity=row.similarity
+                )
+                for row, stimulus in repository.negations(session, component.id)
+            ],
+        ),
     )
 
 
@@ -143,10 +154,12 @@ def similar_concepts(
         dataset=chosen.dataset.slug,
         run=chosen.run.id,
         encoder=chosen.encoder.name,
+        method=chosen.run.method,
         concepts=[
             SimilarConcept(
                 dataset=row.slug,
                 run=row.Component.run_id,
+                method=row.method,
                 **hit_fields(row.Component, row.similarity, subjects.get(row.Component.id, [])),
             )
             for row in rows

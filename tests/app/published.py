@@ -29,6 +29,8 @@ LINKS = {
     ("face", "animal"): (0.0, 1.0, 1.0, 0.8),
     ("house", "food"): (0.2, 0.002, 0.02, -0.1),
 }
+# Made up too: each concept is least like the word and the stimulus of the one after the next.
+NEGATION_OF = {concept: CONCEPTS[index - 4] for index, concept in enumerate(CONCEPTS)}
 # How far the words of the table lie from the origin together: a narrow cone, as CLIP's texts.
 CONE = 3.0
 
@@ -70,7 +72,13 @@ def write_table(path: Path, *, dimension: int = 8, seed: int = 0) -> Path:
 
 
 def publish(
-    session: Session, spec: str, store: ArtefactStore, *, slug: str = "lab-a", mni: bool = True
+    session: Session,
+    spec: str,
+    store: ArtefactStore,
+    *,
+    slug: str = "lab-a",
+    mni: bool = True,
+    method: str = "masks",
 ) -> Published:
     """Write a dataset of two participants and make a run of six concepts its current one.
 
@@ -94,7 +102,7 @@ def publish(
         dataset_id=dataset.id,
         encoder_id=space.id,
         key=f"key of {slug}",
-        method="masks",
+        method=method,
         configuration={"components": len(CONCEPTS)},
         code_version="0.1.0",
         seed=7,
@@ -114,6 +122,7 @@ def publish(
             index=index,
             label=", ".join(terms[index]),
             terms=terms[index],
+            negations=[NEGATION_OF[concept]],
             vector=vectors[index],
             shared=concept != UNSHARED,
             p_value=0.001 * (index + 1),
@@ -130,6 +139,14 @@ def publish(
         for label in SUBJECTS
     }
     for index, component in enumerate(components):
+        session.add(
+            models.ComponentNegation(
+                component_id=component.id,
+                rank=1,
+                stimulus_id=stimuli[CONCEPTS.index(NEGATION_OF[CONCEPTS[index]])].id,
+                similarity=-0.4,
+            )
+        )
         for rank, which in ((1, index), (2, index - 1), (-1, index - 3), (-2, index - 2)):
             session.add(
                 models.ComponentStimulus(

@@ -14,7 +14,8 @@ from tests.app.conftest import Counts, Sdc
 from tests.app.published import Published, write_table
 
 SEARCH_FIELDS = [
-    *("query", "encoder", "run", "dataset", "prompt", "q_family", "concepts", "regions"),
+    *("query", "encoder", "run", "dataset", "method", "prompt", "q_family", "concepts"),
+    "regions",
 ]
 CONCEPT_FIELDS = [
     *("id", "label", "similarity", "direction", "shared", "subjects"),
@@ -35,6 +36,7 @@ def test_search_prints_the_contract(sdc: Sdc, published: Published) -> None:
     assert answer["encoder"] == published.encoder
     assert answer["run"] == published.run
     assert answer["dataset"] == "lab-a"
+    assert answer["method"] == "masks"
     assert answer["prompt"] == ["{}"]
     assert "Benjamini-Hochberg" in answer["q_family"]
     assert len(answer["concepts"]) == 6
@@ -68,7 +70,7 @@ def test_search_prints_the_contract(sdc: Sdc, published: Published) -> None:
 def test_search_as_tables(sdc: Sdc, published: Published) -> None:
     result = sdc("search", "face", "-k", "2")
     head, _, concepts, *hits, blank, regions, first, second = result.stdout.splitlines()
-    assert head == f'"face" as {{}} in lab-a, run {published.run}, {published.encoder}'
+    assert head == f'"face" as {{}} in lab-a, run {published.run} (masks), {published.encoder}'
     assert concepts.startswith("concept\tlabel\tsimilarity")
     assert hits[0].startswith(f"{published.components['face']}\tface, ")
     assert hits[0].endswith("\tfloc:FFA")
@@ -100,18 +102,29 @@ def test_show_similar_datasets_and_runs(sdc: Sdc, published: Published) -> None:
     shown = json.loads(sdc("show", face, "--json").stdout)
     assert (shown["id"], shown["best"][0]["captions"]) == (face, ["face"])
     near = json.loads(sdc("similar", face, "-k", "2", "--json").stdout)
+    assert shown["negation"]["terms"] == ["house"]
+    assert [each["stimulus"] for each in shown["negation"]["stimuli"]] == ["house-1"]
     assert len(near["concepts"]) == 2
+    assert [near["method"], *(each["method"] for each in near["concepts"])] == ["masks"] * 3
     (dataset,) = json.loads(sdc("datasets", "--json").stdout)["datasets"]
     assert dataset["subjects"] == ["subj01", "subj02"]
     assert (dataset["stimuli"], dataset["atlases"]) == (6, ["floc"])
     assert (dataset["run"], dataset["encoder"]) == (published.run, published.encoder)
+    assert dataset["method"] == "masks"
     (run,) = json.loads(sdc("runs", "--dataset", "lab-a", "--json").stdout)["runs"]
-    assert (run["run"], run["current"]) == (published.run, True)
+    assert (run["run"], run["current"], run["method"]) == (published.run, True, "masks")
     assert (run["components"], run["shared"]) == (6, 5)
-    assert "best stimuli\tscore\tcaptions\nface-1\t1.000\tface" in sdc("show", face).stdout
-    assert sdc("similar", face).stdout.count("lab-a") == 5
+    printed = sdc("show", face).stdout
+    assert "best stimuli\tscore\tcaptions\nface-1\t1.000\tface" in printed
+    assert "farthest stimuli\tsimilarity\tcaptions\nhouse-1\t-0.400\thouse" in printed
+    assert "negations: house" in printed
+    assert "method: masks" in printed
+    near = sdc("similar", face).stdout
+    assert near.count("lab-a") == 5
+    assert near.count("\tmasks") == 5
+    assert f"run {published.run} (masks), {published.encoder}" in near
     assert "lab-a\tPictures in lab-a\tsubj01, subj02\t6\tfloc" in sdc("datasets").stdout
-    assert f"{published.run}\t*\tlab-a" in sdc("runs").stdout
+    assert f"{published.run}\t*\tlab-a\t{published.encoder}\tmasks" in sdc("runs").stdout
 
 
 def test_network_tells_communities_and_edges(sdc: Sdc, published: Published) -> None:
@@ -130,7 +143,7 @@ def test_network_tells_communities_and_edges(sdc: Sdc, published: Published) -> 
     assert (result.exit_code, result.stderr) == (0, "")
     head, _, columns, *lines = result.stdout.splitlines()
     assert head == (
-        f"subj01 in lab-a, run {published.run}, {published.encoder}: "
+        f"subj01 in lab-a, run {published.run} (masks), {published.encoder}: "
         "6 concepts, 3 edges, 3 communities"
     )
     assert columns == "community\tconcept\tlabel\tshared\tvoxels\tstrength"

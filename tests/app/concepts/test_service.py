@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from app.concepts.service import show_concept, similar_concepts
-from app.database.models import Component, Dataset, Encoder
+from app.database.models import Component, ComponentNegation, Dataset, Encoder
 from app.errors import InputError, NotFoundError
 from app.store import ArtefactStore
 from tests.app.published import CONCEPTS, REGIONS, Published, publish, write_table
@@ -31,6 +32,9 @@ def test_a_concept_is_told_with_all_that_is_known(session: Session, published: P
     assert [each.score for each in answer.best] == [1, 0.5]
     assert [each.stimulus for each in answer.worst] == ["house-1", "food-1"]
     assert answer.worst[0].captions == ["house"]
+    assert answer.negation.terms == ["body"]
+    (far,) = answer.negation.stimuli
+    assert (far.stimulus, far.captions, far.similarity) == ("body-1", ["body"], -0.4)
 
 
 def test_similar_concepts_are_ranked_by_cosine(session: Session, published: Published) -> None:
@@ -68,6 +72,29 @@ def test_similar_concepts_are_found_in_datasets_of_the_same_encoder_alone(
     assert len(answer.concepts) == 2 * len(CONCEPTS) - 1
     narrowed = similar_concepts(session, published.components["food"], dataset="lab-b")
     assert {each.run for each in narrowed.concepts} == {same.run}
+
+
+def test_each_hit_tells_its_own_runs_method(
+    session: Session, published: Published, store: ArtefactStore
+) -> None:
+    spec = session.get_one(Encoder, 1).spec
+    other = publish(session, spec, store, slug="lab-b", method="clusters")
+    answer = similar_concepts(session, published.components["food"], k=100)
+    assert answer.method == "masks"
+    assert {(each.run, each.method) for each in answer.concepts} == {
+        (published.run, "masks"),
+        (other.run, "clusters"),
+    }
+    assert show_concept(session, other.components["food"]).method == "clusters"
+    assert similar_concepts(session, other.components["food"], k=1).method == "clusters"
+
+
+def test_a_run_from_before_negations_has_none(session: Session, published: Published) -> None:
+    component = session.get_one(Component, published.components["face"])
+    component.negations = []
+    session.execute(delete(ComponentNegation))
+    negation = show_concept(session, component.id).negation
+    assert (negation.terms, negation.stimuli) == ([], [])
 
 
 def test_a_concept_of_an_older_run_says_so(session: Session, published: Published) -> None:
