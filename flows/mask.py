@@ -9,7 +9,8 @@ from app.errors import InputError
 from app.store import Artefact
 from flows.progress import report, steps_of
 from flows.responses import load_responses
-from flows.science.masks import MaskConfig, fit_masks, masked_correlations
+from flows.science.masks import MaskConfig, MaskFit, fit_masks, masked_correlations
+from flows.science.model import Decoder
 from flows.science.sharing import agreement_test, shared_concepts
 from flows.science.statistics import benjamini_hochberg, correlation_test, region_test
 from flows.stages import get_store, stage
@@ -52,22 +53,9 @@ def mask_subject(
     y = store.get(Artefact.model_validate(vectors))["vectors"]
     rows = store.get(Artefact.model_validate(components))["components"]
     place = store.get(Artefact.model_validate(tables))
-    x, image = load_responses(store, artefacts, folds, "validation")
-    try:
-        fit = fit_masks(
-            x,
-            y[image],
-            image,
-            model,
-            rows,
-            settings,
-            seed=seed,
-            device=device,
-            on_progress=steps_of(f"masking {label}"),
-        )
-    except ValueError as error:
-        raise InputError(f"{label}: {error}") from error
-    report(f"masking {label}", 1, 1)
+    fit = fit_on_validation(
+        label, artefacts, folds, y, model, rows, settings, seed=seed, device=device
+    )
     x, image = load_responses(store, artefacts, folds, "test")
     correlations = masked_correlations(
         x, y[image], model, rows, fit.soft, settings.threshold, device=device
@@ -104,6 +92,54 @@ def mask_subject(
         "reasons": fit.reason,
         "threshold": settings.threshold,
     }
+
+
+def fit_on_validation(
+    label: str,
+    artefacts: Json,
+    folds: list[str],
+    y: NDArray[np.float32],
+    model: Decoder,
+    rows: NDArray[np.float32],
+    settings: MaskConfig,
+    *,
+    seed: int,
+    device: str,
+) -> MaskFit:
+    """One participant's masks, fitted on validation trials.
+
+    Parameters
+    ----------
+    label : str
+        The participant, as errors and reports name it.
+    y : ndarray
+        (I, D) vectors of the stimuli.
+    model : Decoder
+    rows : ndarray
+        (K, D) components.
+
+    Raises
+    ------
+    InputError
+        No mask can be fitted on these trials.
+    """
+    x, image = load_responses(get_store(), artefacts, folds, "validation")
+    try:
+        fit = fit_masks(
+            x,
+            y[image],
+            image,
+            model,
+            rows,
+            settings,
+            seed=seed,
+            device=device,
+            on_progress=steps_of(f"masking {label}"),
+        )
+    except ValueError as error:
+        raise InputError(f"{label}: {error}") from error
+    report(f"masking {label}", 1, 1)
+    return fit
 
 
 def decodability(

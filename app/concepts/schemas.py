@@ -7,6 +7,21 @@ from pydantic import BaseModel, Field
 from app.regions.schemas import Millimetres, RegionOverlap, Space
 
 
+class Stability(BaseModel):
+    """How far other seeds find a concept: means over them, and over participants."""
+
+    cosine: float | None = Field(description="With its partner of each other seed.")
+    dice: float | None = Field(description="Of its masks with its partner's.")
+    seeds: int = Field(description="Other seeds that found a partner of it.")
+
+
+class StabilityChance(BaseModel):
+    """What stability is to be held against: the run's next best matching."""
+
+    cosine: float | None
+    dice: float | None
+
+
 class ConceptHit(BaseModel):
     """A concept found by its nearness to something."""
 
@@ -18,6 +33,7 @@ class ConceptHit(BaseModel):
     subjects: list[str] = Field(description="Participants whose brains decode it.")
     p_value: float | None
     q_value: float | None
+    stability: Stability | None
 
 
 class SimilarConcept(ConceptHit):
@@ -82,6 +98,8 @@ class ConceptAnswer(BaseModel):
     agreement: float | None
     agreement_p: float | None
     reason: str | None
+    stability: Stability | None
+    stability_chance: StabilityChance | None
     q_family: str
     statistics: list[SubjectStatistics]
     regions: list[RegionOverlap]

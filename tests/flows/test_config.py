@@ -37,3 +37,15 @@ def test_categories_that_cannot_be_asked_are_refused_before_a_run(
     with pytest.raises(InputError, match=message) as caught:
         read_config(RunConfig, None, [f"validation.probes={setting}"])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1", "1.5", "many"])
+def test_a_number_of_seeds_that_is_none_is_refused(seeds: str) -> None:
+    with pytest.raises(InputError, match=r"^stability\.seeds: ") as caught:
+        read_config(RunConfig, None, [f"stability.seeds={seeds}"])
+    assert "\n" not in str(caught.value)
+
+
+def test_ten_seeds_are_compared_unless_others_are_named() -> None:
+    assert RunConfig().stability.seeds == 10
+    assert read_config(RunConfig, None, ["stability.seeds=1"]).stability.seeds == 1

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sqlalchemy import select
+from typer.testing import CliRunner
 
+from app.cli import app
 from app.database.engine import get_engine, open_session
 from app.database.migrate import downgrade
 from app.database.models import Decoder, Encoder, VoxelVector
@@ -26,6 +28,7 @@ RUN = {
     "reduction": {"components": 4, "steps": 20},
     "masks": {"lambdas": [5.0]},
     "statistics": {"permutations": 99},
+    "stability": {"seeds": 1},
 }
 
 
@@ -67,6 +70,15 @@ def test_an_encoder_of_another_dimension_than_the_stored_vectors(ingested: Path)
             )
         )
     assert "dimension" in refused(ConflictError, RUN)
+
+
+def test_a_number_of_seeds_that_is_none(ingested: Path) -> None:
+    before = counts()
+    result = CliRunner().invoke(app, ["run", "small", "--set", "stability.seeds=0"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: stability.seeds: Input should be greater than or equal")
+    assert result.stderr.count("\n") == 1
+    assert counts() == before
 
 
 def test_more_components_than_the_data_can_carry(ingested: Path) -> None:

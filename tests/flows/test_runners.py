@@ -47,6 +47,7 @@ RUN = {
     "reduction": {"components": 4, "steps": 20},
     "masks": {"lambdas": [5.0], "draws": 1},
     "statistics": {"permutations": 99},
+    "stability": {"seeds": 1},
 }
 Reports = list[tuple[str, int, int]]
 
