@@ -1,6 +1,7 @@
 """The whole pipeline with three seeds: the same bytes each time, and what other seeds find."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,14 +16,18 @@ from sqlalchemy import DateTime, select, text
 from app.concepts.schemas import ConceptAnswer, SimilarAnswer, Stability
 from app.concepts.service import show_concept, similar_concepts
 from app.database.engine import open_session
-from app.database.models import Base, Component, Decoder, Run
+from app.database.models import Base, Component, Run
 from app.search.schemas import SearchAnswer
 from app.search.service import search
-from app.store import Artefact
+from app.store import Artefact, ArtefactStore
 from flows.ingest import ingest_dataset
+from flows.mask import mask_subject
 from flows.pipeline import run_pipeline
+from flows.reduce import reduce_components
 from flows.science.metrics import dice
 from flows.stages import Stage, get_store
+from flows.train import train_subject
+from tests.conftest import forget_settings
 from tests.flows.test_ingest import OPTIONS
 from tests.flows.test_validate import SMALL
 
@@ -145,8 +150,6 @@ def all_rows(session: Any) -> Rows:
 
 def arrays(finished: Finished, reference: dict[str, Any] | str) -> dict[str, np.ndarray]:
     """An artefact of a run whose home has been left."""
-    from app.store import ArtefactStore
-
     sha256 = reference if isinstance(reference, str) else reference["sha256"]
     return ArtefactStore(str(finished.store)).get(Artefact(sha256=sha256, size=0))
 
@@ -185,28 +188,37 @@ def repeats_of(finished: Finished) -> list[dict[str, Any]]:
     return list(given["repeats"])
 
 
-def test_a_further_seed_finds_what_a_run_with_that_seed_does(homes: Any, first: Finished) -> None:
-    with homes():
-        alone = finish(RUN | {"seed": FURTHER[0], "stability": {"seeds": 1}})
-        with open_session() as session:
-            masks = session.scalars(select(Decoder.masks_sha256).order_by(Decoder.subject_id)).all()
-    repeat = repeats_of(first)[0]
-    assert repeat["components"]["sha256"] == alone.parents["components"]
-    for sha256, bits in zip(masks, repeat["masks"], strict=True):
-        fit = arrays(alone, sha256)
-        members = fit["soft"] >= 0.5
-        told = np.unpackbits(arrays(first, bits)["members"], axis=1, count=members.shape[1])
-        # A mask that counts for nothing has no members there.
-        usable = np.isfinite(fit["lam"])
-        np.testing.assert_array_equal(told, members & usable[:, None])
-    # Not measured: no figure, and no work.
-    assert not {"train_again", "mask_again", "compare_seeds"} & {name for name, _ in alone.sent}
-    assert "stability" not in alone.metrics
-    assert "stability" not in alone.parents
-    assert "repeat" not in alone.timings
-    assert alone.view == [(None, None, None)] * COMPONENTS
-    assert {each.stability for each in [*alone.found.concepts, *alone.shown]} == {None}
-    assert {each.stability_chance for each in alone.shown} == {None}
+def test_a_further_seed_finds_what_a_run_with_that_seed_does(
+    first: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stages of a run, given another seed: they test what they find, and find the same."""
+    monkeypatch.setenv("SDC_STORE", str(first.store))
+    forget_settings()
+    repeat, seed = repeats_of(first)[0], {"seed": FURTHER[0]}
+    given: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for name, inputs in first.sent:
+        given[name].append(inputs)
+    trained = [train_subject.function(**each | seed) for each in given["train_subject"]]
+    again = [each["decoder"]["decoder"] for each in given["mask_again"][:SUBJECTS]]
+    assert [each["decoder"] for each in trained] == again
+    assert [each["initial"] for each in trained] == [
+        each["initial"] for each in given["train_again"][:SUBJECTS]
+    ]
+    assert all(each["initial"] for each in trained)
+    predictions = {"predictions": [each["predictions"] for each in trained]}
+    reduced = reduce_components.function(**given["reduce_components"][0] | seed | predictions)
+    assert reduced["components"] == repeat["components"]
+    decoder = {"decoder": {name: trained[0][name] for name in ("decoder", "kind")}}
+    own = given["mask_subject"][0]
+    masked = mask_subject.function(**own | seed | decoder | reduced)
+    fit = arrays(first, masked["masks"])
+    members = fit["soft"] >= masked["threshold"]
+    usable = np.array([reason is None for reason in masked["reasons"]])
+    bits = arrays(first, repeat["masks"][0])["members"]
+    told = np.unpackbits(bits, axis=1, count=members.shape[1])
+    assert told.any()
+    np.testing.assert_array_equal(told, members & usable[:, None])
+    forget_settings()
 
 
 def test_what_is_stored_is_a_literal_comparison(first: Finished) -> None:
