@@ -8,7 +8,7 @@ from app.database.engine import open_session
 from app.search.schemas import SearchAnswer
 from app.search.service import search
 from app.settings import get_settings
-from flows.config import IngestConfig, RunConfig
+from flows.config import IngestConfig, RunConfig, StabilityConfig
 from flows.demo.cohort import CohortConfig, write_cohort
 from flows.demo.recovery import ConceptRecovery, judge_recovery
 from flows.demo.truth import load_truth
@@ -51,6 +51,8 @@ RUN = RunConfig(
         starts=8,
         own_starts=2,
     ),
+    # A further seed takes as long as training, reduction and masks of the run's own.
+    stability=StabilityConfig(seeds=2),
 )
 
 
