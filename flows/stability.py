@@ -55,9 +55,23 @@ def repeat_run(
     Returns
     -------
     list of dict
-        A seed each, ``components`` (a reference) and ``masks`` (a reference a participant).
+        A seed each, ``components`` (a reference) and ``masks`` (a reference a participant), as
+        `compare_seeds` takes them.
     """
     seeds = further_seeds(config.seed, config.stability.seeds)
+    decoders = _train(seeds, dataset, config, vectors, trained, device)
+    return _find_masks(seeds, decoders, dataset, config, vectors, device)
+
+
+def _train(
+    seeds: list[int],
+    dataset: DatasetTables,
+    config: RunConfig,
+    vectors: Json,
+    trained: list[Json],
+    device: str,
+) -> list[list[Json]]:
+    """Decoders of every seed and participant."""
     training = [
         [
             train_again.submit(
@@ -74,7 +88,18 @@ def repeat_run(
         ]
         for seed in seeds
     ]
-    decoders = [gather(started) for started in training]
+    return [gather(started) for started in training]
+
+
+def _find_masks(
+    seeds: list[int],
+    decoders: list[list[Json]],
+    dataset: DatasetTables,
+    config: RunConfig,
+    vectors: Json,
+    device: str,
+) -> list[Json]:
+    """Components and masks of every seed's decoders."""
     reducing = [
         reduce_components.submit(
             vectors,
@@ -154,7 +179,10 @@ def train_again(
             initial=ridge,
         )
     except ValueError as error:
-        raise InputError(f"{_at_seed(label, seed)}: {error}") from error
+        raise InputError(
+            f"{_at_seed(label, seed)}: {error}",
+            hint="stability.seeds=1 compares no seeds; finished work is kept",
+        ) from error
     report(f"training {_at_seed(label, seed)}", settings.steps, settings.steps)
     return {
         "decoder": store.put(decoder.tensors()).model_dump(),
@@ -214,7 +242,9 @@ def compare_seeds(components: Json, masks: list[Json], repeats: list[Json]) -> J
     masks : list of dict
         A participant each, as `flows.mask.mask_subject` returns them.
     repeats : list of dict
-        As `repeat_run` returns them; a seed's number of components may be another than K.
+        A ``seed`` each, a reference to its ``components`` (L, D), whose number may be another
+        than K, and ``masks``: a reference for each participant to ``members``, bits (L, V / 8),
+        or to ``cluster`` (V,), the one component that each voxel belongs to, -1 for none.
 
     Returns
     -------
@@ -240,8 +270,8 @@ def compare_seeds(components: Json, masks: list[Json], repeats: list[Json]) -> J
         members = hard_masks(mask)
         usable[participant] = members.any(axis=1)
         for row, repeat in enumerate(repeats):
-            bits = store.get(Artefact.model_validate(repeat["masks"][participant]))["members"]
-            again = np.unpackbits(bits, axis=1, count=members.shape[1]).astype(bool)
+            stored = store.get(Artefact.model_validate(repeat["masks"][participant]))
+            again = _members(stored, tables[row].shape[1], members.shape[1])
             dice[row, participant] = _three(overlaps(members, again), *partners[row])
         report("comparing seeds", participant + 1, len(masks))
     partner = np.array([first for first, _ in partners])
@@ -313,6 +343,13 @@ def hard_masks(mask: Json) -> NDArray[np.bool_]:
     soft = get_store().get(Artefact.model_validate(mask["masks"]))["soft"]
     usable = np.array([reason is None for reason in mask["reasons"]], dtype=bool)
     return np.asarray((soft >= mask["threshold"]) & usable[:, None])
+
+
+def _members(stored: dict[str, NDArray[Any]], count: int, voxels: int) -> NDArray[np.bool_]:
+    """(L, V) hard masks, from their bits or from the number that each voxel has."""
+    if "cluster" in stored:
+        return np.asarray(stored["cluster"] == np.arange(count)[:, None])
+    return np.unpackbits(stored["members"], axis=1, count=voxels).astype(bool)
 
 
 def _three(table: Floats, partner: NDArray[np.int64], runner_up: NDArray[np.int64]) -> Floats:

@@ -98,7 +98,12 @@ def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
                 {
                     "seed": 1000 * (number + 1),
                     "components": put(components=others.astype(np.float32)),
-                    "masks": [put(members=np.packbits(each, axis=1)) for each in again],
+                    "masks": [
+                        put(members=np.packbits(each, axis=1))
+                        if each.dtype == bool
+                        else put(cluster=each)
+                        for each in again
+                    ],
                 }
                 for number, (others, again) in enumerate(repeats)
             ],
@@ -177,6 +182,26 @@ def test_seeds_that_find_fewer_or_more_components(compared: Callable[..., Found]
     assert found["component_dice"].tolist() == [1] * 6
     assert np.isnan(found["dice"][2]).all()
     assert summary["masks_again"] == pytest.approx((4 + 6 + 0) / 18)
+
+
+def test_clusters_are_compared_as_masks_are(compared: Callable[..., Found]) -> None:
+    """A voxel has one cluster or none; two of another seed's clusters are one of the run's."""
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(3, 60))
+    clusters = [rng.integers(-1, 3, voxels) for voxels in (403, 1000)]
+    masks = [cluster == np.arange(3)[:, None] for cluster in clusters]
+    split = [
+        np.where((cluster == 2) & (rng.random(cluster.shape) < 0.4), 3, cluster)
+        for cluster in clusters
+    ]
+    others = np.concatenate([rows, rows[2:] + rng.normal(size=(1, 60))])
+    summary, found = compared(rows, masks, [(others, split)])
+    assert found["partner"].tolist() == [[0, 1, 2]]
+    for participant, cluster in enumerate(split):
+        kept = (cluster == 2).sum() / masks[participant][2].sum()
+        expected = [1, 1, 2 * kept / (1 + kept)]
+        assert found["dice"][0, participant] == pytest.approx(expected)
+    assert summary["dice"]["others"] < 0.2
 
 
 def test_no_component_at_all_is_nothing_measured(compared: Callable[..., Found]) -> None:
