@@ -258,7 +258,7 @@ def _stability(answer: ConceptAnswer) -> dict[str, Cell]:
         "cosine with theirs": told.cosine,
         "Dice with their masks": told.dice,
         "cosine of the next best matching": chance.cosine,
-        "Dice of the next best matching": chance.dice,
+        "Dice of masks not matched": chance.dice,
     }
 
 

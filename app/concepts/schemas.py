@@ -16,10 +16,12 @@ class Stability(BaseModel):
 
 
 class StabilityChance(BaseModel):
-    """What stability is to be held against: the run's next best matching."""
+    """What the run's stability is to be held against."""
 
-    cosine: float | None
-    dice: float | None
+    cosine: float | None = Field(
+        description="Of the next best matching: the best chooses among high cosines too."
+    )
+    dice: float | None = Field(description="Of masks whose components are not matched.")
 
 
 class ConceptHit(BaseModel):

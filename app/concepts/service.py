@@ -187,6 +187,4 @@ def _stability_chance(run: Run) -> StabilityChance | None:
     measured = run.metrics.get("stability")
     if measured is None:
         return None
-    return StabilityChance(
-        cosine=measured["cosine"]["runner_up"], dice=measured["dice"]["runner_up"]
-    )
+    return StabilityChance(cosine=measured["cosine"]["runner_up"], dice=measured["dice"]["others"])

@@ -86,7 +86,7 @@ def show_demo(folder: Path) -> Demo:
 
 
 def run_demo(
-    folder: Path, cohort: CohortConfig = SHOWN
+    folder: Path, cohort: CohortConfig = SHOWN, config: RunConfig = RUN
 ) -> tuple[dict[str, Any], list[ConceptRecovery]]:
     """Make a cohort, ingest it, run the pipeline, and hold the result against the truth."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def run_demo(
     ingested = ingest_dataset(
         str(folder / "cohort"), INGEST.model_dump() | {"source": SOURCE}, replace=True
     )
-    run = run_pipeline(ingested["dataset"], RUN.model_dump(mode="json"))
+    run = run_pipeline(ingested["dataset"], config.model_dump(mode="json"))
     with open_session() as session, session.begin():
         recovery = judge_recovery(
             session, get_store(), run["dataset"], load_truth(folder / "truth")

@@ -120,7 +120,7 @@ def test_what_other_seeds_find_stands_beside_every_concept(sdc: Sdc, published: 
     assert "other seeds that find it: 2\ncosine with theirs: 0.900\n" in words["face"]
     assert "Dice with their masks: 0.750\n" in words["face"]
     assert "cosine of the next best matching: 0.300\n" in words["face"]
-    assert "Dice of the next best matching: 0.100\n" in words["face"]
+    assert "Dice of masks not matched: 0.100\n" in words["face"]
     assert "Dice with their masks: -\n" in words[UNMASKED]
     columns, *lines = sdc("similar", published.components["face"]).stdout.splitlines()[2:]
     place = columns.split("\t").index("stable")

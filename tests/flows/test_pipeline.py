@@ -274,7 +274,7 @@ def test_every_answer_tells_it_beside_the_concept(first: Finished) -> None:
     for each in first.shown:
         assert each.stability_chance is not None
         assert each.stability_chance.cosine == told["cosine"]["runner_up"]
-        assert each.stability_chance.dice == told["dice"]["runner_up"]
+        assert each.stability_chance.dice == told["dice"]["others"]
     assert first.view == [
         (each.stability_cosine, each.stability_dice, each.stability_seeds)
         for each in first.components
