@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from app.concepts.schemas import ConceptAnswer, ConceptHit, Example, SimilarAnswer
+from app.concepts.schemas import ConceptAnswer, ConceptHit, Example, SimilarAnswer, Stability
 from app.console import Cell, print_facts, print_line, print_table
 from app.datasets.schemas import DatasetList
 from app.doctor.schemas import Report
@@ -17,7 +17,7 @@ from app.validation.schemas import CategoryResult, ValidationAnswer
 
 SHOWN_REGIONS = 20
 SHOWN_EDGES = 20
-CONCEPT_COLUMNS = ("concept", "label", "similarity", "shared", "subjects", "q")
+CONCEPT_COLUMNS = ("concept", "label", "similarity", "shared", "subjects", "q", "stable")
 
 
 def print_search(answer: SearchAnswer) -> None:
@@ -87,6 +87,7 @@ def print_concept(answer: ConceptAnswer) -> None:
             "agreement of masks": answer.agreement,
             "p of agreement": answer.agreement_p,
         }
+        | _stability(answer)
         | ({"reason": answer.reason} if answer.reason else {})
     )
     print_line()
@@ -265,7 +266,29 @@ def print_report(report: Report) -> None:
 
 
 def _hit(hit: ConceptHit) -> tuple[Cell, ...]:
-    return (hit.id, hit.label, hit.similarity, hit.shared, hit.subjects, hit.q_value)
+    found = (hit.id, hit.label, hit.similarity, hit.shared, hit.subjects, hit.q_value)
+    return (*found, _dice_of_seeds(hit.stability))
+
+
+def _dice_of_seeds(stability: Stability | None) -> Cell:
+    """Mask Dice with other seeds' masks, and how many seeds that is the mean of."""
+    if stability is None:
+        return None
+    dice = "-" if stability.dice is None else f"{stability.dice:.2f}"
+    return f"{dice} ({stability.seeds})"
+
+
+def _stability(answer: ConceptAnswer) -> dict[str, Cell]:
+    told, chance = answer.stability, answer.stability_chance
+    if told is None or chance is None:
+        return {}
+    return {
+        "other seeds that find it": told.seeds,
+        "cosine with theirs": told.cosine,
+        "Dice with their masks": told.dice,
+        "cosine of the next best matching": chance.cosine,
+        "Dice of masks not matched": chance.dice,
+    }
 
 
 def _category(one: CategoryResult) -> tuple[Cell, ...]:

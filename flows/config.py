@@ -130,6 +130,21 @@ class ValidationConfig(BaseModel):
         return probes
 
 
+class StabilityConfig(BaseModel):
+    """How far other seeds find the same.
+
+    Attributes
+    ----------
+    seeds : int
+        The run's own seed and as many further ones, for each of which training, reduction and
+        masks are repeated; 1 measures nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seeds: int = Field(default=10, ge=1)
+
+
 class RunConfig(BaseModel):
     """Everything that determines a run's results, beside the data.
 
@@ -145,7 +160,7 @@ class RunConfig(BaseModel):
     start : {"drawn", "ridge"}
         What a linear decoder's training starts from: a random draw, as published, or the ridge
         solution without its targets' mean, which suits small data.
-    decoder, reduction, masks, clusters, network, statistics, validation
+    decoder, reduction, masks, clusters, network, statistics, validation, stability
         Settings of the stages.
     """
 
@@ -162,6 +177,7 @@ class RunConfig(BaseModel):
     network: NetworkConfig = NetworkConfig()
     statistics: StatisticsConfig = StatisticsConfig()
     validation: ValidationConfig = ValidationConfig()
+    stability: StabilityConfig = StabilityConfig()
 
     @field_validator("decoder", mode="before")
     @classmethod

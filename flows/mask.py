@@ -9,7 +9,7 @@ from app.errors import InputError
 from app.store import Artefact
 from flows.progress import report, steps_of
 from flows.responses import load_responses
-from flows.science.masks import MaskConfig, fit_masks, masked_correlations
+from flows.science.masks import MaskConfig, MaskFit, fit_masks, masked_correlations
 from flows.science.model import Decoder
 from flows.science.sharing import agreement_test, shared_concepts
 from flows.science.statistics import benjamini_hochberg, correlation_test, region_test
@@ -52,22 +52,9 @@ def mask_subject(
     model = load_decoder(decoder)
     y = store.get(Artefact.model_validate(vectors))["vectors"]
     rows = store.get(Artefact.model_validate(components))["components"]
-    x, image = load_responses(store, artefacts, folds, "validation")
-    try:
-        fit = fit_masks(
-            x,
-            y[image],
-            image,
-            model,
-            rows,
-            settings,
-            seed=seed,
-            device=device,
-            on_progress=steps_of(f"masking {label}"),
-        )
-    except ValueError as error:
-        raise InputError(f"{label}: {error}") from error
-    report(f"masking {label}", 1, 1)
+    fit = fit_on_validation(
+        label, artefacts, folds, y, model, rows, settings, seed=seed, device=device
+    )
     return measure_masks(
         label,
         artefacts,
@@ -167,6 +154,54 @@ def measure_masks(
         "reasons": reasons,
         "threshold": threshold,
     }
+
+
+def fit_on_validation(
+    label: str,
+    artefacts: Json,
+    folds: list[str],
+    y: NDArray[np.float32],
+    model: Decoder,
+    rows: NDArray[np.float32],
+    settings: MaskConfig,
+    *,
+    seed: int,
+    device: str,
+) -> MaskFit:
+    """One participant's masks, fitted on validation trials.
+
+    Parameters
+    ----------
+    label : str
+        The participant, as errors and reports name it.
+    y : ndarray
+        (I, D) vectors of the stimuli.
+    model : Decoder
+    rows : ndarray
+        (K, D) components.
+
+    Raises
+    ------
+    InputError
+        No mask can be fitted on these trials.
+    """
+    x, image = load_responses(get_store(), artefacts, folds, "validation")
+    try:
+        fit = fit_masks(
+            x,
+            y[image],
+            image,
+            model,
+            rows,
+            settings,
+            seed=seed,
+            device=device,
+            on_progress=steps_of(f"masking {label}"),
+        )
+    except ValueError as error:
+        raise InputError(f"{label}: {error}") from error
+    report(f"masking {label}", 1, 1)
+    return fit
 
 
 def decodability(

@@ -12,7 +12,8 @@ it stopped:
    and measure each participant's members as masks are measured;
 4. compare participants (METHOD.md c);
 5. link each participant's components to a network, and hold masks against localisers;
-6. publish, in one transaction.
+6. repeat 2 to 4 with further seeds, and see how much is found again;
+7. publish, in one transaction.
 """
 
 import time
@@ -32,10 +33,16 @@ from flows.network import link_subject
 from flows.publish import RunResults, publish_run, published_run
 from flows.reduce import reduce_components
 from flows.runners import examine_site, task_runner
+from flows.stability import compare_seeds, repeat_run
 from flows.stages import gather, get_store
 from flows.train import embed_dataset, train_subject
 from flows.validate import validate_subject
-from flows.voxel_clusters import find_clusters, measure_members, require_participants
+from flows.voxel_clusters import (
+    find_clusters,
+    measure_members,
+    require_clusters,
+    require_participants,
+)
 
 Json = dict[str, Any]
 
@@ -124,6 +131,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
     else:
         with _timed(timings, "cluster"):
             clusters = find_clusters.submit(decoders, asdict(config.clusters), device).result()
+            require_clusters(clusters["count"], config.clusters)
             components = clusters["components"]
         with _timed(timings, "mask"):
             masks = gather(
@@ -179,6 +187,11 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             )
             for subject, table, mask in zip(dataset.subjects, tables, masks, strict=True)
         )
+    stability = None
+    if config.stability.seeds > 1:
+        with _timed(timings, "repeat"):
+            repeats = repeat_run(dataset, config, vectors, trained, device)
+            stability = compare_seeds.submit(components, masks, repeats).result()
     run = publish_run(
         dataset,
         RunResults(
@@ -195,6 +208,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             comparison=comparison,
             networks=networks,
             validations=validations,
+            stability=stability,
         ),
     )
     return {"run": run, "dataset": slug, "changed": True, "timings": timings}

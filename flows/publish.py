@@ -63,6 +63,7 @@ class RunResults:
     comparison: Json
     networks: list[Json]
     validations: list[Json]
+    stability: Json | None
     site: Json
 
 
@@ -119,13 +120,16 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> int:
                     subject.label: linked["network"]["sha256"]
                     for subject, linked in zip(dataset.subjects, results.networks, strict=True)
                 },
-            },
+            }
+            | (
+                {"stability": results.stability["stability"]["sha256"]} if results.stability else {}
+            ),
         )
         session.add(run)
         session.flush()
         report("publishing", 1, 2 + len(dataset.subjects))
         comparison = store.get(Artefact.model_validate(results.comparison["comparison"]))
-        ids = _write_components(session, run, components, comparison, results.comparison, space)
+        ids = _write_components(session, run, components, comparison, results, space)
         for row, subject in enumerate(dataset.subjects):
             _write_subject(session, run, subject, results, row, ids, comparison)
             _write_network(session, subject, results.networks[row], ids)
@@ -176,7 +180,7 @@ def _metrics(dataset: DatasetTables, results: RunResults) -> Json:
             for subject, mask in zip(dataset.subjects, results.masks, strict=True)
         },
         "site": results.site,
-    }
+    } | ({"stability": results.stability["summary"]} if results.stability else {})
 
 
 def _write_stimuli(
@@ -197,9 +201,10 @@ def _write_components(
     run: Run,
     vectors: NDArray[np.float32],
     comparison: Arrays,
-    compared: Json,
+    results: RunResults,
     space: Encoder,
 ) -> list[int]:
+    stability = _stability(results.stability, len(vectors))
     terms = nearest_terms(session, vectors, space, TERMS)
     negations = farthest_terms(session, vectors, space, TERMS)
     rows = [
@@ -216,13 +221,30 @@ def _write_components(
             q_value=nullable(comparison["q"])[index],
             agreement=nullable(comparison["agreement"])[index],
             agreement_p=nullable(comparison["agreement_p"])[index],
-            reason=compared["reasons"][index],
+            reason=results.comparison["reasons"][index],
+            **stability[index],
         )
         for index, vector in enumerate(vectors)
     ]
     session.add_all(rows)
     session.flush()
     return [row.id for row in rows]
+
+
+def _stability(found: Json | None, count: int) -> list[Json]:
+    """Columns of each component that tell how far other seeds find it; none where unmeasured."""
+    if found is None:
+        return [{}] * count
+    arrays = get_store().get(Artefact.model_validate(found["stability"]))
+    return [
+        {"stability_cosine": cosine, "stability_dice": dice, "stability_seeds": int(seeds)}
+        for cosine, dice, seeds in zip(
+            nullable(arrays["component_cosine"]),
+            nullable(arrays["component_dice"]),
+            arrays["component_seeds"],
+            strict=True,
+        )
+    ]
 
 
 def _write_subject(

@@ -98,8 +98,8 @@ def train_subject(
     Returns
     -------
     dict
-        References to the decoder and to its predictions of the validation and test trials, and
-        the metrics.
+        References to the decoder, to the ridge decoder that training started from (or None), and
+        to predictions of the validation and test trials, and the metrics.
     """
     store = get_store()
     targets, row_of = distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"])
@@ -116,6 +116,7 @@ def train_subject(
             device=device,
         )
         warm = start == "ridge" and settings.kind == "linear"
+        initial = without_mean(ridge, targets[row_of[image]]) if warm else None
         decoder, history = train_decoder(
             x,
             targets,
@@ -126,7 +127,7 @@ def train_subject(
             seed=seed,
             device=device,
             on_progress=steps_of(f"training {label}"),
-            initial=without_mean(ridge, targets[row_of[image]]) if warm else None,
+            initial=initial,
         )
         report(f"training {label}", settings.steps, settings.steps)
     except ValueError as error:
@@ -136,6 +137,8 @@ def train_subject(
     return {
         "decoder": store.put(decoder.tensors()).model_dump(),
         "kind": decoder.kind,
+        # No seed changes it, and it takes most of the time of a training that starts from it.
+        "initial": store.put(initial.tensors()).model_dump() if initial else None,
         "predictions": store.put(
             predicted | {"image_validation": image_validation, "image_test": image_test}
         ).model_dump(),

@@ -37,6 +37,23 @@ def require_participants(slug: str, participants: int, config: ClusterConfig) ->
         )
 
 
+def require_clusters(count: int, config: ClusterConfig) -> None:
+    """Refuse to go on without a cluster.
+
+    Raises
+    ------
+    InputError
+        `count` is 0.
+    """
+    if count == 0:
+        raise InputError(
+            f"there is no cluster: no voxel's decoder weights have others within clusters.eps "
+            f"{config.eps:g} in clusters.min_neighbours {config.min_neighbours} other "
+            "participants",
+            hint=REMEDY,
+        )
+
+
 @stage("find-clusters")
 def find_clusters(decoders: list[Json], config: Json, device: str) -> Json:
     """Cluster the weights that all participants' decoders have for their voxels (METHOD.md d).
@@ -52,12 +69,8 @@ def find_clusters(decoders: list[Json], config: Json, device: str) -> Json:
     -------
     dict
         Reference to ``components``, (K, D) unit rows, the clusters' centroids; ``members``, a
-        reference for each participant to ``cluster`` (V,), -1 where a voxel is in none.
-
-    Raises
-    ------
-    InputError
-        There is no cluster.
+        reference for each participant to ``cluster`` (V,), -1 where a voxel is in none; and
+        their ``count`` K, which may be 0.
     """
     store = get_store()
     settings = ClusterConfig(**config)
@@ -73,13 +86,6 @@ def find_clusters(decoders: list[Json], config: Json, device: str) -> Json:
     except ValueError as error:
         raise InputError(str(error)) from error
     report("clustering voxels", 1, 1)
-    if not len(found.centroids):
-        raise InputError(
-            f"there is no cluster: no voxel's decoder weights have others within clusters.eps "
-            f"{settings.eps:g} in clusters.min_neighbours {settings.min_neighbours} other "
-            "participants",
-            hint=REMEDY,
-        )
     members = []
     for own, kept, label in zip(weights, pointing, found.label, strict=True):
         cluster = np.full(len(own), -1)
@@ -88,6 +94,7 @@ def find_clusters(decoders: list[Json], config: Json, device: str) -> Json:
     return {
         "components": store.put({"components": found.centroids}).model_dump(),
         "members": members,
+        "count": len(found.centroids),
     }
 
 

@@ -7,6 +7,23 @@ from pydantic import BaseModel, Field
 from app.regions.schemas import Millimetres, RegionOverlap, Space
 
 
+class Stability(BaseModel):
+    """How far other seeds find a concept: means over them, and over participants."""
+
+    cosine: float | None = Field(description="With its partner of each other seed.")
+    dice: float | None = Field(description="Of its masks with its partner's.")
+    seeds: int = Field(description="Other seeds that found a partner of it.")
+
+
+class StabilityChance(BaseModel):
+    """What the run's stability is to be held against."""
+
+    cosine: float | None = Field(
+        description="Of the next best matching: the best chooses among high cosines too."
+    )
+    dice: float | None = Field(description="Of masks whose components are not matched.")
+
+
 class ConceptHit(BaseModel):
     """A concept found by its nearness to something."""
 
@@ -18,6 +35,7 @@ class ConceptHit(BaseModel):
     subjects: list[str] = Field(description="Participants whose brains decode it.")
     p_value: float | None
     q_value: float | None
+    stability: Stability | None
 
 
 class SimilarConcept(ConceptHit):
@@ -103,6 +121,8 @@ class ConceptAnswer(BaseModel):
     agreement: float | None
     agreement_p: float | None
     reason: str | None
+    stability: Stability | None
+    stability_chance: StabilityChance | None
     q_family: str
     statistics: list[SubjectStatistics]
     regions: list[RegionOverlap]

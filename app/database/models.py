@@ -257,7 +257,9 @@ class VoxelVector(Base):
 class Component(Base):
     """A direction of an encoder's space that brains carry (METHOD.md b, d).
 
-    `terms` are the vocabulary's nearest to it, `negations` the farthest.
+    `terms` are the vocabulary's nearest to it, `negations` the farthest. `stability_seeds` counts
+    the further seeds that found a partner of it, and the other two are means over these; null
+    where the run measured none.
     """
 
     __tablename__ = "component"
@@ -282,6 +284,9 @@ class Component(Base):
     agreement: Mapped[float | None]
     agreement_p: Mapped[float | None]
     reason: Mapped[str | None]
+    stability_cosine: Mapped[float | None]
+    stability_dice: Mapped[float | None]
+    stability_seeds: Mapped[int | None]
 
 
 class ComponentSubject(Base):

@@ -19,6 +19,10 @@ CONCEPTS = ("face", "body", "house", "food", "letter", "animal")
 REGIONS = ("FFA", "EBA", "PPA", "food patch", "VWFA", "pSTS")
 ATLAS = "floc"
 SUBJECTS = ("subj01", "subj02")
+# The concept of whose masks other seeds have none, and what is made up of the others.
+UNMASKED = "letter"
+STABILITY = {"cosine": 0.9, "dice": 0.75, "seeds": 2}
+CHANCE = {"cosine": 0.3, "dice": 0.1}
 # The concept that one participant's brain does not decode.
 UNSHARED = "animal"
 VOXELS_A_REGION = 5
@@ -108,7 +112,13 @@ def publish(
         seed=7,
         device="cpu",
         timings={"train": 1.5},
-        metrics={"top1": 0.5},
+        metrics={
+            "top1": 0.5,
+            "stability": {
+                "cosine": {"runner_up": CHANCE["cosine"]},
+                "dice": {"others": CHANCE["dice"]},
+            },
+        },
         parents={},
     )
     session.add(run)
@@ -129,6 +139,9 @@ def publish(
             q_value=0.002 * (index + 1),
             agreement=0.6,
             agreement_p=0.01,
+            stability_cosine=STABILITY["cosine"],
+            stability_dice=None if concept == UNMASKED else STABILITY["dice"],
+            stability_seeds=STABILITY["seeds"],
         )
         for index, concept in enumerate(CONCEPTS)
     ]

@@ -62,3 +62,15 @@ def test_a_decoder_without_weights_of_voxels_is_no_fault_where_voxels_are_masked
     with pytest.raises(InputError, match="kind mlp") as caught:
         read_config(RunConfig, None, ["decoder.kind=mlp", "method=clusters"])
     assert "method masks" in caught.value.hint
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1", "1.5", "many"])
+def test_a_number_of_seeds_that_is_none_is_refused(seeds: str) -> None:
+    with pytest.raises(InputError, match=r"^stability\.seeds: ") as caught:
+        read_config(RunConfig, None, [f"stability.seeds={seeds}"])
+    assert "\n" not in str(caught.value)
+
+
+def test_ten_seeds_are_compared_unless_others_are_named() -> None:
+    assert RunConfig().stability.seeds == 10
+    assert read_config(RunConfig, None, ["stability.seeds=1"]).stability.seeds == 1

@@ -48,6 +48,7 @@ CLUSTERS = ClusterConfig(min_neighbours=1)
 BY_CLUSTERS = SMALL | {
     "method": "clusters",
     "clusters": {"min_neighbours": CLUSTERS.min_neighbours},
+    "stability": {"seeds": 2},
 }
 
 
@@ -187,6 +188,21 @@ def test_the_same_run_again_changes_nothing(both: BothRuns) -> None:
     again = run_pipeline("small", BY_CLUSTERS)
     assert again == {"run": both.clusters, "dataset": "small", "changed": False}
     assert counts() == before
+
+
+def test_another_seed_finds_clusters_again(both: BothRuns) -> None:
+    with open_session() as session:
+        components = _components(session, both.clusters)
+        assert {each.stability_seeds for each in components} <= {0, 1}
+        again = [each for each in components if each.stability_seeds]
+        assert again
+        told = session.get_one(Run, both.clusters).metrics["stability"]
+        assert told["cosine"]["mean"] == pytest.approx(
+            np.mean([each.stability_cosine for each in again]), abs=1e-6
+        )
+        # The same decoders but for their draws: more is found again than chance would find.
+        assert told["cosine"]["mean"] > told["cosine"]["runner_up"]
+        assert told["dice"]["mean"] > told["dice"]["others"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,12 @@ from flows.pipeline import run_pipeline
 from flows.science.model import Decoder
 from flows.science.voxel_clusters import ClusterConfig
 from flows.stages import get_store
-from flows.voxel_clusters import find_clusters, measure_members, require_participants
+from flows.voxel_clusters import (
+    find_clusters,
+    measure_members,
+    require_clusters,
+    require_participants,
+)
 from tests.flows.test_ingest import OPTIONS
 from tests.flows.test_methods import BY_CLUSTERS
 
@@ -102,8 +107,12 @@ def test_planted_groups_are_the_clusters_and_a_silent_voxel_is_in_none(cohort: C
 def test_unrelated_decoders_have_no_cluster(cohort: Cohort) -> None:
     rng = np.random.default_rng(1)
     decoders = [_decoder(rng.normal(size=(VOXELS, DIMENSION)).astype(np.float32)) for _ in range(3)]
+    found = find_clusters.function(decoders, CONFIG, "cpu")
+    assert found["count"] == 0
+    assert arrays(found["components"])["components"].shape == (0, DIMENSION)
+    assert all((arrays(each)["cluster"] == -1).all() for each in found["members"])
     with pytest.raises(InputError, match="there is no cluster") as caught:
-        find_clusters.function(decoders, CONFIG, "cpu")
+        require_clusters(found["count"], ClusterConfig(**CONFIG))
     assert "\n" not in str(caught.value)
     for remedy in ("lower clusters.min_neighbours", "raise clusters.eps", "method masks"):
         assert remedy in caught.value.hint

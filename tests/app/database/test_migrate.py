@@ -141,6 +141,24 @@ def test_methods_and_negations_come_and_go(at_0002: Engine) -> None:
     assert rows_of(at_0002, COMMENTS) == comments
 
 
+CONCEPTS = """
+SELECT pg_get_viewdef('catalog.concepts'::regclass) || obj_description('catalog.concepts'::regclass)
+"""
+
+
+def test_stability_comes_and_goes(empty_database: str) -> None:
+    engine = make_engine(empty_database)
+    upgrade(engine, "0006")
+    view, schema = rows_of(engine, CONCEPTS), rows_of(engine, SCHEMA_AS_SQL)
+    upgrade(engine, "0007")
+    told = "SELECT stability_cosine, stability_dice, stability_seeds FROM catalog.concepts"
+    assert rows_of(engine, told) == []
+    downgrade(engine, "0006")
+    assert rows_of(engine, CONCEPTS) == view
+    assert rows_of(engine, SCHEMA_AS_SQL) == schema
+    engine.dispose()
+
+
 def test_migrations_make_what_the_models_say(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(
