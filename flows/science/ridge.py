@@ -16,6 +16,10 @@ from flows.science.ridge_solvers import Decomposed, Factorised, RidgeSolver
 # Trials or voxels, whichever are fewer, up to which a decomposition is affordable.
 DECOMPOSED = 4096
 
+# Penalties in a row that do worse than the best, after which no smaller one is tried where each
+# costs a factorisation.
+_WORSE = 2
+
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 6, 13))
 
 
@@ -30,7 +34,7 @@ class RidgeFit:
     alpha : float
         The chosen one; at an end of the grid, a wider grid might do better.
     alphas, validation_top1, validation_cosine : tuple of float
-        (A,) each; NaN where a penalty is too small for the precision.
+        (A,) each; NaN where a penalty was not tried, or is too small for the precision.
     """
 
     decoder: Decoder
@@ -70,8 +74,9 @@ def ridge_path(
     more voxels, needs smaller weights: one grid then serves 3,000 voxels and 18,000. One
     eigendecomposition in double precision serves all penalties; of more than `decomposed`
     trials and voxels each penalty is solved by itself, in single precision, which takes less
-    memory and time (`ridge_solvers`). The choice is by validation top-1 among the distinct
-    validation targets, between equals by the mean cosine.
+    memory and time (`ridge_solvers`), from the largest down until two in a row do worse than the
+    best. The choice is by validation top-1 among the distinct validation targets, between equals
+    by the mean cosine.
 
     Parameters
     ----------
@@ -114,22 +119,25 @@ def ridge_path(
 
     pool, own = np.unique(y_validation, axis=0, return_inverse=True)
     penalties = [alpha * x.shape[1] / 1000 for alpha in alphas]
-    top1, cosine = [], []
-    for penalty in penalties:
-        told = solver.validate(penalty)
+    top1, cosine = np.full(len(alphas), np.nan), np.full(len(alphas), np.nan)
+    best, worse = -1, 0
+    for index in sorted(range(len(alphas)), key=lambda index: -alphas[index]):
+        told = solver.validate(penalties[index])
         if told is None:
-            top1.append(float("nan"))
-            cosine.append(float("nan"))
-            continue
+            break
         predicted = (told + mean_y).cpu().numpy()
-        top1.append(top_k(predicted, pool, own, ks=(1,))[1])
+        top1[index] = top_k(predicted, pool, own, ks=(1,))[1]
         length = np.linalg.norm(predicted, axis=1) * np.linalg.norm(y_validation, axis=1)
         inner = (predicted * y_validation).sum(axis=1)
-        cosine.append(float(np.mean(inner / np.maximum(length, np.finfo(float).tiny))))
-    solved = [index for index, share in enumerate(top1) if np.isfinite(share)]
-    if not solved:
+        cosine[index] = np.mean(inner / np.maximum(length, np.finfo(float).tiny))
+        if best < 0 or (top1[index], cosine[index]) > (top1[best], cosine[best]):
+            best, worse = index, 0
+        else:
+            worse += 1
+            if worse == _WORSE and not solver.thorough:
+                break
+    if best < 0:
         raise ValueError(f"penalties {list(alphas)} are too small for this many trials and voxels")
-    best = max(solved, key=lambda index: (top1[index], cosine[index]))
     weight = solver.weight(penalties[best])
     bias = mean_y - responses.mean(0, dtype=weight.dtype) @ weight
     parameters = {
@@ -137,7 +145,11 @@ def ridge_path(
         "bias": bias.float().cpu().numpy(),
     }
     return RidgeFit(
-        Decoder("linear", parameters), alphas[best], tuple(alphas), tuple(top1), tuple(cosine)
+        Decoder("linear", parameters),
+        alphas[best],
+        tuple(alphas),
+        tuple(top1.tolist()),
+        tuple(cosine.tolist()),
     )
 
 

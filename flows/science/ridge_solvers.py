@@ -11,6 +11,9 @@ _BLOCK = 1024
 class RidgeSolver(Protocol):
     """Solutions of ``|Y - X W|^2 + penalty * |W|^2``, X and Y less their means."""
 
+    thorough: bool
+    """Whether a further penalty costs next to nothing."""
+
     def validate(self, penalty: float) -> torch.Tensor | None:
         """Predictions (P, D) of the validation trials, less the targets' mean, if solvable."""
 
@@ -33,6 +36,8 @@ class Decomposed:
     x_validation : torch.Tensor
         (P, V).
     """
+
+    thorough = True
 
     def __init__(self, x: torch.Tensor, y: torch.Tensor, x_validation: torch.Tensor) -> None:
         responses = x.double()
@@ -62,7 +67,7 @@ class Factorised:
     """By a Cholesky factorisation for each penalty, in single precision.
 
     Beside the responses, of which no copy is made, there are in memory the matrix of inner
-    products, its lower triangle filled, and its factor.
+    products, its lower triangle filled, its factor, and the solutions found so far.
 
     Parameters
     ----------
@@ -74,6 +79,8 @@ class Factorised:
         (P, V).
     """
 
+    thorough = False
+
     def __init__(self, x: torch.Tensor, y: torch.Tensor, x_validation: torch.Tensor) -> None:
         self.x, self.x_validation = x, x_validation
         self.mean = x.mean(0)
@@ -83,7 +90,9 @@ class Factorised:
         self.loads = x.T @ targets if self.by_voxel else targets
         self.products = self._inner_products()
         self.diagonal = self.products.diagonal().clone()
-        self.factor = torch.empty_like(self.products)
+        # As LAPACK lays matrices out: otherwise torch would factorise a copy.
+        self.factor = torch.empty_like(self.products).T
+        self.solved: dict[float, torch.Tensor] = {}
         self.failed = torch.empty((), dtype=torch.int32, device=x.device)
 
     def _inner_products(self) -> torch.Tensor:
@@ -103,20 +112,14 @@ class Factorised:
 
     def validate(self, penalty: float) -> torch.Tensor | None:
         """As `RidgeSolver.validate`; None where single precision cannot solve it."""
-        weight = self._solve(penalty)
-        return None if weight is None else (self.x_validation - self.mean) @ weight
-
-    def weight(self, penalty: float) -> torch.Tensor:
-        """As `RidgeSolver.weight`."""
-        weight = self._solve(penalty)
-        if weight is None:
-            raise ValueError(f"a penalty of {penalty:g} is too small for single precision")
-        return weight
-
-    def _solve(self, penalty: float) -> torch.Tensor | None:
         self.products.diagonal().copy_(self.diagonal + penalty)
         torch.linalg.cholesky_ex(self.products, out=(self.factor, self.failed))
         if self.failed:
             return None
         solved = torch.cholesky_solve(self.loads, self.factor)
-        return solved if self.by_voxel else self.x.T @ solved
+        self.solved[penalty] = solved if self.by_voxel else self.x.T @ solved
+        return (self.x_validation - self.mean) @ self.solved[penalty]
+
+    def weight(self, penalty: float) -> torch.Tensor:
+        """As `RidgeSolver.weight`, of a penalty that has been validated."""
+        return self.solved[penalty]

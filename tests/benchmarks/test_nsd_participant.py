@@ -1,9 +1,10 @@
 import numpy as np
 
 from tests.benchmarks.fresh_process import run_afresh
-from tests.benchmarks.nsd_participant import Size, measure
+from tests.benchmarks.nsd_participant import Share, measure
+from tests.benchmarks.stored_participant import ParticipantSize
 
-SMALL = Size(
+SMALL = ParticipantSize(
     in_mask=260,
     voxels=200,
     images=300,
@@ -12,13 +13,11 @@ SMALL = Size(
     dimension=8,
     components=8,
     regions=2,
-    steps=400,
-    permutations=99,
 )
 
 
 def test_a_small_participant_is_trained_and_masked() -> None:
-    lines = list(measure(SMALL))
+    lines = list(measure(SMALL, Share(steps=400, permutations=99)))
     told = "\n".join(lines)
     assert lines[0].startswith("200 of 260 voxels, 900 trials in sessions of 100")
     assert "train_subject (400 of 5,000 steps)" in told
