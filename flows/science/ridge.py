@@ -14,7 +14,7 @@ from flows.science.metrics import top_k
 from flows.science.ridge_solvers import Decomposed, Factorised, RidgeSolver
 
 # Trials or voxels, whichever are fewer, up to which a decomposition is affordable.
-DECOMPOSED = 4096
+DECOMPOSED = 2048
 
 # Penalties in a row that do worse than the best, after which no smaller one is tried where each
 # costs a factorisation.
