@@ -1,11 +1,19 @@
 """What a run and an ingestion can be told; the defaults are the published values (METHOD.md)."""
 
+import math
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from app.errors import InputError
 from app.terms.prompts import clean_text
@@ -67,6 +75,15 @@ class StatisticsConfig(BaseModel):
     level: float = Field(default=0.05, gt=0, lt=1)
     participants: float = Field(default=0.5, gt=0, le=1)
     stimuli: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _level_can_be_reached(self) -> "StatisticsConfig":
+        if (1 + self.permutations) * self.level < 1:
+            raise ValueError(
+                f"no p of {self.permutations} permutations can reach the level {self.level:g}: "
+                f"permutations must be at least {math.ceil(1 / self.level) - 1}"
+            )
+        return self
 
 
 class Probe(BaseModel):

@@ -25,8 +25,9 @@ from flows.catalog import SubjectTables, load_dataset
 from flows.config import RunConfig
 from flows.mask import compare_subjects, mask_subject
 from flows.network import link_subject
+from flows.outcome import tell_outcome
 from flows.publish import RunResults, publish_run, published_run
-from flows.reduce import reduce_components
+from flows.reduce import check_components, reduce_components
 from flows.runners import examine_site, task_runner
 from flows.stages import gather, get_store
 from flows.train import embed_dataset, train_subject
@@ -52,8 +53,8 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
     Returns
     -------
     dict
-        ``run`` (its id), ``changed`` and ``metrics``. The same data, configuration and code give
-        the run that is there already.
+        ``run`` (its id), ``changed``, ``timings`` and ``concepts`` (`flows.outcome`). The same
+        data, configuration and code give the run that is there already.
 
     Raises
     ------
@@ -71,6 +72,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
     with _timed(timings, "embed"):
         embedded = embed_dataset(dataset, config.encoder)
     vectors = embedded["vectors"]
+    check_components(vectors, dataset.folds, config.reduction)
     with _timed(timings, "train"):
         trained = gather(
             train_subject.submit(
@@ -165,7 +167,14 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             validations=validations,
         ),
     )
-    return {"run": run, "dataset": slug, "changed": True, "timings": timings}
+    outcome = tell_outcome([subject.label for subject in dataset.subjects], masks, comparison)
+    return {
+        "run": run,
+        "dataset": slug,
+        "changed": True,
+        "timings": timings,
+        "concepts": outcome,
+    }
 
 
 def _tables(subject: SubjectTables) -> Json:

@@ -143,6 +143,9 @@ def train_subject(
             "test": _accuracies(predicted["test"], targets[pool], own),
             "ridge": _accuracies(ridge.predict(x_test), targets[pool], own),
             "pool": len(pool),
+            "unmeasured": {
+                f"top{k}": f"the pool has {len(pool)} images" for k in POOLS if k >= len(pool)
+            },
             "queries": "single trials",
             "trials": {"train": len(x), "validation": len(x_validation), "test": len(x_test)},
             "voxels": x.shape[1],
@@ -181,5 +184,6 @@ def _known(values: Any) -> Any:
 def _accuracies(
     predicted: NDArray[np.float32], pool: NDArray[np.float32], own: NDArray[np.int64]
 ) -> dict[str, float]:
-    ks = tuple(k for k in POOLS if k <= len(pool))
+    # Among k images or fewer every query hits.
+    ks = tuple(k for k in POOLS if k < len(pool))
     return {f"top{k}": float(share) for k, share in top_k(predicted, pool, own, ks).items()}

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from flows.science.checks import check_responses, check_targets, on_device
+from flows.science.checks import check_responses, check_targets, check_varies, on_device
 from flows.science.device import resolve_device
 from flows.science.losses import contrastive_loss
 from flows.science.model import NAMES, Decoder, Kind, Layers, apply_layers, check_kind
@@ -162,7 +162,8 @@ def train_decoder(
     ------
     ValueError
         Where shapes do not match, responses or targets are not finite, targets are zero or
-        all the same, a fold has too few trials, `initial` does not fit, or training diverges.
+        all the same, so are all training trials, a fold has too few trials, `initial` does not
+        fit, or training diverges.
 
     References
     ----------
@@ -171,6 +172,7 @@ def train_decoder(
     x = check_responses("x", x)
     x_validation = check_responses("x_validation", x_validation, x.shape[1])
     target = check_targets("training", target, len(x), y)
+    check_varies("x", x)
     target_validation = check_targets("validation", target_validation, len(x_validation), y)
     if len(np.unique(target)) < 2:
         raise ValueError(f"all {len(x)} training trials have one target: nothing to tell apart")
