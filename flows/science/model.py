@@ -161,10 +161,13 @@ class Decoder:
 
 def apply_layers(x: torch.Tensor, layers: Layers) -> torch.Tensor:
     """Decode (N, V) responses to (N, D) vectors that are not yet normalised."""
-    for index, (weight, bias) in enumerate(layers):
-        if index:
-            x = functional.leaky_relu(x, _SLOPE)
-        x = functional.linear(x, weight, bias)
+    return apply_further_layers(functional.linear(x, *layers[0]), layers[1:])
+
+
+def apply_further_layers(x: torch.Tensor, layers: Layers) -> torch.Tensor:
+    """What the layers after the first make of its output."""
+    for weight, bias in layers:
+        x = functional.linear(functional.leaky_relu(x, _SLOPE), weight, bias)
     return x
 
 
