@@ -20,6 +20,7 @@ from app.terms.prompts import clean_text
 from flows.science.decoder import PUBLISHED, DecoderConfig
 from flows.science.masks import MaskConfig
 from flows.science.network import NetworkConfig
+from flows.science.precision import Precision
 from flows.science.reduction import ReductionConfig
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -149,6 +150,9 @@ class RunConfig(BaseModel):
     start : {"drawn", "ridge"}
         What a linear decoder's training starts from: a random draw, as published, or the ridge
         solution without its targets' mean, which suits small data.
+    precision : {"float32", "bfloat16"}
+        Number type of the large products of training and masks. bfloat16 is quicker on GPUs that
+        have it, and changes results within the bounds that docs/method.md states.
     decoder, reduction, masks, network, statistics, validation
         Settings of the stages.
     """
@@ -158,6 +162,7 @@ class RunConfig(BaseModel):
     encoder: str = "open_clip:ViT-B-32:openai"
     seed: int = 0
     start: Literal["drawn", "ridge"] = "drawn"
+    precision: Precision = "float32"
     decoder: DecoderConfig = DecoderConfig()
     reduction: ReductionConfig = ReductionConfig()
     masks: MaskConfig = MaskConfig()

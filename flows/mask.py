@@ -10,6 +10,7 @@ from app.store import Artefact
 from flows.progress import report, steps_of
 from flows.responses import load_responses
 from flows.science.masks import MaskConfig, fit_masks, masked_correlations
+from flows.science.precision import Precision
 from flows.science.sharing import agreement_test, shared_concepts
 from flows.science.statistics import (
     benjamini_hochberg,
@@ -38,6 +39,7 @@ def mask_subject(
     permutations: int,
     seed: int,
     device: str,
+    precision: Precision,
 ) -> Json:
     """Fit one participant's masks on validation trials and measure them on test trials.
 
@@ -70,6 +72,7 @@ def mask_subject(
             settings,
             seed=seed,
             device=device,
+            precision=precision,
             on_progress=steps_of(f"masking {label}"),
         )
     except ValueError as error:

@@ -84,6 +84,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
                 config.start,
                 config.seed,
                 device,
+                config.precision,
             )
             for subject in dataset.subjects
         )
@@ -111,6 +112,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
                 config.statistics.permutations,
                 config.seed,
                 device,
+                config.precision,
             )
             for subject, table, result in zip(dataset.subjects, tables, trained, strict=True)
         )

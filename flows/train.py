@@ -15,6 +15,7 @@ from flows.responses import load_responses
 from flows.science.decoder import DecoderConfig, train_decoder
 from flows.science.metrics import top_k
 from flows.science.model import Decoder
+from flows.science.precision import Precision
 from flows.science.ridge import fit_ridge, without_mean
 from flows.sources import open_source
 from flows.stages import encoder_at, get_store, stage
@@ -92,6 +93,7 @@ def train_subject(
     start: str,
     seed: int,
     device: str,
+    precision: Precision,
 ) -> Json:
     """Train one participant's decoder, and ridge beside it, and test both on single trials.
 
@@ -125,6 +127,7 @@ def train_subject(
             settings,
             seed=seed,
             device=device,
+            precision=precision,
             on_progress=steps_of(f"training {label}"),
             initial=without_mean(ridge, targets[row_of[image]]) if warm else None,
         )
