@@ -205,7 +205,8 @@ def shared_concepts(
     enough = decodes.sum(axis=0) >= u
     shared = (q <= alpha) & enough
     few = f"decodable in fewer than {u} participants"
-    failed = np.where(decodable >= agrees, few, "masks do not agree")
+    weak = f"decodability in {u} participants is not significant among all components"
+    failed = np.where(decodable >= agrees, weak, "masks do not agree")
     failed = np.where(np.isnan(agreement_p), _FEW_PAIRINGS, failed)
     if agreement is not None:
         failed = np.where(np.isnan(agreement), _APART, failed)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.flows.sources.nsd_tree import write_image
 
-GRID = (6, 6, 4)
+GRID = (10, 10, 6)
 # Voxels of 6 mm, so that each is a bin of its own where masks are compared.
 AFFINE = np.array([[6.0, 0, 0, -15], [0, 6, 0, -15], [0, 0, 6, -9], [0, 0, 0, 1]])
 DIMENSION = 12
@@ -42,13 +42,16 @@ def write_planted(
     """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(len(STIMULI), DIMENSION))
+    shape = (len(STIMULI), DIMENSION)
+    # Some axes each, so that axes are what components find.
+    vectors = rng.exponential(size=shape) * (rng.random(shape) < 0.3) + 0.05
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     with (folder / "words.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["name", *range(DIMENSION)])
         table.writerows([word, *vector] for word, vector in zip(STIMULI, vectors, strict=True))
     write_image(folder / "mask.nii.gz", np.ones(GRID, np.uint8), AFFINE)
+    write_image(folder / "region.nii.gz", (np.indices(GRID)[0] < 2).astype(np.uint8), AFFINE)
     shown = np.concatenate([rng.permutation(stimuli) for _ in range(SHOWINGS)])
     rows = [f"{STIMULI[one]},{1 + trial // stimuli}" for trial, one in enumerate(shown)]
     (folder / "trials.csv").write_text("\n".join(["stimulus,session", *rows]) + "\n")
@@ -62,7 +65,7 @@ def write_planted(
     for number in range(participants):
         # Neighbours in the mask's order answer to the same axis: masks are patches.
         axis = np.arange(np.prod(GRID)) * DIMENSION // np.prod(GRID)
-        clean = 8 * vectors[shown][:, axis]
+        clean = 6 * vectors[shown][:, axis]
         betas = (clean + rng.normal(size=clean.shape)).astype(np.float32)
         if number == 0:
             betas[:, :constant] = 7
@@ -71,7 +74,9 @@ def write_planted(
             np.save(folder / f"p{number}_{session + 1}.npy", part)
         manifest.append(
             f'[[participants]]\nlabel = "p{number}"\nmask = "mask.nii.gz"\nspace = "{space}"\n'
-            f'betas = "p{number}_*.npy"\ntrials = "trials.csv"'
+            f'betas = "p{number}_*.npy"\ntrials = "trials.csv"\n'
+            '[[participants.regions]]\natlas = "floc-faces"\nfile = "region.nii.gz"\n'
+            "labels = { FFA = 1 }"
         )
     (folder / "dataset.toml").write_text("\n".join(manifest) + "\n")
     return folder

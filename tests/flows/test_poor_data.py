@@ -22,7 +22,7 @@ FOLDS = {"n_test": 40, "n_validation": 40}
 SETTINGS = """
 start = "ridge"
 decoder = { steps = 100, evaluate_every = 50 }
-reduction = { components = 12, steps = 1000, learning_rate = 1e-2, scale = 0.01 }
+reduction = { components = 8, steps = 1000, learning_rate = 1e-2, scale = 0.01 }
 masks = { lambdas = [1.0, 3.0], draws = 1 }
 statistics = { permutations = 99 }
 """
@@ -70,7 +70,7 @@ def test_one_participant_alone(flows_home: Path, tmp_path: Path) -> None:
     assert ingest(folder)["report"]["p0"]["constant"] == 5
     alone = "one participant alone: nothing can be shared"
     found = answer(*run(folder))
-    assert found["concepts"] == {"found": 12, "shared": 0, "not_shared": {alone: 12}} | {
+    assert found["concepts"] == {"found": 8, "shared": 0, "not_shared": {alone: 8}} | {
         name: found["concepts"][name] for name in ("without_mask",) if name in found["concepts"]
     }
     concepts = answer("search", "word000")["concepts"]
@@ -81,7 +81,7 @@ def test_one_participant_alone(flows_home: Path, tmp_path: Path) -> None:
     assert f"reason: {alone}" in shown.stdout
     with open_session() as session:
         reasons = session.scalars(text("SELECT reason FROM catalog.component")).all()
-    assert reasons == [alone] * 12
+    assert reasons == [alone] * 8
 
 
 def test_participants_without_places_in_common(flows_home: Path, tmp_path: Path) -> None:
@@ -98,10 +98,10 @@ def test_participants_without_places_in_common(flows_home: Path, tmp_path: Path)
 
 def test_participants_with_places_in_common_share(flows_home: Path, tmp_path: Path) -> None:
     """What the other tests make poorer is rich enough."""
-    folder = write_planted(tmp_path / "rich", 2)
+    folder = write_planted(tmp_path / "rich", 4)
     ingest(folder)
-    concepts = answer(*run(folder))["concepts"]
-    assert concepts["shared"] >= 4, concepts
+    concepts = answer(*run(folder, "statistics.permutations=499"))["concepts"]
+    assert concepts["shared"] >= 4, json.dumps(concepts)
 
 
 def test_two_test_images_are_too_few_to_test_anything(flows_home: Path, tmp_path: Path) -> None:
@@ -152,23 +152,22 @@ def test_no_usable_mask_is_published_and_said(flows_home: Path, tmp_path: Path) 
     told = sdc(*run(folder, "masks.lambdas=[1e6]", "masks.part=0"))
     assert told.exit_code == 0
     assert "shared: 0" in told.stdout
-    assert "could be tested in fewer than 2 participants: 12" in told.stdout
-    assert told.stdout.count("empty: 12") == 2
+    assert "could be tested in fewer than 2 participants: 8" in told.stdout
+    assert told.stdout.count("empty: 8") == 2
     concepts = answer("search", "word000")["concepts"]
-    assert len(concepts) == 10
+    assert len(concepts) == 8
     assert answer("search", "word000")["regions"] == []
     shown = answer("show", str(concepts[0]["id"]))
     assert [each["reason"] for each in shown["statistics"]] == ["empty", "empty"]
     assert shown["reason"] == "could be tested in fewer than 2 participants"
-    assert answer("network", "p0")["nodes"] == []
+    assert "has no masks of p0" in refused(["network", "p0"], 2)
     for category in answer("validate")["categories"]:
         assert category["reason"] or all(each["reason"] for each in category["subjects"])
     current = answer("runs")["runs"]
     # Full masks count for as little.
-    full = answer(
-        *run(folder, "masks.lambdas=[0.0]", "masks.part=0", "masks.threshold=1e-6")
-    )
-    assert full["concepts"]["without_mask"] == {"p0": {"full": 12}, "p1": {"full": 12}}
+    full = answer(*run(folder, "masks.lambdas=[0.0]", "masks.part=0", "masks.threshold=1e-6"))
+    for counted in full["concepts"]["without_mask"].values():
+        assert counted["full"] >= 4
     assert len(answer("runs")["runs"]) == len(current) + 1
 
 
@@ -211,12 +210,12 @@ def test_a_device_that_is_not_there(
 
 
 def test_responses_that_never_change(flows_home: Path, tmp_path: Path) -> None:
-    folder = write_planted(tmp_path / "constant", 2, constant=144)
+    folder = write_planted(tmp_path / "constant", 2, constant=600)
     before = counts()
     with pytest.raises(InputError) as caught:
         ingest(folder)
     assert caught.value.message == (
-        "p0: no voxel of 144 is usable: 144 are constant over the trials of a session, "
+        "p0: no voxel of 600 is usable: 600 are constant over the trials of a session, "
         "0 are not finite"
     )
     assert counts() == before

@@ -234,6 +234,14 @@ def test_each_reason_is_named() -> None:
     assert [len(who) for who in found.participants] == [4, 2, 1, 4]
 
 
+def test_what_enough_participants_decode_may_not_be_significant_in_all_of_them() -> None:
+    # Each is told from noise, and 4 times 0.02 for the conjunction is too much.
+    found = shared_concepts(np.full((5, 2), 0.02), np.array([0.01, 0.5]), 2)
+    weak = "decodability in 2 participants is not significant among all components"
+    assert found.reason == [weak, "masks do not agree"]
+    assert [len(who) for who in found.participants] == [5, 5]
+
+
 def test_masks_that_could_not_be_compared_are_not_said_to_disagree() -> None:
     p_test = np.full((4, 3), 0.0005)
     p_test[1:, 2] = 0.8
