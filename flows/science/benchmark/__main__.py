@@ -48,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "steps": run["steps"],
         "seed": run["seed"],
         "matmul_flop_per_s": rates,
-        "stages": _stages(outcome, rates[run["precision"]]),
+        "stages": _stages(outcome, rates),
         "top1": outcome.top1,
         "chance": outcome.chance,
         "usable_masks": outcome.masks,
@@ -82,12 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _stages(outcome: Outcome, rate: float) -> list[dict[str, Any]]:
+def _stages(outcome: Outcome, rates: dict[str, float]) -> list[dict[str, Any]]:
     return [
         asdict(each)
         | {
             "flop_per_s": each.flop / each.seconds,
-            "share_of_matmul": each.flop / each.seconds / rate,
+            "share_of_matmul": each.flop / each.seconds / rates[each.precision],
         }
         if each.flop
         else asdict(each)

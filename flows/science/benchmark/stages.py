@@ -35,6 +35,8 @@ class Measure:
     ----------
     stage : str
     seconds : float
+    precision : {"float32", "bfloat16"}
+        Of its large products.
     flop : float
         Operations of the products it needs; 0 where they are not counted.
     peak_bytes : int
@@ -43,6 +45,7 @@ class Measure:
     """
 
     stage: str
+    precision: Precision = "float32"
     seconds: float = 0.0
     flop: float = 0.0
     peak_bytes: int = 0
@@ -82,7 +85,8 @@ def run_stages(
 
     Training runs its published steps to the end (early stopping would make its time depend on the
     data), the reduction its published ones, and masks are this project's, along a path of eight
-    prices. One participant's responses are in memory at a time. The ridge baseline is left out: an
+    prices. One participant's responses are in memory at a time. Predictions are made on the CPU, as
+    in the pipeline, and their operations are not counted. The ridge baseline is left out: an
     eigendecomposition is most of its work.
 
     Parameters
@@ -110,9 +114,9 @@ def run_stages(
     cohort = Cohort(scale, seed=seed, device=place)
     image = {fold: cohort.images_of(fold) for fold in FOLDS}
     result = Outcome(chance=1 / scale.held_out)
-    generating, train, predict, reduce, mask = result.measures = [
-        Measure(name) for name in ("generate", "train", "predict", "reduce", "mask")
-    ]
+    generating, predict, reduce = Measure("generate"), Measure("predict"), Measure("reduce")
+    train, mask = Measure("train", precision), Measure("mask", precision)
+    result.measures = [generating, train, predict, reduce, mask]
     decoders: list[Decoder] = []
     predictions = []
     for participant in range(scale.participants):
@@ -143,7 +147,6 @@ def run_stages(
         with _measured(predict, place):
             predictions.append(decoder.predict(held))
             told_test = decoder.predict(test)
-        predict.flop += 2.0 * (len(held) + len(test)) * scale.voxels * scale.dimension
         pool, own = np.unique(image["test"], return_inverse=True)
         result.top1.append(top_k(told_test, cohort.vectors[pool], own, ks=(1,))[1])
         decoders.append(decoder)
