@@ -49,6 +49,10 @@ test-all: check  ## Lint, types and every test.
 bench: $(INSTALLED)  ## Benchmarks, as ratios measured side by side.
 	@$(BIN)/python -m tests.benchmarks
 
+.PHONY: bench-gpu
+bench-gpu: $(INSTALLED)  ## Training, reduction and masks at the size of NSD on a GPU; ARGS adds options.
+	@$(BIN)/python -m flows.science.benchmark --device cuda $(ARGS)
+
 .PHONY: format
 format: $(INSTALLED)  ## Format the code.
 	@$(BIN)/ruff format .

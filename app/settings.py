@@ -1,11 +1,12 @@
 """Every setting of the product, read from the environment and from the home folder."""
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 
 import platformdirs
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -56,6 +57,13 @@ class Settings(BaseSettings):
     min_free_disk_gb: float = Field(
         default=2.0, ge=0, description="Free disk below which `sdc doctor` complains, in GB."
     )
+
+    @field_validator("device")
+    @classmethod
+    def _names_a_device(cls, device: str) -> str:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+            raise ValueError(f"{device!r} is no device: use cpu, cuda or cuda:N")
+        return device
 
     @property
     def store_url(self) -> str:

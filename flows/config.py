@@ -1,5 +1,6 @@
 """What a run and an ingestion can be told; the defaults are the published values (METHOD.md)."""
 
+import math
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from app.terms.prompts import clean_text
 from flows.science.decoder import PUBLISHED, DecoderConfig
 from flows.science.masks import MaskConfig
 from flows.science.network import NetworkConfig
+from flows.science.precision import Precision
 from flows.science.reduction import ReductionConfig
 from flows.science.voxel_clusters import ClusterConfig
 
@@ -76,6 +78,15 @@ class StatisticsConfig(BaseModel):
     level: float = Field(default=0.05, gt=0, lt=1)
     participants: float = Field(default=0.5, gt=0, le=1)
     stimuli: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _level_can_be_reached(self) -> "StatisticsConfig":
+        if (1 + self.permutations) * self.level < 1:
+            raise ValueError(
+                f"no p of {self.permutations} permutations can reach the level {self.level:g}: "
+                f"permutations must be at least {math.ceil(1 / self.level) - 1}"
+            )
+        return self
 
 
 class Probe(BaseModel):
@@ -160,6 +171,9 @@ class RunConfig(BaseModel):
     start : {"drawn", "ridge"}
         What a linear decoder's training starts from: a random draw, as published, or the ridge
         solution without its targets' mean, which suits small data.
+    precision : {"float32", "bfloat16"}
+        Number type of the large products of training and masks. bfloat16 is quicker on GPUs that
+        have it, and changes results within the bounds that docs/method.md states.
     decoder, reduction, masks, clusters, network, statistics, validation, stability
         Settings of the stages.
     """
@@ -170,6 +184,7 @@ class RunConfig(BaseModel):
     method: Method = "masks"
     seed: int = 0
     start: Literal["drawn", "ridge"] = "drawn"
+    precision: Precision = "float32"
     decoder: DecoderConfig = DecoderConfig()
     reduction: ReductionConfig = ReductionConfig()
     masks: MaskConfig = MaskConfig()

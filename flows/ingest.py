@@ -234,6 +234,12 @@ def choose_voxels(
     not_finite = np.any([flag["not_finite"] for flag in flags], axis=0)
     constant = np.any([flag["constant"] for flag in flags], axis=0) & ~not_finite
     usable = ~not_finite & ~constant
+    if not usable.any():
+        raise InputError(
+            f"{participant}: no voxel of {len(usable)} is usable: {int(constant.sum())} are "
+            f"constant over the trials of a session, {int(not_finite.sum())} are not finite",
+            hint="check the beta files: all trials of a session may be one and the same",
+        )
     trains = np.array(training, dtype=bool)
     images = np.array(image)
     estimated = np.bincount(images[trains]).max(initial=0) >= 3

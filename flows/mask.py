@@ -11,12 +11,20 @@ from flows.progress import report, steps_of
 from flows.responses import load_responses
 from flows.science.masks import MaskConfig, MaskFit, fit_masks, masked_correlations
 from flows.science.model import Decoder
+from flows.science.precision import Precision
 from flows.science.sharing import agreement_test, shared_concepts
-from flows.science.statistics import benjamini_hochberg, correlation_test, region_test
+from flows.science.statistics import (
+    benjamini_hochberg,
+    correlation_test,
+    region_test,
+    too_few_images,
+)
 from flows.stages import get_store, stage
 from flows.train import distinct_rows, load_decoder
 
 Json = dict[str, Any]
+
+CONSTANT = "constant response on the test trials"
 
 
 @stage("mask-subject", "label")
@@ -32,6 +40,7 @@ def mask_subject(
     permutations: int,
     seed: int,
     device: str,
+    precision: Precision,
 ) -> Json:
     """Fit one participant's masks on validation trials and measure them on test trials.
 
@@ -53,7 +62,16 @@ def mask_subject(
     y = store.get(Artefact.model_validate(vectors))["vectors"]
     rows = store.get(Artefact.model_validate(components))["components"]
     fit = fit_on_validation(
-        label, artefacts, folds, y, model, rows, settings, seed=seed, device=device
+        label,
+        artefacts,
+        folds,
+        y,
+        model,
+        rows,
+        settings,
+        seed=seed,
+        device=device,
+        precision=precision,
     )
     return measure_masks(
         label,
@@ -152,6 +170,7 @@ def measure_masks(
             {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
         ).model_dump(),
         "reasons": reasons,
+        "images": len(np.unique(distinct_rows(y)[1][image])),
         "threshold": threshold,
     }
 
@@ -167,6 +186,7 @@ def fit_on_validation(
     *,
     seed: int,
     device: str,
+    precision: Precision,
 ) -> MaskFit:
     """One participant's masks, fitted on validation trials.
 
@@ -196,6 +216,7 @@ def fit_on_validation(
             settings,
             seed=seed,
             device=device,
+            precision=precision,
             on_progress=steps_of(f"masking {label}"),
         )
     except ValueError as error:
@@ -234,14 +255,12 @@ def decodability(
     Returns
     -------
     ndarray
-        (K,) p, one-sided; NaN where a component never responds, or is never decoded.
-
-    Raises
-    ------
-    ValueError
-        Where the trials show fewer than 3 distinct vectors.
+        (K,) p, one-sided; NaN where a component's response is constant, or its decoded one, and
+        where the trials show fewer than 3 distinct vectors.
     """
     _, row_of = distinct_rows(y)
+    if len(np.unique(row_of[image])) < 3:
+        return np.full(len(rows), np.nan)
     truth, told = np.maximum(y[image] @ rows.T, 0), np.maximum(predicted @ rows.T, 0)
     return correlation_test(truth, told, row_of[image], permutations=permutations, seed=seed)[1]
 
@@ -260,13 +279,16 @@ def compare_subjects(
     Returns
     -------
     dict
-        Reference to ``agreement``, ``agreement_p``, ``p``, ``q``, ``shared`` (K,), and ``decodes``
-        and ``q_test`` (S, K); why a component is not shared.
+        Reference to ``agreement``, ``agreement_p``, ``p``, ``q``, ``shared`` (K,), and ``decodes``,
+        ``p_test`` and ``q_test`` (S, K); why a component is not shared; and, for each participant,
+        why a component that has a mask was not tested.
     """
     store = get_store()
     fits = [store.get(Artefact.model_validate(mask["masks"])) for mask in masks]
     usable = np.array([[reason is None for reason in mask["reasons"]] for mask in masks])
     p_test = np.where(usable, np.array([fit["p_test"] for fit in fits], dtype=np.float64), np.nan)
+    few = [too_few_images(mask["images"], level) for mask in masks]
+    p_test[np.array([why is not None for why in few])] = np.nan
     q_test = benjamini_hochberg(p_test)
     decodes = np.nan_to_num(q_test, nan=1.0) <= level
     places = [store.get(Artefact.model_validate(table))["mni"] for table in tables]
@@ -276,9 +298,10 @@ def compare_subjects(
         decodes,
         permutations=permutations,
         seed=seed,
+        level=level,
     )
     minimum = max(2, int(np.ceil(participants * len(masks))))
-    found = shared_concepts(p_test, agreement_p, minimum, alpha=level)
+    found = shared_concepts(p_test, agreement_p, minimum, alpha=level, agreement=agreement)
     return {
         "comparison": store.put(
             {
@@ -288,12 +311,27 @@ def compare_subjects(
                 "q": np.asarray(found.q, dtype=np.float64),
                 "shared": np.asarray(found.shared, dtype=np.uint8),
                 "decodes": decodes.astype(np.uint8),
+                "p_test": p_test,
                 "q_test": q_test,
             }
         ).model_dump(),
         "reasons": found.reason,
+        "untested": [
+            _untested(mask["reasons"], p, why)
+            for mask, p, why in zip(masks, p_test, few, strict=True)
+        ],
         "minimum": minimum,
     }
+
+
+def _untested(
+    reasons: list[str | None], p: NDArray[np.float64], few: str | None
+) -> list[str | None]:
+    """Why a participant's components that have a mask have no p; None for all others."""
+    return [
+        (few or CONSTANT) if reason is None and np.isnan(value) else None
+        for reason, value in zip(reasons, p, strict=True)
+    ]
 
 
 def _peaks(

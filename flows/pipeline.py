@@ -30,8 +30,9 @@ from flows.catalog import SubjectTables, load_dataset
 from flows.config import RunConfig
 from flows.mask import compare_subjects, mask_subject
 from flows.network import link_subject
+from flows.outcome import tell_outcome
 from flows.publish import RunResults, publish_run, published_run
-from flows.reduce import reduce_components
+from flows.reduce import check_components, reduce_components
 from flows.runners import examine_site, task_runner
 from flows.stability import compare_seeds, repeat_run
 from flows.stages import gather, get_store
@@ -64,8 +65,8 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
     Returns
     -------
     dict
-        ``run`` (its id), ``changed`` and ``metrics``. The same data, configuration and code give
-        the run that is there already.
+        ``run`` (its id), ``changed``, ``timings`` and ``concepts`` (`flows.outcome`). The same
+        data, configuration and code give the run that is there already.
 
     Raises
     ------
@@ -85,6 +86,8 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
     with _timed(timings, "embed"):
         embedded = embed_dataset(dataset, config.encoder)
     vectors = embedded["vectors"]
+    if config.method == "masks":
+        check_components(vectors, dataset.folds, config.reduction)
     with _timed(timings, "train"):
         trained = gather(
             train_subject.submit(
@@ -96,6 +99,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
                 config.start,
                 config.seed,
                 device,
+                config.precision,
             )
             for subject in dataset.subjects
         )
@@ -125,6 +129,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
                     config.statistics.permutations,
                     config.seed,
                     device,
+                    config.precision,
                 )
                 for subject, table, decoder in zip(dataset.subjects, tables, decoders, strict=True)
             )
@@ -211,7 +216,14 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             stability=stability,
         ),
     )
-    return {"run": run, "dataset": slug, "changed": True, "timings": timings}
+    outcome = tell_outcome([subject.label for subject in dataset.subjects], masks, comparison)
+    return {
+        "run": run,
+        "dataset": slug,
+        "changed": True,
+        "timings": timings,
+        "concepts": outcome,
+    }
 
 
 def _tables(subject: SubjectTables) -> Json:

@@ -32,6 +32,7 @@ from app.settings import get_settings
 from app.store import Artefact
 from flows.catalog import DatasetTables, SubjectTables
 from flows.config import RunConfig
+from flows.outcome import tell_outcome
 from flows.progress import report, steps_of
 from flows.publish_dataset import nullable
 from flows.publish_negations import farthest_terms, write_far_stimuli
@@ -168,17 +169,14 @@ def _require_unchanged(session: Session, dataset: DatasetTables) -> None:
 def _metrics(dataset: DatasetTables, results: RunResults) -> Json:
     return {
         "decoders": {
-            subject.label: trained["metrics"]["test"] | {"pool": trained["metrics"]["pool"]}
+            subject.label: trained["metrics"]["test"]
+            | {name: trained["metrics"][name] for name in ("pool", "unmeasured")}
             for subject, trained in zip(dataset.subjects, results.trained, strict=True)
         },
         "shared_minimum": results.comparison["minimum"],
-        "unused_masks": {
-            subject.label: {
-                reason: mask["reasons"].count(reason)
-                for reason in sorted(filter(None, set(mask["reasons"])))
-            }
-            for subject, mask in zip(dataset.subjects, results.masks, strict=True)
-        },
+        "concepts": tell_outcome(
+            [subject.label for subject in dataset.subjects], results.masks, results.comparison
+        ),
         "site": results.site,
     } | ({"stability": results.stability["summary"]} if results.stability else {})
 
@@ -287,8 +285,11 @@ def _write_subject(
     fit = store.get(Artefact.model_validate(masked["masks"]))
     usable = np.array([reason is None for reason in masked["reasons"]])
     members = (fit["soft"] >= masked["threshold"]) & usable[:, None]
-    judged = {name: comparison[name][row] for name in ("decodes", "q_test")}
-    _write_component_subjects(session, subject, fit | judged, masked["reasons"], members, ids)
+    judged = {name: comparison[name][row] for name in ("decodes", "p_test", "q_test")}
+    untested = results.comparison["untested"][row]
+    _write_component_subjects(
+        session, subject, fit | judged, masked["reasons"], untested, members, ids
+    )
     component, voxel = np.nonzero(members)
     if len(component):
         copy_rows(
@@ -308,13 +309,13 @@ def _write_component_subjects(
     subject: SubjectTables,
     fit: Arrays,
     reasons: list[str | None],
+    untested: list[str | None],
     members: NDArray[np.bool_],
     ids: list[int],
 ) -> None:
     usable = np.array([reason is None for reason in reasons])
-    p = np.where(usable, fit["p_test"].astype(float), np.nan)
     values = {name: nullable(fit[name]) for name in ("r_unmasked", "r_soft", "r_hard", "lam")}
-    p_values, q_values = nullable(p), nullable(fit["q_test"])
+    p_values, q_values = nullable(fit["p_test"]), nullable(fit["q_test"])
     session.add_all(
         ComponentSubject(
             component_id=component,
@@ -328,7 +329,7 @@ def _write_component_subjects(
             n_voxels=int(members[index].sum()),
             peak_voxel_id=_peak(subject, fit["peak"][index]) if usable[index] else None,
             decodes=bool(fit["decodes"][index]),
-            reason=reasons[index],
+            reason=reasons[index] or untested[index],
         )
         for index, component in enumerate(ids)
     )

@@ -7,11 +7,30 @@ import numpy as np
 from app.errors import InputError
 from app.store import Artefact
 from flows.progress import report, steps_of
-from flows.science.reduction import ReductionConfig, reduce_contrastively
+from flows.science.reduction import ReductionConfig, most_components, reduce_contrastively
 from flows.stages import get_store, stage
 from flows.train import distinct_rows
 
 Json = dict[str, Any]
+
+
+def check_components(vectors: Json, folds: list[str], config: ReductionConfig) -> None:
+    """Refuse more components than validation images can carry, before anything is trained.
+
+    Raises
+    ------
+    InputError
+        The message names the setting and the largest value that it can have.
+    """
+    y = get_store().get(Artefact.model_validate(vectors))["vectors"]
+    most = most_components(np.unique(y[np.array(folds) == "validation"], axis=0))
+    for name in ("components", "drawn"):
+        if getattr(config, name) > most:
+            raise InputError(
+                f"reduction.{name} is {getattr(config, name)}, larger than the data can carry: "
+                f"the vectors of the validation images span {most} dimensions",
+                hint=f"set reduction.{name} to {most} at most",
+            )
 
 
 @stage("reduce-components")
@@ -44,6 +63,6 @@ def reduce_components(
             on_progress=steps_of("finding components"),
         )
     except ValueError as error:
-        raise InputError(str(error)) from error
+        raise InputError(f"reduction: {error}") from error
     report("finding components", settings.steps, settings.steps)
     return {"components": store.put({"components": components}).model_dump()}

@@ -18,6 +18,7 @@ from flows.responses import load_responses
 from flows.science.decoder import DecoderConfig, train_decoder
 from flows.science.masks import MaskConfig
 from flows.science.model import Decoder
+from flows.science.precision import Precision
 from flows.science.stability import (
     NO_PARTNER,
     cosines,
@@ -86,6 +87,7 @@ def _train(
                 own["initial"],
                 seed,
                 device,
+                config.precision,
             )
             for subject, own in zip(dataset.subjects, trained, strict=True)
         ]
@@ -144,6 +146,7 @@ def _find_masks(
                 asdict(config.masks),
                 seed,
                 device,
+                config.precision,
             )
             for subject, decoder in zip(dataset.subjects, told, strict=True)
         ]
@@ -165,6 +168,7 @@ def train_again(
     initial: Json | None,
     seed: int,
     device: str,
+    precision: Precision,
 ) -> Json:
     """Train one participant's decoder with another seed; nothing is tested.
 
@@ -196,6 +200,7 @@ def train_again(
             settings,
             seed=seed,
             device=device,
+            precision=precision,
             on_progress=steps_of(f"training {_at_seed(label, seed)}"),
             initial=ridge,
         )
@@ -228,6 +233,7 @@ def mask_again(
     config: Json,
     seed: int,
     device: str,
+    precision: Precision,
 ) -> Json:
     """Fit one participant's masks with another seed; nothing is tested.
 
@@ -248,6 +254,7 @@ def mask_again(
         MaskConfig(**config),
         seed=seed,
         device=device,
+        precision=precision,
     )
     return {"members": store.put({"members": np.packbits(fit.members, axis=1)}).model_dump()}
 

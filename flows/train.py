@@ -15,6 +15,7 @@ from flows.responses import load_responses
 from flows.science.decoder import DecoderConfig, train_decoder
 from flows.science.metrics import top_k
 from flows.science.model import Decoder
+from flows.science.precision import Precision
 from flows.science.ridge import fit_ridge, without_mean
 from flows.sources import open_source
 from flows.stages import encoder_at, get_store, stage
@@ -92,6 +93,7 @@ def train_subject(
     start: str,
     seed: int,
     device: str,
+    precision: Precision,
 ) -> Json:
     """Train one participant's decoder, and ridge beside it, and test both on single trials.
 
@@ -126,6 +128,7 @@ def train_subject(
             settings,
             seed=seed,
             device=device,
+            precision=precision,
             on_progress=steps_of(f"training {label}"),
             initial=initial,
         )
@@ -146,6 +149,9 @@ def train_subject(
             "test": _accuracies(predicted["test"], targets[pool], own),
             "ridge": _accuracies(ridge.predict(x_test), targets[pool], own),
             "pool": len(pool),
+            "unmeasured": {
+                f"top{k}": f"the pool has {len(pool)} images" for k in POOLS if k >= len(pool)
+            },
             "queries": "single trials",
             "trials": {"train": len(x), "validation": len(x_validation), "test": len(x_test)},
             "voxels": x.shape[1],
@@ -184,5 +190,6 @@ def _known(values: Any) -> Any:
 def _accuracies(
     predicted: NDArray[np.float32], pool: NDArray[np.float32], own: NDArray[np.int64]
 ) -> dict[str, float]:
-    ks = tuple(k for k in POOLS if k <= len(pool))
+    # Among k images or fewer every query hits.
+    ks = tuple(k for k in POOLS if k < len(pool))
     return {f"top{k}": float(share) for k, share in top_k(predicted, pool, own, ks).items()}

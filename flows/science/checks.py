@@ -58,6 +58,19 @@ def check_targets(
     return target.astype(np.int64)
 
 
+def check_varies(name: str, x: NDArray[np.floating]) -> None:
+    """Refuse responses of which no voxel tells two trials apart.
+
+    Raises
+    ------
+    ValueError
+        All trials of `x` are identical; the message starts with `name`.
+    """
+    # Row by row: where responses vary, the second row ends it.
+    if all(np.array_equal(row, x[0]) for row in x[1:]):
+        raise ValueError(f"{name}: all {len(x)} trials are identical, there is nothing to decode")
+
+
 def on_device(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
     """The array as a tensor; on the CPU it shares the array's memory where it can."""
     return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from flows.science.checks import check_responses, check_targets, on_device
+from flows.science.checks import check_responses, check_targets, check_varies, on_device
 from flows.science.device import resolve_device
 from flows.science.losses import contrastive_loss
 from flows.science.model import (
@@ -22,6 +22,7 @@ from flows.science.model import (
     apply_layers,
     check_kind,
 )
+from flows.science.precision import Precision, add_product, product_type, products_in
 
 __all__ = ["PUBLISHED", "Decoder", "DecoderConfig", "History", "apply_layers", "train_decoder"]
 
@@ -126,6 +127,7 @@ def train_decoder(
     *,
     seed: int,
     device: str | torch.device,
+    precision: Precision = "float32",
     on_progress: Progress | None = None,
     initial: Decoder | None = None,
 ) -> tuple[Decoder, History]:
@@ -151,6 +153,8 @@ def train_decoder(
         Of the start, the batches and the noise.
     device : str or torch.device
         Where the data lie and the steps run, as `resolve_device` takes it.
+    precision : {"float32", "bfloat16"}
+        Of the layers' products in each step; evaluations are in float32.
     on_progress : callable, optional
         Called at each evaluation with the step, the number of steps at most, and a mapping
         of ``train_loss``, ``validation_top1`` and ``validation_loss``.
@@ -170,7 +174,8 @@ def train_decoder(
     ------
     ValueError
         Where shapes do not match, responses or targets are not finite, targets are zero or
-        all the same, a fold has too few trials, `initial` does not fit, or training diverges.
+        all the same, so are all training trials, a fold has too few trials, `initial` does not
+        fit, or training diverges.
 
     References
     ----------
@@ -179,11 +184,12 @@ def train_decoder(
     x = check_responses("x", x)
     x_validation = check_responses("x_validation", x_validation, x.shape[1])
     target = check_targets("training", target, len(x), y)
+    check_varies("x", x)
     target_validation = check_targets("validation", target_validation, len(x_validation), y)
     if len(np.unique(target)) < 2:
         raise ValueError(f"all {len(x)} training trials have one target: nothing to tell apart")
 
-    place = resolve_device(device)
+    place, dtype = resolve_device(device), product_type(precision)
     # The start and the batches are drawn on the CPU, so that they are those of every device.
     generator = torch.Generator().manual_seed(seed)
     noise_generator = torch.Generator(place).manual_seed(seed + 1)
@@ -221,8 +227,10 @@ def train_decoder(
         torch.index_select(responses, 0, rows, out=inputs)
         if config.noise:
             inputs.add_(noise.normal_(generator=noise_generator), alpha=config.noise)
-        first = _first_layer(inputs, *layers[0], gradient)
-        predicted = functional.normalize(apply_further_layers(first, layers[1:]))
+        first = _first_layer(inputs, *layers[0], gradient, dtype)
+        with products_in(dtype, place):
+            raw = apply_further_layers(first, layers[1:])
+        predicted = functional.normalize(raw.float())
         scores = predicted @ vectors[images[rows]].T / config.temperature
         loss = contrastive_loss(scores, images[rows])
         optimiser.zero_grad(set_to_none=True)
@@ -245,19 +253,28 @@ def train_decoder(
 
 
 def _first_layer(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, gradient: torch.Tensor
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    gradient: torch.Tensor,
+    dtype: torch.dtype,
 ) -> torch.Tensor:
     """What the layer that reads the responses makes of them, its gradient written into `gradient`.
 
     Autograd would allocate that gradient, as large as all weights, anew at each step: on a CPU
     the first touch of its pages costs half as much again as the product that fills them.
     """
+    read = x.to(dtype)
     with torch.no_grad():
-        output = functional.linear(x, weight, bias)
+        output = add_product(bias, read, weight.T)
     output.requires_grad_()
 
     def pass_on(slope: torch.Tensor) -> None:
-        weight.grad = torch.mm(slope.T, x, out=gradient)
+        if dtype == torch.float32:
+            torch.mm(slope.T, x, out=gradient)
+        else:
+            gradient.copy_(slope.T.to(dtype) @ read)
+        weight.grad = gradient
         bias.grad = slope.sum(0)
 
     output.register_hook(pass_on)  # type: ignore[no-untyped-call]

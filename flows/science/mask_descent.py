@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from flows.science.model import Layers, apply_layers
+from flows.science.precision import add_product, products_in
 
 # Below this share of its length at the start, a decoded vector's linearised length says nothing.
 _SHORTEST = 0.05
@@ -39,6 +40,8 @@ class LinearObjective:
         The decoder's one layer, ``weight`` (D, V) and ``bias`` (D,).
     owner : torch.Tensor
         (C,) component of each mask.
+    dtype : torch.dtype
+        Number type of the products of each step.
     """
 
     def __init__(
@@ -48,27 +51,29 @@ class LinearObjective:
         directions: torch.Tensor,
         layers: Layers,
         owner: torch.Tensor,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         ((weight, bias),) = layers
-        self.x, self.truth = x, _standard(z)[0][:, owner]
+        self.x, self.truth = x.to(dtype), _standard(z)[0][:, owner]
         self.gain = (directions @ weight).T[:, owner].contiguous()
         self.offset = (directions @ bias)[owner]
         start = apply_layers(x / 2, layers)
         length = start.norm(dim=1, keepdim=True).clamp_min(_TINY)
         unit = start / length
-        self.tilt = (unit @ weight).mul_(x)
+        self.tilt = (unit @ weight).mul_(x).to(dtype)
         self.tilt_offset = (unit @ bias)[:, None]
         self.shortest = _SHORTEST * length
 
     def __call__(self, mask: torch.Tensor) -> torch.Tensor:
         """Gradient (V, C) at masks (V, C)."""
-        length = torch.addmm(self.tilt_offset, self.tilt, mask)
+        length = add_product(self.tilt_offset, self.tilt, mask)
         free = length > self.shortest
         length = torch.maximum(length, self.shortest)
-        response = torch.addmm(self.offset, self.x, mask * self.gain).div_(length)
+        response = add_product(self.offset, self.x, mask * self.gain).div_(length)
         slope = _slope(self.truth, response.relu()).mul_(response > 0).div_(length)
-        gradient = (self.x.T @ slope).mul_(self.gain)
-        return gradient.addmm_(self.tilt.T, slope.mul_(response).mul_(free), alpha=-1).neg_()
+        gradient = (self.x.T @ slope.to(self.x.dtype)).float().mul_(self.gain)
+        slope.mul_(response).mul_(free)
+        return add_product(gradient, self.tilt.T, slope, alpha=-1).neg_()
 
 
 class NetworkObjective:
@@ -81,9 +86,10 @@ class NetworkObjective:
         directions: torch.Tensor,
         layers: Layers,
         owner: torch.Tensor,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.x, self.truth = x, _standard(z)[0]
-        self.directions, self.layers = directions, layers
+        self.directions, self.layers, self.dtype = directions, layers, dtype
         self.owner: list[int] = owner.tolist()
 
     def __call__(self, mask: torch.Tensor) -> torch.Tensor:
@@ -91,7 +97,9 @@ class NetworkObjective:
         gradient = torch.empty_like(mask)
         for column, component in enumerate(self.owner):
             weights = mask[:, column].clone().requires_grad_()
-            decoded = functional.normalize(apply_layers(self.x * weights, self.layers))
+            with products_in(self.dtype, mask.device):
+                raw = apply_layers(self.x * weights, self.layers)
+            decoded = functional.normalize(raw.float())
             response = (decoded @ self.directions[component]).relu()[:, None]
             loss = -(self.truth[:, [component]] * _standard(response)[0]).sum()
             (gradient[:, column],) = torch.autograd.grad(loss, weights)

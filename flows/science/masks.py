@@ -26,6 +26,7 @@ from flows.science.mask_path import (
 )
 from flows.science.metrics import pearson
 from flows.science.model import Decoder
+from flows.science.precision import Precision, product_type
 
 # Entries of one (V, columns) matrix; the optimiser holds about six of them.
 _ENTRIES = 2**25
@@ -130,6 +131,7 @@ def fit_masks(
     *,
     seed: int,
     device: str | torch.device,
+    precision: Precision = "float32",
     on_progress: Progress | None = None,
 ) -> MaskFit:
     """Fit one mask per component, its sparsity chosen on held-out images.
@@ -168,6 +170,8 @@ def fit_masks(
         Of the images held out.
     device : str or torch.device
         As `resolve_device` takes it.
+    precision : {"float32", "bfloat16"}
+        Of the products of each step; masks are judged in float32.
     on_progress : callable, optional
         Called at each snapshot with steps done, steps at most, and the path's mean
         ``held_out_r``.
@@ -188,7 +192,7 @@ def fit_masks(
     """
     x, z = _check(x, y, image, decoder, components)
     fit, held = split_images(np.asarray(image), config.holdout, seed)
-    place = resolve_device(device)
+    place, dtype = resolve_device(device), product_type(precision)
     layers = decoder.layers(place)
     objective = LinearObjective if decoder.kind == "linear" else NetworkObjective
     directions = on_device(components.astype(np.float32), place)
@@ -221,7 +225,7 @@ def fit_masks(
         owner = on_device(columns, place)
         return fit_parts(
             lambda voxels: objective(
-                x[:, voxels], z, directions, [(weight[:, voxels], bias), *further], owner
+                x[:, voxels], z, directions, [(weight[:, voxels], bias), *further], owner, dtype
             ),
             x.shape[1],
             on_device(lam.astype(np.float32), place),

@@ -129,8 +129,8 @@ def reduce_contrastively(
     ------
     ValueError
         Where shapes do not match, values are not finite, there are fewer than two images (in
-        all, or of a participant with a start of its own), or K is larger than D or the number
-        of distinct images.
+        all, or of a participant with a start of its own), or K is larger than what the targets
+        span (`most_components`).
 
     References
     ----------
@@ -159,6 +159,19 @@ def reduce_contrastively(
         found.append(_descend(pairs[rows], label[rows], config, batch, seed + start, told))
     unit = _joined(np.concatenate(found) @ basis, config)
     return np.ascontiguousarray(unit[leaf_order(unit)])
+
+
+def most_components(y: NDArray[np.floating]) -> int:
+    """How many components targets can carry: the dimensions that they span.
+
+    There are no more of these than distinct targets, nor than D.
+
+    Parameters
+    ----------
+    y : ndarray
+        (N, D) targets; those of distinct images are enough.
+    """
+    return len(_span(y))
 
 
 def _own_trials(
@@ -257,10 +270,10 @@ def _check(
     distinct = len(np.unique(image))
     if distinct < 2:
         raise ValueError("a contrast needs trials of at least 2 images")
-    carried = min(y.shape[1], distinct)
-    wanted = max(config.components, config.rows)
-    if wanted > carried:
-        raise ValueError(
-            f"K larger than the data can carry: {wanted} components from "
-            f"{distinct} distinct images in {y.shape[1]} dimensions, at most {carried}"
-        )
+    most = most_components(y)
+    for name in ("components", "drawn"):
+        if getattr(config, name) > most:
+            raise ValueError(
+                f"{name} is {getattr(config, name)}, larger than the data can carry: at most "
+                f"{most}, the dimensions that the targets of {distinct} distinct images span"
+            )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flows.science.checks import check_responses, check_targets, on_device
+from flows.science.checks import check_responses, check_targets, check_varies, on_device
 from flows.science.decoder import Decoder
 from flows.science.device import resolve_device
 from flows.science.metrics import top_k
@@ -95,8 +95,9 @@ def ridge_path(
     Raises
     ------
     ValueError
-        Where shapes do not match, values are not finite, targets are zero or all the same, a
-        fold is empty, a penalty is not positive, or all are too small for the precision.
+        Where shapes do not match, values are not finite, targets are zero or all the same, so
+        are all training trials, a fold is empty, a penalty is not positive, or all are too small
+        for the precision.
 
     References
     ----------
@@ -105,6 +106,7 @@ def ridge_path(
     x = check_responses("x", x)
     x_validation = check_responses("x_validation", x_validation, x.shape[1])
     check_targets("training", np.arange(len(y)), len(x), y)
+    check_varies("x", x)
     check_targets("validation", np.arange(len(y_validation)), len(x_validation), y_validation)
     if len(alphas) == 0 or not all(0 < alpha < np.inf for alpha in alphas):
         raise ValueError(f"penalties must be positive and finite, not {list(alphas)}")

@@ -16,6 +16,9 @@ from flows.science.statistics import (
     require_permutations,
 )
 
+_APART = "masks cannot be compared: participants have too few places in common"
+_FEW_PAIRINGS = "agreement of masks cannot be tested: too few components to compare with"
+
 
 def agreement_test(
     masks: Sequence[NDArray[np.floating]],
@@ -25,6 +28,7 @@ def agreement_test(
     permutations: int,
     seed: int,
     bin_mm: float = 6.0,
+    level: float = 1.0,
 ) -> tuple[Floats, Floats]:
     """Whether participants' masks of one component agree better than those of different ones.
 
@@ -42,7 +46,7 @@ def agreement_test(
     those that the participant decodes. No two participants draw the same one while their pools
     hold another: what they share of it is no null, and would make p too large. Two who must
     draw the same one are not compared with each other in that pairing. Each pairing counts
-    once, so that with M in all p is at least 1 / (1 + M): fewer than 20 give none below 0.05.
+    once, so that with M in all p is at least 1 / (1 + M): fewer than 19 give none of 0.05.
 
     The test is relative to the other components. Where all are mixtures of the same few
     concepts their masks are alike, and p is too large rather than too small. Masks may differ
@@ -62,11 +66,14 @@ def agreement_test(
     seed : int
     bin_mm : float
         Edge of a bin.
+    level : float
+        Where pairings are so few that no p could reach it, p is NaN.
 
     Returns
     -------
     agreement, p : ndarray
-        (K,) each, p one-sided; NaN where fewer than two participants have a mask to compare.
+        (K,) each, p one-sided; both NaN where fewer than two participants have masks that can be
+        compared.
 
     Raises
     ------
@@ -98,7 +105,7 @@ def agreement_test(
             tables = {pair: score[pair] for pair in pairs}
             nulls[pairs] = _null_scores(tables, ok, permutations, seed)
         null = nulls[pairs]
-        if len(null):
+        if len(null) and 1 / (1 + len(null)) <= level:
             reached = (null >= np.mean([score[pair][own] for pair in pairs]) - SLACK).sum()
             p[component] = (1 + reached) / (1 + len(null))
     return agreement, p
@@ -133,6 +140,7 @@ def shared_concepts(
     minimum: int | None = None,
     *,
     alpha: float = 0.05,
+    agreement: NDArray[np.floating] | None = None,
 ) -> SharedConcepts:
     """Shared decodable concepts: decodable in several participants, whose masks agree.
 
@@ -152,6 +160,8 @@ def shared_concepts(
         u, from 2 to S; half of the participants, and at least 2, where not given.
     alpha : float
         Level of q.
+    agreement : ndarray, optional
+        (K,) of `agreement_test`; tells apart why there is no `agreement_p`.
 
     Returns
     -------
@@ -195,10 +205,15 @@ def shared_concepts(
     enough = decodes.sum(axis=0) >= u
     shared = (q <= alpha) & enough
     few = f"decodable in fewer than {u} participants"
-    reason = [
-        None if ok else (few if not many or first >= second else "masks do not agree")
-        for ok, many, first, second in zip(shared, enough, decodable, agrees, strict=True)
-    ]
+    weak = f"decodability in {u} participants is not significant among all components"
+    failed = np.where(decodable >= agrees, weak, "masks do not agree")
+    failed = np.where(np.isnan(agreement_p), _FEW_PAIRINGS, failed)
+    if agreement is not None:
+        failed = np.where(np.isnan(agreement), _APART, failed)
+    failed = np.where(enough, failed, few)
+    testable = np.isfinite(p_test).sum(axis=0)
+    failed = np.where(testable < u, f"could be tested in fewer than {u} participants", failed)
+    reason = [None if ok else str(why) for ok, why in zip(shared, failed, strict=True)]
     return SharedConcepts(p=p, q=q, shared=shared, participants=participants, reason=reason)
 
 

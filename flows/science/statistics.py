@@ -1,5 +1,6 @@
 """Tests of what is decodable and where it lies, by permutation."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -221,6 +222,17 @@ def _average_ranks(values: NDArray[np.floating]) -> Floats:
         _, inverse, size = np.unique(values[:, column], return_inverse=True, return_counts=True)
         ranks[:, column] = (np.cumsum(size) - (size - 1) / 2)[inverse]
     return ranks
+
+
+def too_few_images(images: int, level: float) -> str | None:
+    """Why `correlation_test` can find nothing with so few images; None where it can.
+
+    Images have no more than n! orders, so that p cannot fall below 1 / n!.
+    """
+    orders = math.factorial(min(images, 20))
+    if orders * level >= 1:
+        return None
+    return f"{images} distinct test images are too few: p cannot reach {level:g}"
 
 
 def require_finite(name: str, *arrays: NDArray[np.floating]) -> None:

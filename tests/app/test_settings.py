@@ -42,6 +42,13 @@ def test_the_environment_comes_before_the_file(
     assert settings.device == "cuda"
 
 
+@pytest.mark.parametrize("device", ["", "gpu", "cuda:", "cuda:x", "mps", "CPU"])
+def test_what_is_no_device_is_refused(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setenv("SDC_DEVICE", device)
+    with pytest.raises(ValueError, match=f"'{device}' is no device: use cpu, cuda or cuda:N"):
+        Settings()
+
+
 def test_the_databases_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDC_DATABASE_URL", "postgresql://me:secret@host/db")
     assert "secret" not in repr(Settings())

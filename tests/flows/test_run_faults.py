@@ -84,7 +84,7 @@ def test_a_number_of_seeds_that_is_none(ingested: Path) -> None:
 
 def test_more_components_than_the_data_can_carry(ingested: Path) -> None:
     line = refused(InputError, RUN | {"reduction": {"components": 200, "steps": 20}})
-    assert "K larger than the data can carry" in line
+    assert "reduction.components is 200, larger than the data can carry" in line
 
 
 def test_an_encoder_of_pictures_where_the_device_is_missing(

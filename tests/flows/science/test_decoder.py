@@ -341,6 +341,7 @@ def with_nan(x: np.ndarray) -> np.ndarray:
     ("change", "message"),
     [
         (lambda d: {"x": with_nan(d.x)}, "x holds 2 NaN or infinite values, in 1 of 600 trials"),
+        (lambda d: {"x": np.ones_like(d.x)}, "x: all 600 trials are identical"),
         (lambda d: {"x_validation": with_nan(d.x_validation)}, "x_validation holds 2 NaN"),
         (lambda d: {"x_validation": d.x_validation[:, 1:]}, r"x_validation of shape \(200, 79\)"),
         (

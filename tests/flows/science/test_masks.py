@@ -267,6 +267,26 @@ def test_empty_full_and_constant_are_reasons_and_no_masks() -> None:
         assert np.isnan(found.lam).all()
 
 
+def test_responses_that_are_all_alike_give_a_reason_and_no_mask() -> None:
+    data = simulate()
+    alike = replace(data, x=np.repeat(data.x[:1], len(data.x), axis=0))
+    for config in (TOGETHER, replace(TOGETHER, part=20, draws=2)):
+        found = fit(alike, replace(config, lambdas=(0.3, 1.0), snapshots=(20,)))
+        assert set(found.reason) <= {"empty", "no feasible mask on the path"}
+        assert not found.soft.any()
+    r = masked_correlations(alike.x, alike.y, data.decoder, data.components, found.soft)
+    assert np.isnan(r["hard"]).all()
+
+
+def test_voxels_that_never_change_are_no_members() -> None:
+    data = simulate()
+    x = data.x.copy()
+    x[:, :10] = 0
+    found = fit(replace(data, x=x), replace(TOGETHER, lambdas=(0.3,), snapshots=(50,)))
+    assert found.usable.all()
+    assert not found.members[:, :10].any()
+
+
 def test_reasons_do_not_touch_the_other_components() -> None:
     data = simulate()
     config = replace(TOGETHER, lambdas=(0.3,), snapshots=(50,))

@@ -117,10 +117,19 @@ def test_progress_ends_at_the_last_step() -> None:
 
 def test_what_cannot_be_reduced_is_refused() -> None:
     y, yhat, image = simulate()
-    with pytest.raises(ValueError, match="K larger than the data can carry: 41 components"):
+    too_large = "larger than the data can carry: at most"
+    with pytest.raises(ValueError, match=f"components is 41, {too_large} 40"):
         reduce(y, yhat, image, replace(FAST, components=41))
-    with pytest.raises(ValueError, match="K larger than the data can carry"):
+    with pytest.raises(
+        ValueError, match=f"components is {FAST.components}, {too_large} 3, .* of 3 d"
+    ):
         reduce(y[:6], yhat[:6], image[:6])
+    with pytest.raises(ValueError, match=f"drawn is 41, {too_large} 40"):
+        reduce(y, yhat, image, replace(FAST, drawn=41))
+    # Many images, and many dimensions, of which they span three.
+    flat = (y[:, :3] @ np.eye(3, y.shape[1])).astype(np.float32)
+    with pytest.raises(ValueError, match=f"components is {FAST.components}, {too_large} 3"):
+        reduce(flat, yhat, image)
     with pytest.raises(ValueError, match="at least 2 images"):
         reduce(y[:2], yhat[:2], image[:2])
     broken = yhat.copy()

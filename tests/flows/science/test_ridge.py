@@ -126,6 +126,7 @@ def test_the_inputs_are_left_as_they_were() -> None:
         ({"alphas": []}, r"penalties must be positive and finite, not \[\]"),
         ({"alphas": [1.0, 0.0]}, "penalties must be positive"),
         ({"x": np.full((50, 20), np.nan)}, "x holds 1000 NaN or infinite values"),
+        ({"x": np.ones((50, 20))}, "x: all 50 trials are identical"),
         ({"x_validation": np.ones((60, 19))}, r"x_validation of shape \(60, 19\)"),
         ({"y": np.ones((50, 8))}, "all 50 training trials have one target"),
         ({"y": np.zeros((50, 8))}, "50 of 50 training target vectors are zero"),

@@ -153,6 +153,10 @@ def test_few_pairings_bound_p_from_below() -> None:
     _, p = agreement_test(masks, clouds, ok, permutations=999, seed=0)
     # Three components in two participants make six pairings of different ones.
     assert p.min() >= 1 / 7
+    # What could not reach the level whatever the masks is no p.
+    agreement, p = agreement_test(masks, clouds, ok, permutations=999, seed=0, level=0.05)
+    assert np.isfinite(agreement).all()
+    assert np.isnan(p).all()
 
 
 def test_participants_who_do_not_decode_take_no_part() -> None:
@@ -225,8 +229,36 @@ def test_each_reason_is_named() -> None:
     found = shared_concepts(p_test, agreement_p, 3)
     assert found.shared.tolist() == [True, False, False, False]
     few = "decodable in fewer than 3 participants"
-    assert found.reason == [None, few, few, "masks do not agree"]
+    untested = "could be tested in fewer than 3 participants"
+    assert found.reason == [None, few, untested, "masks do not agree"]
     assert [len(who) for who in found.participants] == [4, 2, 1, 4]
+
+
+def test_what_enough_participants_decode_may_not_be_significant_in_all_of_them() -> None:
+    # Each is told from noise, and 4 times 0.02 for the conjunction is too much.
+    found = shared_concepts(np.full((5, 2), 0.02), np.array([0.01, 0.5]), 2)
+    weak = "decodability in 2 participants is not significant among all components"
+    assert found.reason == [weak, "masks do not agree"]
+    assert [len(who) for who in found.participants] == [5, 5]
+
+
+def test_masks_that_could_not_be_compared_are_not_said_to_disagree() -> None:
+    p_test = np.full((4, 3), 0.0005)
+    p_test[1:, 2] = 0.8
+    agreement, agreement_p = np.array([np.nan, 0.7, np.nan]), np.full(3, np.nan)
+    found = shared_concepts(p_test, agreement_p, agreement=agreement)
+    assert not found.shared.any()
+    assert found.reason == [
+        "masks cannot be compared: participants have too few places in common",
+        "agreement of masks cannot be tested: too few components to compare with",
+        "decodable in fewer than 2 participants",
+    ]
+
+
+def test_nothing_testable_is_nothing_shared() -> None:
+    found = shared_concepts(np.full((3, 2), np.nan), np.full(2, np.nan))
+    assert found.reason == ["could be tested in fewer than 2 participants"] * 2
+    assert found.p.tolist() == [1, 1]
 
 
 def test_half_of_the_participants_and_two_at_least_by_default() -> None:

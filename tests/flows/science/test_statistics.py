@@ -6,7 +6,12 @@ from hypothesis.extra.numpy import arrays
 
 from flows.science.metrics import auc, dice, pearson
 from flows.science.placements import place_region
-from flows.science.statistics import benjamini_hochberg, correlation_test, region_test
+from flows.science.statistics import (
+    benjamini_hochberg,
+    correlation_test,
+    region_test,
+    too_few_images,
+)
 from tests.flows.science.fields import ball, smooth_maps, voxel_cloud
 
 
@@ -71,6 +76,21 @@ def test_constant_responses_have_no_p() -> None:
     z[:, 1] = 0
     r, p = correlation_test(z, zhat, image, permutations=5, seed=0)
     assert np.isnan(r).tolist() == np.isnan(p).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(("images", "level", "enough"), [(3, 0.05, False), (4, 0.05, True)])
+def test_images_are_enough_where_their_orders_are(images: int, level: float, enough: bool) -> None:
+    """Perfect decoding, and orders drawn until all have been: p is about 1 / n!."""
+    assert (too_few_images(images, level) is None) == enough
+    z = np.arange(images, dtype=float)[:, None] ** 2
+    _, p = correlation_test(z, z, np.arange(images), permutations=4999, seed=0)
+    assert (p[0] <= level) == enough
+
+
+def test_too_few_images_are_told_by_their_number() -> None:
+    assert too_few_images(1, 0.5) == "1 distinct test images are too few: p cannot reach 0.5"
+    assert too_few_images(5, 0.001) == "5 distinct test images are too few: p cannot reach 0.001"
+    assert too_few_images(1000, 1e-9) is None
 
 
 def test_bad_responses_are_refused() -> None:
