@@ -19,7 +19,7 @@ from tests.benchmarks.stored_participant import (
 )
 
 MEMORY = 8e9
-NSD = ParticipantSize(in_mask=24_000, voxels=18_000, images=9_000, fold=1_000, ceiling=1.0)
+NSD = ParticipantSize(in_mask=24_000, voxels=18_000, images=9_000, fold=1_000)
 LAMBDAS = (2.0, 3.0, 5.0, 7.0, 10.0, 14.0, 20.0, 30.0)
 PUBLISHED, DEFAULT = DecoderConfig(), MaskConfig(lambdas=LAMBDAS)
 
