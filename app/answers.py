@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from app.concepts.schemas import ConceptAnswer, ConceptHit, Example, SimilarAnswer
+from app.concepts.schemas import ConceptAnswer, ConceptHit, Example, SimilarAnswer, Stability
 from app.console import Cell, print_facts, print_line, print_table
 from app.datasets.schemas import DatasetList
 from app.doctor.schemas import Report
@@ -17,14 +17,14 @@ from app.validation.schemas import CategoryResult, ValidationAnswer
 
 SHOWN_REGIONS = 20
 SHOWN_EDGES = 20
-CONCEPT_COLUMNS = ("concept", "label", "similarity", "shared", "subjects", "q")
+CONCEPT_COLUMNS = ("concept", "label", "similarity", "shared", "subjects", "q", "stable")
 
 
 def print_search(answer: SearchAnswer) -> None:
     """Concepts with the region to name first, then regions per participant."""
     print_line(
         f'"{answer.query}" as {", ".join(answer.prompt)} in {answer.dataset}, '
-        f"run {answer.run}, {answer.encoder}"
+        f"run {answer.run} ({answer.method}), {answer.encoder}"
     )
     print_line()
     print_table(
@@ -57,11 +57,14 @@ def print_search(answer: SearchAnswer) -> None:
 
 def print_similar(answer: SimilarAnswer) -> None:
     """The concepts near to one."""
-    print_line(f"near to concept {answer.id} ({answer.label}), {answer.encoder}")
+    print_line(
+        f"near to concept {answer.id} ({answer.label}), run {answer.run} ({answer.method}), "
+        f"{answer.encoder}"
+    )
     print_line()
     print_table(
-        (*CONCEPT_COLUMNS, "dataset", "run"),
-        [(*_hit(each), each.dataset, each.run) for each in answer.concepts],
+        (*CONCEPT_COLUMNS, "dataset", "run", "method"),
+        [(*_hit(each), each.dataset, each.run, each.method) for each in answer.concepts],
     )
 
 
@@ -72,8 +75,10 @@ def print_concept(answer: ConceptAnswer) -> None:
             "concept": answer.id,
             "label": answer.label,
             "terms": answer.terms,
+            "negations": answer.negation.terms,
             "dataset": answer.dataset,
             "run": f"{answer.run}{'' if answer.current else ' (an older one)'}",
+            "method": answer.method,
             "encoder": answer.encoder,
             "shared": answer.shared,
             "subjects that decode it": answer.subjects,
@@ -82,6 +87,7 @@ def print_concept(answer: ConceptAnswer) -> None:
             "agreement of masks": answer.agreement,
             "p of agreement": answer.agreement_p,
         }
+        | _stability(answer)
         | ({"reason": answer.reason} if answer.reason else {})
     )
     print_line()
@@ -117,13 +123,22 @@ def print_concept(answer: ConceptAnswer) -> None:
     for title, examples in (("best", answer.best), ("worst", answer.worst)):
         print_line()
         print_table((f"{title} stimuli", "score", "captions"), _examples(examples))
+    print_line()
+    print_table(
+        ("farthest stimuli", "similarity", "captions"),
+        [
+            (each.stimulus, each.similarity, _first(each.captions))
+            for each in answer.negation.stimuli
+        ],
+    )
 
 
 def print_network(answer: NetworkAnswer) -> None:
     """Communities with their concepts, then the strongest edges alone."""
     communities = {node.community for node in answer.nodes}
     print_line(
-        f"{answer.subject} in {answer.dataset}, run {answer.run}, {answer.encoder}: "
+        f"{answer.subject} in {answer.dataset}, run {answer.run} ({answer.method}), "
+        f"{answer.encoder}: "
         f"{len(answer.nodes)} concepts, {len(answer.edges)} edges, {len(communities)} communities"
     )
     print_line()
@@ -152,7 +167,9 @@ def print_network(answer: NetworkAnswer) -> None:
 
 def print_validation(answer: ValidationAnswer) -> None:
     """A line a category, then every participant, then every region."""
-    print_line(f"{answer.dataset}, run {answer.run}, {answer.encoder}; {answer.choice}")
+    print_line(
+        f"{answer.dataset}, run {answer.run} ({answer.method}), {answer.encoder}; {answer.choice}"
+    )
     print_line()
     print_table(
         (
@@ -194,11 +211,21 @@ def print_validation(answer: ValidationAnswer) -> None:
 def print_datasets(answer: DatasetList) -> None:
     """All datasets."""
     print_table(
-        ("dataset", "title", "subjects", "stimuli", "atlases", "run", "encoder", "licence"),
+        (
+            "dataset",
+            "title",
+            "subjects",
+            "stimuli",
+            "atlases",
+            "run",
+            "method",
+            "encoder",
+            "licence",
+        ),
         [
             (
                 *(each.dataset, each.title, each.subjects, each.stimuli),
-                *(each.atlases, each.run, each.encoder, each.licence),
+                *(each.atlases, each.run, each.method, each.encoder, each.licence),
             )
             for each in answer.datasets
         ],
@@ -208,10 +235,13 @@ def print_datasets(answer: DatasetList) -> None:
 def print_runs(answer: RunList) -> None:
     """All runs, the current ones marked."""
     print_table(
-        ("run", "current", "dataset", "encoder", "concepts", "shared", "seed", "published"),
+        (
+            *("run", "current", "dataset", "encoder", "method", "concepts", "shared"),
+            *("seed", "published"),
+        ),
         [
             (
-                *(each.run, "*" if each.current else "", each.dataset, each.encoder),
+                *(each.run, "*" if each.current else "", each.dataset, each.encoder, each.method),
                 *(each.components, each.shared, each.seed),
                 each.published_at.isoformat(" ", "minutes"),
             )
@@ -236,7 +266,29 @@ def print_report(report: Report) -> None:
 
 
 def _hit(hit: ConceptHit) -> tuple[Cell, ...]:
-    return (hit.id, hit.label, hit.similarity, hit.shared, hit.subjects, hit.q_value)
+    found = (hit.id, hit.label, hit.similarity, hit.shared, hit.subjects, hit.q_value)
+    return (*found, _dice_of_seeds(hit.stability))
+
+
+def _dice_of_seeds(stability: Stability | None) -> Cell:
+    """Mask Dice with other seeds' masks, and how many seeds that is the mean of."""
+    if stability is None:
+        return None
+    dice = "-" if stability.dice is None else f"{stability.dice:.2f}"
+    return f"{dice} ({stability.seeds})"
+
+
+def _stability(answer: ConceptAnswer) -> dict[str, Cell]:
+    told, chance = answer.stability, answer.stability_chance
+    if told is None or chance is None:
+        return {}
+    return {
+        "other seeds that find it": told.seeds,
+        "cosine with theirs": told.cosine,
+        "Dice with their masks": told.dice,
+        "cosine of the next best matching": chance.cosine,
+        "Dice of masks not matched": chance.dice,
+    }
 
 
 def _category(one: CategoryResult) -> tuple[Cell, ...]:
@@ -261,7 +313,8 @@ def _peak(peak: Millimetres | None, space: Space | None) -> tuple[Cell, Cell]:
 
 
 def _examples(examples: Sequence[Example]) -> list[tuple[Cell, ...]]:
-    return [
-        (each.stimulus, each.score, each.captions[0] if each.captions else None)
-        for each in examples
-    ]
+    return [(each.stimulus, each.score, _first(each.captions)) for each in examples]
+
+
+def _first(captions: Sequence[str]) -> str | None:
+    return captions[0] if captions else None

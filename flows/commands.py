@@ -56,6 +56,10 @@ def run(
     dataset: Annotated[str, typer.Argument(help="Name of a dataset in the catalog.")],
     config: ConfigFile = None,
     set_: Settings = [],  # noqa: B006
+    method: Annotated[
+        Literal["masks", "clusters"] | None,
+        typer.Option(help="How concepts and their voxels are found; else as configured: masks."),
+    ] = None,
     runner: Annotated[
         Literal["local", "threads", "dask"],
         typer.Option(help="Where participants are computed; it changes no result."),
@@ -68,7 +72,8 @@ def run(
     """Run the pipeline on a dataset and publish its concepts."""
     from flows.config import RunConfig, read_config
 
-    chosen = read_config(RunConfig, config, set_)
+    method_ = [] if method is None else [f"method={method}"]
+    chosen = read_config(RunConfig, config, [*set_, *method_])
     _require_runner(runner, dask_address)
     _prepare()
     from flows.pipeline import run_pipeline

@@ -22,7 +22,9 @@ from flows.science.masks import MaskConfig
 from flows.science.network import NetworkConfig
 from flows.science.precision import Precision
 from flows.science.reduction import ReductionConfig
+from flows.science.voxel_clusters import ClusterConfig
 
+Method = Literal["masks", "clusters"]
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -67,7 +69,7 @@ class StatisticsConfig(BaseModel):
     participants : float
         Share of the participants that must decode a component for it to be shared.
     stimuli : int
-        Best and worst stimuli kept for each component.
+        Stimuli kept for each component: best, worst, and farthest.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -139,6 +141,21 @@ class ValidationConfig(BaseModel):
         return probes
 
 
+class StabilityConfig(BaseModel):
+    """How far other seeds find the same.
+
+    Attributes
+    ----------
+    seeds : int
+        The run's own seed and as many further ones, for each of which training, reduction and
+        masks are repeated; 1 measures nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seeds: int = Field(default=10, ge=1)
+
+
 class RunConfig(BaseModel):
     """Everything that determines a run's results, beside the data.
 
@@ -146,6 +163,10 @@ class RunConfig(BaseModel):
     ----------
     encoder : str
         As `app.embedding.load_encoder` takes it.
+    method : {"masks", "clusters"}
+        How components and the voxels that carry them are found: directions that predictions are
+        reduced to, with a mask of each (the 2023 paper), or clusters of the voxels' decoder
+        weights (the 2025 paper). `reduction` and `masks` are of the one, `clusters` of the other.
     seed : int
     start : {"drawn", "ridge"}
         What a linear decoder's training starts from: a random draw, as published, or the ridge
@@ -153,22 +174,25 @@ class RunConfig(BaseModel):
     precision : {"float32", "bfloat16"}
         Number type of the large products of training and masks. bfloat16 is quicker on GPUs that
         have it, and changes results within the bounds that docs/method.md states.
-    decoder, reduction, masks, network, statistics, validation
+    decoder, reduction, masks, clusters, network, statistics, validation, stability
         Settings of the stages.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     encoder: str = "open_clip:ViT-B-32:openai"
+    method: Method = "masks"
     seed: int = 0
     start: Literal["drawn", "ridge"] = "drawn"
     precision: Precision = "float32"
     decoder: DecoderConfig = DecoderConfig()
     reduction: ReductionConfig = ReductionConfig()
     masks: MaskConfig = MaskConfig()
+    clusters: ClusterConfig = ClusterConfig()
     network: NetworkConfig = NetworkConfig()
     statistics: StatisticsConfig = StatisticsConfig()
     validation: ValidationConfig = ValidationConfig()
+    stability: StabilityConfig = StabilityConfig()
 
     @field_validator("decoder", mode="before")
     @classmethod
@@ -178,6 +202,16 @@ class RunConfig(BaseModel):
             return value
         kind = value.get("kind", "linear")
         return asdict(PUBLISHED[kind]) | value if kind in PUBLISHED else value
+
+    @model_validator(mode="after")
+    def _clusters_of_weights(self) -> "RunConfig":
+        if self.method == "clusters" and self.decoder.kind != "linear":
+            raise InputError(
+                f"method clusters cannot use a decoder of kind {self.decoder.kind}: it clusters "
+                "the weights that a linear one has for each voxel",
+                hint="set decoder.kind to linear, or use method masks",
+            )
+        return self
 
 
 def read_config(kind: type[Config], file: Path | None, settings: list[str]) -> Config:

@@ -9,7 +9,8 @@ from app.errors import InputError
 from app.store import Artefact
 from flows.progress import report, steps_of
 from flows.responses import load_responses
-from flows.science.masks import MaskConfig, fit_masks, masked_correlations
+from flows.science.masks import MaskConfig, MaskFit, fit_masks, masked_correlations
+from flows.science.model import Decoder
 from flows.science.precision import Precision
 from flows.science.sharing import agreement_test, shared_concepts
 from flows.science.statistics import (
@@ -39,7 +40,7 @@ def mask_subject(
     permutations: int,
     seed: int,
     device: str,
-    precision: Precision,
+    precision: Precision = "float32",
 ) -> Json:
     """Fit one participant's masks on validation trials and measure them on test trials.
 
@@ -60,8 +61,151 @@ def mask_subject(
     model = load_decoder(decoder)
     y = store.get(Artefact.model_validate(vectors))["vectors"]
     rows = store.get(Artefact.model_validate(components))["components"]
+    fit = fit_on_validation(
+        label,
+        artefacts,
+        folds,
+        y,
+        model,
+        rows,
+        settings,
+        seed=seed,
+        device=device,
+        precision=precision,
+    )
+    return measure_masks(
+        label,
+        artefacts,
+        tables,
+        model,
+        vectors,
+        rows,
+        folds,
+        permutations,
+        seed,
+        device,
+        soft=fit.soft,
+        lam=fit.lam,
+        reasons=fit.reason,
+        threshold=settings.threshold,
+    )
+
+
+def measure_masks(
+    label: str,
+    artefacts: Json,
+    tables: Json,
+    model: Decoder,
+    vectors: Json,
+    rows: NDArray[np.float32],
+    folds: list[str],
+    permutations: int,
+    seed: int,
+    device: str,
+    *,
+    soft: NDArray[np.float32],
+    lam: NDArray[np.float64],
+    reasons: list[str | None],
+    threshold: float,
+) -> Json:
+    """Measure one participant's masks on test trials, whatever found them.
+
+    Parameters
+    ----------
+    tables : dict
+        Reference to ``native`` (V, 3) mm and ``regions`` (R, V).
+    rows : ndarray
+        (K, D) components.
+    soft : ndarray
+        (K, V) weights in [0, 1]; all zero where there is a reason.
+    lam : ndarray
+        (K,) penalties that the masks were fitted with, NaN where none was.
+    reasons : list of str or None
+        (K,) why a mask counts for nothing.
+    threshold : float
+        Weight from which a voxel is a member.
+
+    Returns
+    -------
+    dict
+        What `mask_subject` returns.
+
+    Raises
+    ------
+    InputError
+        A prediction of a test trial is not finite.
+    """
+    store = get_store()
+    y = store.get(Artefact.model_validate(vectors))["vectors"]
     place = store.get(Artefact.model_validate(tables))
-    x, image = load_responses(store, artefacts, folds, "validation")
+    x, image = load_responses(store, artefacts, folds, "test")
+    correlations = masked_correlations(x, y[image], model, rows, soft, threshold, device=device)
+    try:
+        p_test = decodability(y, image, model.predict(x), rows, permutations, seed)
+    except ValueError as error:
+        raise InputError(f"{label}, test fold: {error}") from error
+    overlap = region_test(
+        soft.T,
+        place["regions"].astype(bool),
+        place["native"],
+        permutations=permutations,
+        seed=seed,
+        threshold=threshold,
+    )
+    # Weights saturate at 1: what a voxel contributes tells the strongest of them apart.
+    strength = soft * np.abs(model.voxel_vectors(x) @ rows.T).T
+    members = (soft >= threshold) & (strength > 0)
+    arrays = {
+        "soft": soft,
+        "peak": _peaks(strength, members, np.ones((1, members.shape[1]), dtype=bool))[:, 0],
+        "peak_region": _peaks(strength, members, place["regions"].astype(bool)),
+        "lam": lam,
+        "p_test": p_test,
+        "auc": overlap.auc,
+        "dice": overlap.dice,
+        "p_region": overlap.p,
+    } | {f"r_{name}": correlations[name] for name in ("unmasked", "soft", "hard")}
+    return {
+        "masks": store.put(
+            {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
+        ).model_dump(),
+        "reasons": reasons,
+        "images": len(np.unique(distinct_rows(y)[1][image])),
+        "threshold": threshold,
+    }
+
+
+def fit_on_validation(
+    label: str,
+    artefacts: Json,
+    folds: list[str],
+    y: NDArray[np.float32],
+    model: Decoder,
+    rows: NDArray[np.float32],
+    settings: MaskConfig,
+    *,
+    seed: int,
+    device: str,
+    precision: Precision,
+) -> MaskFit:
+    """One participant's masks, fitted on validation trials.
+
+    Parameters
+    ----------
+    label : str
+        The participant, as errors and reports name it.
+    y : ndarray
+        (I, D) vectors of the stimuli.
+    model : Decoder
+    rows : ndarray
+        (K, D) components.
+
+    Raises
+    ------
+    InputError
+        No mask can be fitted on these trials.
+    """
+    x, image = load_responses(get_store(), artefacts, folds, "validation")
     try:
         fit = fit_masks(
             x,
@@ -78,43 +222,7 @@ def mask_subject(
     except ValueError as error:
         raise InputError(f"{label}: {error}") from error
     report(f"masking {label}", 1, 1)
-    x, image = load_responses(store, artefacts, folds, "test")
-    correlations = masked_correlations(
-        x, y[image], model, rows, fit.soft, settings.threshold, device=device
-    )
-    try:
-        p_test = decodability(y, image, model.predict(x), rows, permutations, seed)
-    except ValueError as error:
-        raise InputError(f"{label}, test fold: {error}") from error
-    overlap = region_test(
-        fit.soft.T,
-        place["regions"].astype(bool),
-        place["native"],
-        permutations=permutations,
-        seed=seed,
-        threshold=settings.threshold,
-    )
-    # Masks saturate at 1: what a voxel contributes tells the strongest of them apart.
-    strength = fit.soft * np.abs(model.voxel_vectors(x) @ rows.T).T
-    members = (fit.soft >= settings.threshold) & (strength > 0)
-    arrays = {
-        "soft": fit.soft,
-        "peak": _peaks(strength, members, np.ones((1, members.shape[1]), dtype=bool))[:, 0],
-        "peak_region": _peaks(strength, members, place["regions"].astype(bool)),
-        "lam": fit.lam,
-        "p_test": p_test,
-        "auc": overlap.auc,
-        "dice": overlap.dice,
-        "p_region": overlap.p,
-    } | {f"r_{name}": correlations[name] for name in ("unmasked", "soft", "hard")}
-    return {
-        "masks": store.put(
-            {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
-        ).model_dump(),
-        "reasons": fit.reason,
-        "images": len(np.unique(distinct_rows(y)[1][image])),
-        "threshold": settings.threshold,
-    }
+    return fit
 
 
 def decodability(

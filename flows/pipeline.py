@@ -5,10 +5,15 @@ it stopped:
 
 1. embed the stimuli into the encoder's space;
 2. train each participant's decoder (METHOD.md a);
-3. reduce what the decoders tell of the validation trials to components (METHOD.md b);
-4. mask each participant's voxels for each component, and compare participants (METHOD.md c);
+3. find components and each participant's voxels that carry them, by one of two methods:
+   *masks*: reduce what the decoders tell of the validation trials to components (METHOD.md b),
+   and mask each participant's voxels for each of them (METHOD.md c);
+   *clusters*: cluster the voxels of all participants by their decoder weights (METHOD.md d),
+   and measure each participant's members as masks are measured;
+4. compare participants (METHOD.md c);
 5. link each participant's components to a network, and hold masks against localisers;
-6. publish, in one transaction.
+6. repeat 2 to 4 with further seeds, and see how much is found again;
+7. publish, in one transaction.
 """
 
 import time
@@ -29,9 +34,16 @@ from flows.outcome import tell_outcome
 from flows.publish import RunResults, publish_run, published_run
 from flows.reduce import check_components, reduce_components
 from flows.runners import examine_site, task_runner
+from flows.stability import compare_seeds, repeat_run
 from flows.stages import gather, get_store
 from flows.train import embed_dataset, train_subject
 from flows.validate import validate_subject
+from flows.voxel_clusters import (
+    find_clusters,
+    measure_members,
+    require_clusters,
+    require_participants,
+)
 
 Json = dict[str, Any]
 
@@ -65,6 +77,8 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
     device = get_settings().device
     site = examine_site(device)
     dataset = load_dataset(slug)
+    if config.method == "clusters":
+        require_participants(slug, len(dataset.subjects), config.clusters)
     key = digest([dataset.fingerprint, config.model_dump(), code_version()])
     if found := published_run(key):
         return {"run": found, "dataset": slug, "changed": False}
@@ -72,7 +86,8 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
     with _timed(timings, "embed"):
         embedded = embed_dataset(dataset, config.encoder)
     vectors = embedded["vectors"]
-    check_components(vectors, dataset.folds, config.reduction)
+    if config.method == "masks":
+        check_components(vectors, dataset.folds, config.reduction)
     with _timed(timings, "train"):
         trained = gather(
             train_subject.submit(
@@ -88,34 +103,60 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             )
             for subject in dataset.subjects
         )
-    with _timed(timings, "reduce"):
-        reducing = reduce_components.submit(
-            vectors,
-            [result["predictions"] for result in trained],
-            asdict(config.reduction),
-            config.seed,
-            device,
-        )
-        components = reducing.result()["components"]
+    decoders = [{name: result[name] for name in ("decoder", "kind")} for result in trained]
     tables = [_tables(subject) for subject in dataset.subjects]
-    with _timed(timings, "mask"):
-        masks = gather(
-            mask_subject.submit(
-                subject.label,
-                subject.artefacts,
-                table,
-                {"decoder": result["decoder"], "kind": result["kind"]},
+    if config.method == "masks":
+        with _timed(timings, "reduce"):
+            reducing = reduce_components.submit(
                 vectors,
-                components,
-                dataset.folds,
-                asdict(config.masks),
-                config.statistics.permutations,
+                [result["predictions"] for result in trained],
+                asdict(config.reduction),
                 config.seed,
                 device,
-                config.precision,
             )
-            for subject, table, result in zip(dataset.subjects, tables, trained, strict=True)
-        )
+            components = reducing.result()["components"]
+        with _timed(timings, "mask"):
+            masks = gather(
+                mask_subject.submit(
+                    subject.label,
+                    subject.artefacts,
+                    table,
+                    decoder,
+                    vectors,
+                    components,
+                    dataset.folds,
+                    asdict(config.masks),
+                    config.statistics.permutations,
+                    config.seed,
+                    device,
+                    config.precision,
+                )
+                for subject, table, decoder in zip(dataset.subjects, tables, decoders, strict=True)
+            )
+    else:
+        with _timed(timings, "cluster"):
+            clusters = find_clusters.submit(decoders, asdict(config.clusters), device).result()
+            require_clusters(clusters["count"], config.clusters)
+            components = clusters["components"]
+        with _timed(timings, "mask"):
+            masks = gather(
+                measure_members.submit(
+                    subject.label,
+                    subject.artefacts,
+                    table,
+                    decoder,
+                    vectors,
+                    components,
+                    own,
+                    dataset.folds,
+                    config.statistics.permutations,
+                    config.seed,
+                    device,
+                )
+                for subject, table, decoder, own in zip(
+                    dataset.subjects, tables, decoders, clusters["members"], strict=True
+                )
+            )
     with _timed(timings, "compare"):
         comparing = compare_subjects.submit(
             masks,
@@ -151,6 +192,11 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             )
             for subject, table, mask in zip(dataset.subjects, tables, masks, strict=True)
         )
+    stability = None
+    if config.stability.seeds > 1:
+        with _timed(timings, "repeat"):
+            repeats = repeat_run(dataset, config, vectors, trained, device)
+            stability = compare_seeds.submit(components, masks, repeats).result()
     run = publish_run(
         dataset,
         RunResults(
@@ -167,6 +213,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             comparison=comparison,
             networks=networks,
             validations=validations,
+            stability=stability,
         ),
     )
     outcome = tell_outcome([subject.label for subject in dataset.subjects], masks, comparison)

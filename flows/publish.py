@@ -35,6 +35,7 @@ from flows.config import RunConfig
 from flows.outcome import tell_outcome
 from flows.progress import report, steps_of
 from flows.publish_dataset import nullable
+from flows.publish_negations import farthest_terms, write_far_stimuli
 from flows.publish_validation import write_atlases, write_validation
 from flows.science.statistics import benjamini_hochberg
 from flows.stages import encoder_at, get_store
@@ -43,7 +44,6 @@ from flows.train import load_decoder
 Json = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
 
-METHOD = "masks"
 TERMS = 10
 LABEL_TERMS = 3
 
@@ -64,6 +64,7 @@ class RunResults:
     comparison: Json
     networks: list[Json]
     validations: list[Json]
+    stability: Json | None
     site: Json
 
 
@@ -105,7 +106,7 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> int:
             dataset_id=dataset.id,
             encoder_id=space.id,
             key=results.key,
-            method=METHOD,
+            method=results.config.method,
             configuration=results.config.model_dump(mode="json"),
             code_version=results.code_version,
             seed=results.config.seed,
@@ -120,19 +121,31 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> int:
                     subject.label: linked["network"]["sha256"]
                     for subject, linked in zip(dataset.subjects, results.networks, strict=True)
                 },
-            },
+            }
+            | (
+                {"stability": results.stability["stability"]["sha256"]} if results.stability else {}
+            ),
         )
         session.add(run)
         session.flush()
         report("publishing", 1, 2 + len(dataset.subjects))
         comparison = store.get(Artefact.model_validate(results.comparison["comparison"]))
-        ids = _write_components(session, run, components, comparison, results.comparison, space)
+        ids = _write_components(session, run, components, comparison, results, space)
         for row, subject in enumerate(dataset.subjects):
             _write_subject(session, run, subject, results, row, ids, comparison)
             _write_network(session, subject, results.networks[row], ids)
             write_atlases(session, subject, results.validations[row], results.masks[row], ids)
             report("publishing", 2 + row, 2 + len(dataset.subjects))
         _write_examples(session, dataset, results, components, ids)
+        write_far_stimuli(
+            session,
+            ids,
+            components,
+            dataset.stimulus_ids,
+            vectors,
+            space,
+            results.config.statistics.stimuli,
+        )
         write_validation(session, run, space, encoder, results.config.validation.probes)
         session.execute(
             update(Dataset).where(Dataset.id == dataset.id).values(current_run_id=run.id)
@@ -165,7 +178,7 @@ def _metrics(dataset: DatasetTables, results: RunResults) -> Json:
             [subject.label for subject in dataset.subjects], results.masks, results.comparison
         ),
         "site": results.site,
-    }
+    } | ({"stability": results.stability["summary"]} if results.stability else {})
 
 
 def _write_stimuli(
@@ -186,10 +199,12 @@ def _write_components(
     run: Run,
     vectors: NDArray[np.float32],
     comparison: Arrays,
-    compared: Json,
+    results: RunResults,
     space: Encoder,
 ) -> list[int]:
+    stability = _stability(results.stability, len(vectors))
     terms = nearest_terms(session, vectors, space, TERMS)
+    negations = farthest_terms(session, vectors, space, TERMS)
     rows = [
         Component(
             run_id=run.id,
@@ -197,19 +212,37 @@ def _write_components(
             index=index,
             label=", ".join(terms[index][:LABEL_TERMS]),
             terms=terms[index],
+            negations=negations[index],
             vector=vector,
             shared=bool(comparison["shared"][index]),
             p_value=nullable(comparison["p"])[index],
             q_value=nullable(comparison["q"])[index],
             agreement=nullable(comparison["agreement"])[index],
             agreement_p=nullable(comparison["agreement_p"])[index],
-            reason=compared["reasons"][index],
+            reason=results.comparison["reasons"][index],
+            **stability[index],
         )
         for index, vector in enumerate(vectors)
     ]
     session.add_all(rows)
     session.flush()
     return [row.id for row in rows]
+
+
+def _stability(found: Json | None, count: int) -> list[Json]:
+    """Columns of each component that tell how far other seeds find it; none where unmeasured."""
+    if found is None:
+        return [{}] * count
+    arrays = get_store().get(Artefact.model_validate(found["stability"]))
+    return [
+        {"stability_cosine": cosine, "stability_dice": dice, "stability_seeds": int(seeds)}
+        for cosine, dice, seeds in zip(
+            nullable(arrays["component_cosine"]),
+            nullable(arrays["component_dice"]),
+            arrays["component_seeds"],
+            strict=True,
+        )
+    ]
 
 
 def _write_subject(

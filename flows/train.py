@@ -93,15 +93,15 @@ def train_subject(
     start: str,
     seed: int,
     device: str,
-    precision: Precision,
+    precision: Precision = "float32",
 ) -> Json:
     """Train one participant's decoder, and ridge beside it, and test both on single trials.
 
     Returns
     -------
     dict
-        References to the decoder and to its predictions of the validation and test trials, and
-        the metrics.
+        References to the decoder, to the ridge decoder that training started from (or None), and
+        to predictions of the validation and test trials, and the metrics.
     """
     store = get_store()
     targets, row_of = distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"])
@@ -118,6 +118,7 @@ def train_subject(
             device=device,
         )
         warm = start == "ridge" and settings.kind == "linear"
+        initial = without_mean(ridge, targets[row_of[image]]) if warm else None
         decoder, history = train_decoder(
             x,
             targets,
@@ -129,7 +130,7 @@ def train_subject(
             device=device,
             precision=precision,
             on_progress=steps_of(f"training {label}"),
-            initial=without_mean(ridge, targets[row_of[image]]) if warm else None,
+            initial=initial,
         )
         report(f"training {label}", settings.steps, settings.steps)
     except ValueError as error:
@@ -139,6 +140,8 @@ def train_subject(
     return {
         "decoder": store.put(decoder.tensors()).model_dump(),
         "kind": decoder.kind,
+        # No seed changes it, and it takes most of the time of a training that starts from it.
+        "initial": store.put(initial.tensors()).model_dump() if initial else None,
         "predictions": store.put(
             predicted | {"image_validation": image_validation, "image_test": image_test}
         ).model_dump(),

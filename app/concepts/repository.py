@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.database.models import (
     Component,
+    ComponentNegation,
     ComponentStimulus,
     ComponentSubject,
     Dataset,
@@ -41,11 +42,11 @@ def nearest_to_vector(
 
 def nearest_to_component(
     session: Session, component: Component, dataset_id: int | None, k: int
-) -> Sequence[Row[Component, float, str]]:
+) -> Sequence[Row[Component, float, str, str]]:
     """The k components nearest to one, of its own run and of current runs of its encoder."""
     similarity = cosine_similarity(Component.vector, component.vector)
     query = (
-        select(Component, similarity.label("similarity"), Dataset.slug)
+        select(Component, similarity.label("similarity"), Dataset.slug, Run.method)
         .join(Run, Run.id == Component.run_id)
         .join(Dataset, Dataset.id == Run.dataset_id)
         .where(
@@ -94,4 +95,14 @@ def examples(session: Session, component_id: int) -> Sequence[Row[ComponentStimu
         .join(Stimulus, Stimulus.id == ComponentStimulus.stimulus_id)
         .where(ComponentStimulus.component_id == component_id)
         .order_by(ComponentStimulus.rank)
+    ).all()
+
+
+def negations(session: Session, component_id: int) -> Sequence[Row[ComponentNegation, Stimulus]]:
+    """The stimuli farthest from a component, the farthest first."""
+    return session.execute(
+        select(ComponentNegation, Stimulus)
+        .join(Stimulus, Stimulus.id == ComponentNegation.stimulus_id)
+        .where(ComponentNegation.component_id == component_id)
+        .order_by(ComponentNegation.rank)
     ).all()

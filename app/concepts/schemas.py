@@ -7,6 +7,23 @@ from pydantic import BaseModel, Field
 from app.regions.schemas import Millimetres, RegionOverlap, Space
 
 
+class Stability(BaseModel):
+    """How far other seeds find a concept: means over them, and over participants."""
+
+    cosine: float | None = Field(description="With its partner of each other seed.")
+    dice: float | None = Field(description="Of its masks with its partner's.")
+    seeds: int = Field(description="Other seeds that found a partner of it.")
+
+
+class StabilityChance(BaseModel):
+    """What the run's stability is to be held against."""
+
+    cosine: float | None = Field(
+        description="Of the next best matching: the best chooses among high cosines too."
+    )
+    dice: float | None = Field(description="Of masks whose components are not matched.")
+
+
 class ConceptHit(BaseModel):
     """A concept found by its nearness to something."""
 
@@ -18,6 +35,7 @@ class ConceptHit(BaseModel):
     subjects: list[str] = Field(description="Participants whose brains decode it.")
     p_value: float | None
     q_value: float | None
+    stability: Stability | None
 
 
 class SimilarConcept(ConceptHit):
@@ -25,6 +43,7 @@ class SimilarConcept(ConceptHit):
 
     dataset: str
     run: int
+    method: str
 
 
 class SimilarAnswer(BaseModel):
@@ -35,6 +54,7 @@ class SimilarAnswer(BaseModel):
     dataset: str
     run: int
     encoder: str
+    method: str
     concepts: list[SimilarConcept]
 
 
@@ -56,11 +76,30 @@ class SubjectStatistics(BaseModel):
 
 
 class Example(BaseModel):
-    """A stimulus that a concept tells most or least of."""
+    """A stimulus that brains tell most or least of a concept in."""
 
     stimulus: str
     captions: list[str]
     score: float
+
+
+class FarStimulus(BaseModel):
+    """A stimulus among those farthest from a concept."""
+
+    stimulus: str
+    captions: list[str]
+    similarity: float = Field(description="Cosine, the stimuli's mean taken off.")
+
+
+class Negation(BaseModel):
+    """What a concept is least like, by cosine in the encoder's space alone.
+
+    Words and stimuli are ranked apart, the farthest first, each with its side's mean taken off.
+    Both are empty where the run was published before negations were.
+    """
+
+    terms: list[str]
+    stimuli: list[FarStimulus]
 
 
 class ConceptAnswer(BaseModel):
@@ -82,8 +121,11 @@ class ConceptAnswer(BaseModel):
     agreement: float | None
     agreement_p: float | None
     reason: str | None
+    stability: Stability | None
+    stability_chance: StabilityChance | None
     q_family: str
     statistics: list[SubjectStatistics]
     regions: list[RegionOverlap]
-    best: list[Example]
-    worst: list[Example]
+    best: list[Example] = Field(description="Test stimuli by what the participants' brains tell.")
+    worst: list[Example] = Field(description="Likewise, the other end.")
+    negation: Negation

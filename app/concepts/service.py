@@ -8,11 +8,15 @@ from app.concepts import repository
 from app.concepts.schemas import (
     ConceptAnswer,
     Example,
+    FarStimulus,
+    Negation,
     SimilarAnswer,
     SimilarConcept,
+    Stability,
+    StabilityChance,
     SubjectStatistics,
 )
-from app.database.models import Component
+from app.database.models import Component, Run
 from app.errors import InputError, NotFoundError
 from app.regions.repository import list_overlaps, peak_of
 from app.regions.service import REGION_FAMILY, rank_overlaps, region_overlap
@@ -99,6 +103,8 @@ def show_concept(session: Session, component_id: int) -> ConceptAnswer:
         agreement=component.agreement,
         agreement_p=component.agreement_p,
         reason=component.reason,
+        stability=_stability(component),
+        stability_chance=_stability_chance(chosen.run),
         q_family=f"{CONCEPT_FAMILY}; {REGION_FAMILY}",
         statistics=statistics,
         regions=[
@@ -107,6 +113,15 @@ def show_concept(session: Session, component_id: int) -> ConceptAnswer:
         ],
         best=[example for rank, example in ranked if rank > 0],
         worst=[example for rank, example in reversed(ranked) if rank < 0],
+        negation=Negation(
+            terms=component.negations,
+            stimuli=[
+                FarStimulus(
+                    stimulus=stimulus.key, captions=stimulus.captions, similarity=row.similarity
+                )
+                for row, stimulus in repository.negations(session, component.id)
+            ],
+        ),
     )
 
 
@@ -143,10 +158,12 @@ def similar_concepts(
         dataset=chosen.dataset.slug,
         run=chosen.run.id,
         encoder=chosen.encoder.name,
+        method=chosen.run.method,
         concepts=[
             SimilarConcept(
                 dataset=row.slug,
                 run=row.Component.run_id,
+                method=row.method,
                 **hit_fields(row.Component, row.similarity, subjects.get(row.Component.id, [])),
             )
             for row in rows
@@ -165,4 +182,22 @@ def hit_fields(component: Component, similarity: float, subjects: list[str]) -> 
         "subjects": subjects,
         "p_value": component.p_value,
         "q_value": component.q_value,
+        "stability": _stability(component),
     }
+
+
+def _stability(component: Component) -> Stability | None:
+    if component.stability_seeds is None:
+        return None
+    return Stability(
+        cosine=component.stability_cosine,
+        dice=component.stability_dice,
+        seeds=component.stability_seeds,
+    )
+
+
+def _stability_chance(run: Run) -> StabilityChance | None:
+    measured = run.metrics.get("stability")
+    if measured is None:
+        return None
+    return StabilityChance(cosine=measured["cosine"]["runner_up"], dice=measured["dice"]["others"])

@@ -255,7 +255,12 @@ class VoxelVector(Base):
 
 
 class Component(Base):
-    """A direction of an encoder's space that brains carry (METHOD.md b)."""
+    """A direction of an encoder's space that brains carry (METHOD.md b, d).
+
+    `terms` are the vocabulary's nearest to it, `negations` the farthest. `stability_seeds` counts
+    the further seeds that found a partner of it, and the other two are means over these; null
+    where the run measured none.
+    """
 
     __tablename__ = "component"
     __table_args__ = (
@@ -271,6 +276,7 @@ class Component(Base):
     index: Mapped[int]
     label: Mapped[str]
     terms: Mapped[list[str]]
+    negations: Mapped[list[str]] = mapped_column(server_default="{}")
     vector: Mapped[Vector]
     shared: Mapped[bool]
     p_value: Mapped[float | None]
@@ -278,6 +284,9 @@ class Component(Base):
     agreement: Mapped[float | None]
     agreement_p: Mapped[float | None]
     reason: Mapped[str | None]
+    stability_cosine: Mapped[float | None]
+    stability_dice: Mapped[float | None]
+    stability_seeds: Mapped[int | None]
 
 
 class ComponentSubject(Base):
@@ -382,7 +391,7 @@ class ComponentCommunity(Base):
 
 
 class ComponentStimulus(Base):
-    """A component's best (rank 1, 2 …) and worst (rank -1, -2 …) stimuli."""
+    """A component's best (rank 1, 2 …) and worst (rank -1, -2 …) stimuli, as brains tell them."""
 
     __tablename__ = "component_stimulus"
 
@@ -392,6 +401,23 @@ class ComponentStimulus(Base):
     rank: Mapped[int] = mapped_column(primary_key=True)
     stimulus_id: Mapped[int] = mapped_column(ForeignKey("stimulus.id", ondelete="CASCADE"))
     score: Mapped[float]
+
+
+class ComponentNegation(Base):
+    """A stimulus among those farthest from a component, the farthest first (rank 1).
+
+    By cosine in the encoder's space, the stimuli's mean taken off: no brain has a say in it, unlike
+    in `ComponentStimulus`.
+    """
+
+    __tablename__ = "component_negation"
+
+    component_id: Mapped[int] = mapped_column(
+        ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
+    )
+    rank: Mapped[int] = mapped_column(primary_key=True)
+    stimulus_id: Mapped[int] = mapped_column(ForeignKey("stimulus.id", ondelete="CASCADE"))
+    similarity: Mapped[float]
 
 
 class ComponentAtlas(Base):

@@ -11,7 +11,7 @@ from app.database.models import Dataset, Encoder, Region, Run, Stimulus, Subject
 
 
 def list_datasets(session: Session) -> Sequence[Row[Any]]:
-    """Datasets with participants, stimuli, atlases and the encoder of their current run."""
+    """Datasets with participants, stimuli, atlases, and encoder and method of their current run."""
     subjects = (
         select(func.array_agg(aggregate_order_by(Subject.label, Subject.label)))
         .where(Subject.dataset_id == Dataset.id)
@@ -30,6 +30,7 @@ def list_datasets(session: Session) -> Sequence[Row[Any]]:
             atlases.label("atlases"),
             stimuli.label("stimuli"),
             Encoder.name.label("encoder"),
+            Run.method,
         )
         .outerjoin(Run, Run.id == Dataset.current_run_id)
         .outerjoin(Encoder, Encoder.id == Run.encoder_id)

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 
 class DatasetAnswer(BaseModel):
-    """One dataset; `run` and `encoder` are those of its current run, None before the first."""
+    """One dataset; `run`, `encoder` and `method` are of its current run, None before the first."""
 
     dataset: str
     title: str
@@ -19,6 +19,7 @@ class DatasetAnswer(BaseModel):
     stimuli: int
     run: int | None
     encoder: str | None
+    method: str | None
     ingested_at: datetime
 
 

@@ -22,6 +22,7 @@ def list_datasets(session: Session) -> DatasetList:
                 stimuli=row.stimuli,
                 run=row.Dataset.current_run_id,
                 encoder=row.encoder,
+                method=row.method,
                 ingested_at=row.Dataset.ingested_at,
             )
             for row in repository.list_datasets(session)

@@ -19,6 +19,7 @@ class SearchAnswer(BaseModel):
     encoder: str
     run: int
     dataset: str
+    method: str = Field(description="How the run found its concepts: masks or clusters.")
     prompt: list[str] = Field(description="Templates that the query was put into.")
     q_family: str = Field(description="What the q values are corrected over.")
     concepts: list[FoundConcept]

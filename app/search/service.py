@@ -91,6 +91,7 @@ def search(
         encoder=chosen.encoder.name,
         run=chosen.run.id,
         dataset=chosen.dataset.slug,
+        method=chosen.run.method,
         prompt=list(templates),
         q_family=f"{CONCEPT_FAMILY}; {REGION_FAMILY}",
         concepts=[

@@ -47,6 +47,16 @@ def vocabulary_texts(session: Session, encoder_id: int) -> set[str]:
     )
 
 
+def list_vocabulary(session: Session, encoder_id: int) -> tuple[list[str], Vectors]:
+    """Texts of an encoder's stored vocabulary, in their order, and their vectors (n, D)."""
+    rows = session.execute(
+        select(Term.text, Term.vector)
+        .where(Term.encoder_id == encoder_id, Term.in_vocabulary)
+        .order_by(Term.text)
+    ).all()
+    return [row.text for row in rows], np.array([row.vector for row in rows], dtype=np.float32)
+
+
 def count_terms(session: Session, encoder_id: int) -> int:
     """How many terms an encoder has."""
     return session.scalar(select(func.count()).where(Term.encoder_id == encoder_id)) or 0

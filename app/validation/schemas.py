@@ -51,6 +51,7 @@ class ValidationAnswer(BaseModel):
     dataset: str
     run: int
     encoder: str
+    method: str
     choice: str = Field(description="How each category's concept was chosen.")
     q_family: str = Field(description="What the q values are corrected over.")
     categories: list[CategoryResult]

@@ -136,6 +136,7 @@ def validate(
         dataset=chosen.dataset.slug,
         run=chosen.run.id,
         encoder=chosen.encoder.name,
+        method=chosen.run.method,
         choice=CHOICE,
         q_family=STORED_FAMILY if prompt is None else ASKED_FAMILY,
         categories=[_told(each, subject) for each in found],

@@ -11,6 +11,14 @@ from flows.science.checks import check_responses, check_targets, check_varies, o
 from flows.science.decoder import Decoder
 from flows.science.device import resolve_device
 from flows.science.metrics import top_k
+from flows.science.ridge_solvers import Decomposed, Factorised, RidgeSolver
+
+# Trials or voxels, whichever are fewer, up to which a decomposition is affordable.
+DECOMPOSED = 2048
+
+# Penalties in a row that do worse than the best, after which no smaller one is tried where each
+# costs a factorisation.
+_WORSE = 2
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 6, 13))
 
@@ -26,7 +34,7 @@ class RidgeFit:
     alpha : float
         The chosen one; at an end of the grid, a wider grid might do better.
     alphas, validation_top1, validation_cosine : tuple of float
-        (A,) each.
+        (A,) each; NaN where a penalty was not tried, or is too small for the precision.
     """
 
     decoder: Decoder
@@ -57,15 +65,18 @@ def ridge_path(
     alphas: Sequence[float] = ALPHAS,
     *,
     device: str | torch.device = "cpu",
+    decomposed: int = DECOMPOSED,
 ) -> RidgeFit:
     """Fit ridge regression for each penalty, and keep the one that validates best.
 
     Minimises ``|Y - X W - b|^2 + alpha * V / 1000 * |W|^2`` after X and Y are centred. The
     penalty grows with the number of voxels because the same predicted variance, spread over
     more voxels, needs smaller weights: one grid then serves 3,000 voxels and 18,000. One
-    eigendecomposition, in double precision, of X^T X or X X^T, whichever is smaller, serves
-    all penalties. The choice is by validation top-1 among the distinct validation targets,
-    between equals by the mean cosine.
+    eigendecomposition in double precision serves all penalties; of more than `decomposed`
+    trials and voxels each penalty is solved by itself, in single precision, which takes less
+    memory and time (`ridge_solvers`), from the largest down until two in a row do worse than the
+    best. The choice is by validation top-1 among the distinct validation targets, between equals
+    by the mean cosine.
 
     Parameters
     ----------
@@ -79,12 +90,14 @@ def ridge_path(
         (A,) positive penalties.
     device : str or torch.device
         Where the decomposition runs, as `resolve_device` takes it.
+    decomposed : int
 
     Raises
     ------
     ValueError
         Where shapes do not match, values are not finite, targets are zero or all the same, so
-        are all training trials, a fold is empty, or a penalty is not positive.
+        are all training trials, a fold is empty, a penalty is not positive, or all are too small
+        for the precision.
 
     References
     ----------
@@ -100,39 +113,45 @@ def ridge_path(
     if (y == y[0]).all():
         raise ValueError(f"all {len(y)} training trials have one target: nothing to regress on")
     place = resolve_device(device)
-    responses = on_device(x, place).double()
+    responses = on_device(x, place)
     vectors = on_device(np.asarray(y), place).double()
-    mean_x, mean_y = responses.mean(0), vectors.mean(0)
-    responses -= mean_x
-    vectors = vectors - mean_y
-    # W = basis diag(1 / (values + penalty)) loads, whichever side is decomposed.
-    if len(x) < x.shape[1]:
-        values, rotation = torch.linalg.eigh(responses @ responses.T)
-        basis, loads = responses.T @ rotation, rotation.T @ vectors
-    else:
-        values, basis = torch.linalg.eigh(responses.T @ responses)
-        loads = basis.T @ (responses.T @ vectors)
-    values = values.clamp(min=0)[:, None]
-    projected = (on_device(x_validation, place).double() - mean_x) @ basis
+    mean_y = vectors.mean(0)
+    kind = Decomposed if min(x.shape) <= decomposed else Factorised
+    solver: RidgeSolver = kind(responses, vectors - mean_y, on_device(x_validation, place))
 
     pool, own = np.unique(y_validation, axis=0, return_inverse=True)
     penalties = [alpha * x.shape[1] / 1000 for alpha in alphas]
-    top1, cosine = [], []
-    for penalty in penalties:
-        predicted = (projected @ (loads / (values + penalty)) + mean_y).cpu().numpy()
-        top1.append(top_k(predicted, pool, own, ks=(1,))[1])
+    top1, cosine = np.full(len(alphas), np.nan), np.full(len(alphas), np.nan)
+    best, worse = -1, 0
+    for index in sorted(range(len(alphas)), key=lambda index: -alphas[index]):
+        told = solver.validate(penalties[index])
+        if told is None:
+            break
+        predicted = (told + mean_y).cpu().numpy()
+        top1[index] = top_k(predicted, pool, own, ks=(1,))[1]
         length = np.linalg.norm(predicted, axis=1) * np.linalg.norm(y_validation, axis=1)
         inner = (predicted * y_validation).sum(axis=1)
-        cosine.append(float(np.mean(inner / np.maximum(length, np.finfo(float).tiny))))
-    best = max(range(len(alphas)), key=lambda index: (top1[index], cosine[index]))
-    weight = basis @ (loads / (values + penalties[best]))
-    bias = mean_y - mean_x @ weight
+        cosine[index] = np.mean(inner / np.maximum(length, np.finfo(float).tiny))
+        if best < 0 or (top1[index], cosine[index]) > (top1[best], cosine[best]):
+            best, worse = index, 0
+        else:
+            worse += 1
+            if worse == _WORSE and not solver.thorough:
+                break
+    if best < 0:
+        raise ValueError(f"penalties {list(alphas)} are too small for this many trials and voxels")
+    weight = solver.weight(penalties[best])
+    bias = mean_y - responses.mean(0, dtype=weight.dtype) @ weight
     parameters = {
         "weight": weight.T.float().contiguous().cpu().numpy(),
         "bias": bias.float().cpu().numpy(),
     }
     return RidgeFit(
-        Decoder("linear", parameters), alphas[best], tuple(alphas), tuple(top1), tuple(cosine)
+        Decoder("linear", parameters),
+        alphas[best],
+        tuple(alphas),
+        tuple(top1.tolist()),
+        tuple(cosine.tolist()),
     )
 
 

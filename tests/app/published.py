@@ -19,6 +19,10 @@ CONCEPTS = ("face", "body", "house", "food", "letter", "animal")
 REGIONS = ("FFA", "EBA", "PPA", "food patch", "VWFA", "pSTS")
 ATLAS = "floc"
 SUBJECTS = ("subj01", "subj02")
+# The concept of whose masks other seeds have none, and what is made up of the others.
+UNMASKED = "letter"
+STABILITY = {"cosine": 0.9, "dice": 0.75, "seeds": 2}
+CHANCE = {"cosine": 0.3, "dice": 0.1}
 # The concept that one participant's brain does not decode.
 UNSHARED = "animal"
 VOXELS_A_REGION = 5
@@ -29,6 +33,8 @@ LINKS = {
     ("face", "animal"): (0.0, 1.0, 1.0, 0.8),
     ("house", "food"): (0.2, 0.002, 0.02, -0.1),
 }
+# Made up too: each concept is least like the word and the stimulus of the one after the next.
+NEGATION_OF = {concept: CONCEPTS[index - 4] for index, concept in enumerate(CONCEPTS)}
 # How far the words of the table lie from the origin together: a narrow cone, as CLIP's texts.
 CONE = 3.0
 
@@ -70,7 +76,13 @@ def write_table(path: Path, *, dimension: int = 8, seed: int = 0) -> Path:
 
 
 def publish(
-    session: Session, spec: str, store: ArtefactStore, *, slug: str = "lab-a", mni: bool = True
+    session: Session,
+    spec: str,
+    store: ArtefactStore,
+    *,
+    slug: str = "lab-a",
+    mni: bool = True,
+    method: str = "masks",
 ) -> Published:
     """Write a dataset of two participants and make a run of six concepts its current one.
 
@@ -94,13 +106,19 @@ def publish(
         dataset_id=dataset.id,
         encoder_id=space.id,
         key=f"key of {slug}",
-        method="masks",
+        method=method,
         configuration={"components": len(CONCEPTS)},
         code_version="0.1.0",
         seed=7,
         device="cpu",
         timings={"train": 1.5},
-        metrics={"top1": 0.5},
+        metrics={
+            "top1": 0.5,
+            "stability": {
+                "cosine": {"runner_up": CHANCE["cosine"]},
+                "dice": {"others": CHANCE["dice"]},
+            },
+        },
         parents={},
     )
     session.add(run)
@@ -114,12 +132,16 @@ def publish(
             index=index,
             label=", ".join(terms[index]),
             terms=terms[index],
+            negations=[NEGATION_OF[concept]],
             vector=vectors[index],
             shared=concept != UNSHARED,
             p_value=0.001 * (index + 1),
             q_value=0.002 * (index + 1),
             agreement=0.6,
             agreement_p=0.01,
+            stability_cosine=STABILITY["cosine"],
+            stability_dice=None if concept == UNMASKED else STABILITY["dice"],
+            stability_seeds=STABILITY["seeds"],
         )
         for index, concept in enumerate(CONCEPTS)
     ]
@@ -130,6 +152,14 @@ def publish(
         for label in SUBJECTS
     }
     for index, component in enumerate(components):
+        session.add(
+            models.ComponentNegation(
+                component_id=component.id,
+                rank=1,
+                stimulus_id=stimuli[CONCEPTS.index(NEGATION_OF[CONCEPTS[index]])].id,
+                similarity=-0.4,
+            )
+        )
         for rank, which in ((1, index), (2, index - 1), (-1, index - 3), (-2, index - 2)):
             session.add(
                 models.ComponentStimulus(

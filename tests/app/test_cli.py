@@ -11,14 +11,15 @@ from app.database.migrate import current_revision, downgrade, head_revision
 from app.database.models import Term
 from app.settings import get_settings
 from tests.app.conftest import Counts, Sdc
-from tests.app.published import Published, write_table
+from tests.app.published import UNMASKED, Published, write_table
 
 SEARCH_FIELDS = [
-    *("query", "encoder", "run", "dataset", "prompt", "q_family", "concepts", "regions"),
+    *("query", "encoder", "run", "dataset", "method", "prompt", "q_family", "concepts"),
+    "regions",
 ]
 CONCEPT_FIELDS = [
     *("id", "label", "similarity", "direction", "shared", "subjects"),
-    *("p_value", "q_value", "regions"),
+    *("p_value", "q_value", "stability", "regions"),
 ]
 REGION_FIELDS = [
     *("subject", "atlas", "region", "score", "auc", "p_value", "q_value", "n_voxels"),
@@ -35,6 +36,7 @@ def test_search_prints_the_contract(sdc: Sdc, published: Published) -> None:
     assert answer["encoder"] == published.encoder
     assert answer["run"] == published.run
     assert answer["dataset"] == "lab-a"
+    assert answer["method"] == "masks"
     assert answer["prompt"] == ["{}"]
     assert "Benjamini-Hochberg" in answer["q_family"]
     assert len(answer["concepts"]) == 6
@@ -47,6 +49,7 @@ def test_search_prints_the_contract(sdc: Sdc, published: Published) -> None:
         assert isinstance(concept["shared"], bool)
         assert set(concept["subjects"]) <= {"subj01", "subj02"}
         assert 0 <= concept["p_value"] <= concept["q_value"] <= 1
+        assert sorted(concept["stability"]) == ["cosine", "dice", "seeds"]
         assert concept["regions"]
     assert answer["regions"]
     for region in [*answer["regions"], *(r for c in answer["concepts"] for r in c["regions"])]:
@@ -68,10 +71,10 @@ def test_search_prints_the_contract(sdc: Sdc, published: Published) -> None:
 def test_search_as_tables(sdc: Sdc, published: Published) -> None:
     result = sdc("search", "face", "-k", "2")
     head, _, concepts, *hits, blank, regions, first, second = result.stdout.splitlines()
-    assert head == f'"face" as {{}} in lab-a, run {published.run}, {published.encoder}'
+    assert head == f'"face" as {{}} in lab-a, run {published.run} (masks), {published.encoder}'
     assert concepts.startswith("concept\tlabel\tsimilarity")
     assert hits[0].startswith(f"{published.components['face']}\tface, ")
-    assert hits[0].endswith("\tfloc:FFA")
+    assert hits[0].endswith("\t0.75 (2)\tfloc:FFA")
     assert (len(hits), blank) == (2, "")
     assert regions.startswith("subject\tatlas\tregion")
     assert "FFA" in first
@@ -100,18 +103,56 @@ def test_show_similar_datasets_and_runs(sdc: Sdc, published: Published) -> None:
     shown = json.loads(sdc("show", face, "--json").stdout)
     assert (shown["id"], shown["best"][0]["captions"]) == (face, ["face"])
     near = json.loads(sdc("similar", face, "-k", "2", "--json").stdout)
+    assert shown["negation"]["terms"] == ["house"]
+    assert [each["stimulus"] for each in shown["negation"]["stimuli"]] == ["house-1"]
     assert len(near["concepts"]) == 2
+    assert [near["method"], *(each["method"] for each in near["concepts"])] == ["masks"] * 3
     (dataset,) = json.loads(sdc("datasets", "--json").stdout)["datasets"]
     assert dataset["subjects"] == ["subj01", "subj02"]
     assert (dataset["stimuli"], dataset["atlases"]) == (6, ["floc"])
     assert (dataset["run"], dataset["encoder"]) == (published.run, published.encoder)
+    assert dataset["method"] == "masks"
     (run,) = json.loads(sdc("runs", "--dataset", "lab-a", "--json").stdout)["runs"]
-    assert (run["run"], run["current"]) == (published.run, True)
+    assert (run["run"], run["current"], run["method"]) == (published.run, True, "masks")
     assert (run["components"], run["shared"]) == (6, 5)
-    assert "best stimuli\tscore\tcaptions\nface-1\t1.000\tface" in sdc("show", face).stdout
-    assert sdc("similar", face).stdout.count("lab-a") == 5
+    printed = sdc("show", face).stdout
+    assert "best stimuli\tscore\tcaptions\nface-1\t1.000\tface" in printed
+    assert "farthest stimuli\tsimilarity\tcaptions\nhouse-1\t-0.400\thouse" in printed
+    assert "negations: house" in printed
+    assert "method: masks" in printed
+    near = sdc("similar", face).stdout
+    assert near.count("lab-a") == 5
+    assert near.count("\tmasks") == 5
+    assert f"run {published.run} (masks), {published.encoder}" in near
     assert "lab-a\tPictures in lab-a\tsubj01, subj02\t6\tfloc" in sdc("datasets").stdout
-    assert f"{published.run}\t*\tlab-a" in sdc("runs").stdout
+    assert f"{published.run}\t*\tlab-a\t{published.encoder}\tmasks" in sdc("runs").stdout
+
+
+def test_what_other_seeds_find_stands_beside_every_concept(sdc: Sdc, published: Published) -> None:
+    words = {name: sdc("show", id_).stdout for name, id_ in published.components.items()}
+    assert "other seeds that find it: 2\ncosine with theirs: 0.900\n" in words["face"]
+    assert "Dice with their masks: 0.750\n" in words["face"]
+    assert "cosine of the next best matching: 0.300\n" in words["face"]
+    assert "Dice of masks not matched: 0.100\n" in words["face"]
+    assert "Dice with their masks: -\n" in words[UNMASKED]
+    columns, *lines = sdc("similar", published.components["face"]).stdout.splitlines()[2:]
+    place = columns.split("\t").index("stable")
+    stable = {int(line.split("\t")[0]): line.split("\t")[place] for line in lines}
+    assert stable.pop(published.components[UNMASKED]) == "- (2)"
+    assert set(stable.values()) == {"0.75 (2)"}
+
+
+def test_concepts_that_were_not_compared_say_nothing_of_seeds(
+    sdc: Sdc, own_published: Published
+) -> None:
+    with get_engine().begin() as connection:
+        connection.execute(text("UPDATE catalog.component SET stability_seeds = NULL"))
+        connection.execute(text("UPDATE catalog.run SET metrics = '{}'"))
+    face = own_published.components["face"]
+    assert "seeds" not in sdc("show", face).stdout
+    answer = json.loads(sdc("search", "face", "--json").stdout)
+    assert {concept["stability"] for concept in answer["concepts"]} == {None}
+    assert sdc("search", "face").stdout.splitlines()[3].endswith("\t-\tfloc:FFA")
 
 
 def test_network_tells_communities_and_edges(sdc: Sdc, published: Published) -> None:
@@ -130,7 +171,7 @@ def test_network_tells_communities_and_edges(sdc: Sdc, published: Published) -> 
     assert (result.exit_code, result.stderr) == (0, "")
     head, _, columns, *lines = result.stdout.splitlines()
     assert head == (
-        f"subj01 in lab-a, run {published.run}, {published.encoder}: "
+        f"subj01 in lab-a, run {published.run} (masks), {published.encoder}: "
         "6 concepts, 3 edges, 3 communities"
     )
     assert columns == "community\tconcept\tlabel\tshared\tvoxels\tstrength"

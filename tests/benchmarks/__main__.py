@@ -5,11 +5,31 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tests.benchmarks import bulk_write, calibration, decoder_step, haxby_rotation, masks
+from tests.benchmarks import (
+    bulk_write,
+    calibration,
+    curves,
+    decoder_step,
+    growth,
+    haxby_rotation,
+    masks,
+    nsd_participant,
+    recovery,
+)
 
 BENCHMARKS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (bulk_write, decoder_step, masks, haxby_rotation, calibration)
+    for module in (
+        bulk_write,
+        decoder_step,
+        masks,
+        growth,
+        nsd_participant,
+        recovery,
+        curves,
+        haxby_rotation,
+        calibration,
+    )
 }
 
 

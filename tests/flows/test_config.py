@@ -37,3 +37,40 @@ def test_categories_that_cannot_be_asked_are_refused_before_a_run(
     with pytest.raises(InputError, match=message) as caught:
         read_config(RunConfig, None, [f"validation.probes={setting}"])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("clusters.eps=1.5", "eps and expansion_limit must lie in"),
+        ("clusters.eps=wide", "clusters.eps: "),
+        ("clusters.min_neighbours=0", "min_neighbours must be at least 1"),
+        ("clusters.min_neighbours=1.5", "clusters.min_neighbours: "),
+        ("clusters.expansion=-0.1", "expansion must be at least 0"),
+        ("method=magic", "method: "),
+    ],
+)
+def test_settings_of_clusters_are_told_what_is_wrong_with_them(setting: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_config(RunConfig, None, [setting])
+    assert message in caught.value.message
+    assert "\n" not in str(caught.value)
+
+
+def test_a_decoder_without_weights_of_voxels_is_no_fault_where_voxels_are_masked() -> None:
+    assert read_config(RunConfig, None, ["decoder.kind=mlp"]).method == "masks"
+    with pytest.raises(InputError, match="kind mlp") as caught:
+        read_config(RunConfig, None, ["decoder.kind=mlp", "method=clusters"])
+    assert "method masks" in caught.value.hint
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1", "1.5", "many"])
+def test_a_number_of_seeds_that_is_none_is_refused(seeds: str) -> None:
+    with pytest.raises(InputError, match=r"^stability\.seeds: ") as caught:
+        read_config(RunConfig, None, [f"stability.seeds={seeds}"])
+    assert "\n" not in str(caught.value)
+
+
+def test_ten_seeds_are_compared_unless_others_are_named() -> None:
+    assert RunConfig().stability.seeds == 10
+    assert read_config(RunConfig, None, ["stability.seeds=1"]).stability.seeds == 1

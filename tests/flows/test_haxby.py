@@ -18,6 +18,7 @@ RUN = {
     "decoder": {"steps": 1000},
     "reduction": {"components": 8, "steps": 3000, "learning_rate": 2e-3},
     "statistics": {"permutations": 199},
+    "stability": {"seeds": 1},
 }
 
 

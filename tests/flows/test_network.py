@@ -84,7 +84,7 @@ def assert_network_is_that_of_the_masks(subject: str) -> None:
 
 def link(components: object, mask: object) -> dict[str, np.ndarray]:
     """What the stage finds, by itself, remembered by nobody."""
-    result = link_subject.task.fn("subj01", components, mask, {"cosine": 0.5}, 0.05, 3)
+    result = link_subject.function("subj01", components, mask, {"cosine": 0.5}, 0.05, 3)
     return get_store().get(Artefact.model_validate(result["network"]))
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sqlalchemy import select
+from typer.testing import CliRunner
 
+from app.cli import app
+from app.concepts.service import show_concept
 from app.database.engine import get_engine, open_session
 from app.database.migrate import downgrade
-from app.database.models import Decoder, Encoder, VoxelVector
+from app.database.models import Component, Decoder, Encoder, Run, VoxelVector
 from app.errors import CatalogError, ConflictError, InputError, NotFoundError, UnavailableError
 from app.settings import get_settings
 from app.store import Artefact
@@ -26,6 +29,7 @@ RUN = {
     "reduction": {"components": 4, "steps": 20},
     "masks": {"lambdas": [5.0]},
     "statistics": {"permutations": 99},
+    "stability": {"seeds": 1},
 }
 
 
@@ -67,6 +71,15 @@ def test_an_encoder_of_another_dimension_than_the_stored_vectors(ingested: Path)
             )
         )
     assert "dimension" in refused(ConflictError, RUN)
+
+
+def test_a_number_of_seeds_that_is_none(ingested: Path) -> None:
+    before = counts()
+    result = CliRunner().invoke(app, ["run", "small", "--set", "stability.seeds=0"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: stability.seeds: Input should be greater than or equal")
+    assert result.stderr.count("\n") == 1
+    assert counts() == before
 
 
 def test_more_components_than_the_data_can_carry(ingested: Path) -> None:
@@ -157,6 +170,12 @@ def test_the_small_run_is_published_and_again_is_the_same(ingested: Path) -> Non
             ).all()
             weights = get_store().get(Artefact(sha256=decoder.artefact_sha256, size=0))["weight"]
             np.testing.assert_array_equal(stored, weights.T.astype(np.float16))
+        # One seed measures no stability.
+        run = session.scalars(select(Run)).one()
+        assert not {"stability", "repeat"} & {*run.metrics, *run.parents, *run.timings}
+        concept = session.scalars(select(Component)).first()
+        shown = show_concept(session, concept.id)
+        assert (shown.stability, shown.stability_chance) == (None, None)
     assert run_pipeline("small", RUN) == {"run": first["run"], "dataset": "small", "changed": False}
     assert counts() == rows
     other = run_pipeline("small", RUN | {"seed": 1})

@@ -47,6 +47,7 @@ RUN = {
     "reduction": {"components": 4, "steps": 20},
     "masks": {"lambdas": [5.0], "draws": 1},
     "statistics": {"permutations": 99},
+    "stability": {"seeds": 2},
 }
 Reports = list[tuple[str, int, int]]
 
@@ -135,7 +136,7 @@ def run_with(runner: TaskRunner[Any]) -> dict[str, Any]:
         result = run_pipeline.with_options(task_runner=runner)("small", RUN)
     assert result["changed"]
     # References are what travels: nothing but JSON, and little of it.
-    assert len(inputs) == 10
+    assert len(inputs) == 16
     assert max(len(json.dumps(each)) for each in inputs) < 10_000
     # Computed, not remembered: each stage was heard of under way, and made what was not there.
     for label in ("subj01", "subj02"):
@@ -157,8 +158,8 @@ def run_with(runner: TaskRunner[Any]) -> dict[str, Any]:
         }
         site = run.metrics["site"]
     checksums = set(re.findall("[0-9a-f]{64}", json.dumps([found["decoders"], found["parents"]])))
-    # Two decoders, two masks, two networks, vectors, components, and the comparison.
-    assert len(checksums) == 9
+    # Two decoders, masks and networks; vectors, components, comparison, and what a seed finds.
+    assert len(checksums) == 10
     made = {path.stem for path in set(store.rglob("*.safetensors")) - before}
     assert checksums <= made
     return found | {"made": made, "site": site}

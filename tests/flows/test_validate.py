@@ -58,7 +58,7 @@ SMALL = RUN | {
 def measured(soft: np.ndarray, maps: dict[str, np.ndarray] | None) -> tuple[Any, dict[str, Any]]:
     """The stage's result for masks (K, V), and its arrays."""
     store = get_store()
-    result = validate_subject.task.fn(
+    result = validate_subject.function(
         "subj01",
         {
             "masks": store.put({"soft": soft.astype(np.float32)}).model_dump(),

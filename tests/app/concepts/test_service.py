@@ -1,12 +1,22 @@
 import numpy as np
 import pytest
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from app.concepts.service import show_concept, similar_concepts
-from app.database.models import Component, Dataset, Encoder
+from app.database.models import Component, ComponentNegation, Dataset, Encoder, Run
 from app.errors import InputError, NotFoundError
 from app.store import ArtefactStore
-from tests.app.published import CONCEPTS, REGIONS, Published, publish, write_table
+from tests.app.published import (
+    CHANCE,
+    CONCEPTS,
+    REGIONS,
+    STABILITY,
+    UNMASKED,
+    Published,
+    publish,
+    write_table,
+)
 
 
 def test_a_concept_is_told_with_all_that_is_known(session: Session, published: Published) -> None:
@@ -31,6 +41,9 @@ def test_a_concept_is_told_with_all_that_is_known(session: Session, published: P
     assert [each.score for each in answer.best] == [1, 0.5]
     assert [each.stimulus for each in answer.worst] == ["house-1", "food-1"]
     assert answer.worst[0].captions == ["house"]
+    assert answer.negation.terms == ["body"]
+    (far,) = answer.negation.stimuli
+    assert (far.stimulus, far.captions, far.similarity) == ("body-1", ["body"], -0.4)
 
 
 def test_similar_concepts_are_ranked_by_cosine(session: Session, published: Published) -> None:
@@ -70,11 +83,61 @@ def test_similar_concepts_are_found_in_datasets_of_the_same_encoder_alone(
     assert {each.run for each in narrowed.concepts} == {same.run}
 
 
+def test_each_hit_tells_its_own_runs_method(
+    session: Session, published: Published, store: ArtefactStore
+) -> None:
+    spec = session.get_one(Encoder, 1).spec
+    other = publish(session, spec, store, slug="lab-b", method="clusters")
+    answer = similar_concepts(session, published.components["food"], k=100)
+    assert answer.method == "masks"
+    assert {(each.run, each.method) for each in answer.concepts} == {
+        (published.run, "masks"),
+        (other.run, "clusters"),
+    }
+    assert show_concept(session, other.components["food"]).method == "clusters"
+    assert similar_concepts(session, other.components["food"], k=1).method == "clusters"
+
+
+def test_a_run_from_before_negations_has_none(session: Session, published: Published) -> None:
+    component = session.get_one(Component, published.components["face"])
+    component.negations = []
+    session.execute(delete(ComponentNegation))
+    negation = show_concept(session, component.id).negation
+    assert (negation.terms, negation.stimuli) == ([], [])
+
+
 def test_a_concept_of_an_older_run_says_so(session: Session, published: Published) -> None:
     session.get_one(Dataset, 1).current_run_id = None
     session.flush()
     assert not show_concept(session, published.components["face"]).current
     assert len(similar_concepts(session, published.components["face"]).concepts) == 5
+
+
+def test_what_other_seeds_find_is_told(session: Session, published: Published) -> None:
+    shown = {name: show_concept(session, id_) for name, id_ in published.components.items()}
+    for name, answer in shown.items():
+        assert answer.stability is not None
+        expected = STABILITY | ({"dice": None} if name == UNMASKED else {})
+        assert answer.stability.model_dump() == expected
+        assert answer.stability_chance is not None
+        assert answer.stability_chance.model_dump() == CHANCE
+    told = {answer.id: answer.stability for answer in shown.values()}
+    for near in similar_concepts(session, published.components["face"]).concepts:
+        assert near.stability == told[near.id]
+
+
+def test_a_run_that_compared_no_seeds_has_no_stability(
+    session: Session, published: Published
+) -> None:
+    face = session.get_one(Component, published.components["face"])
+    face.stability_cosine = face.stability_dice = face.stability_seeds = None
+    run = session.get_one(Run, published.run)
+    run.metrics = {"top1": 0.5}
+    session.flush()
+    shown = show_concept(session, face.id)
+    assert (shown.stability, shown.stability_chance) == (None, None)
+    near = similar_concepts(session, published.components["body"]).concepts
+    assert [each.stability is None for each in near] == [each.id == face.id for each in near]
 
 
 @pytest.mark.parametrize("component", [0, -1, 999, 2**40])

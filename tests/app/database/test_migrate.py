@@ -70,6 +70,17 @@ ORDER BY 1, 2, 3
 """
 DECODERS = "SELECT DISTINCT run_id, encoder_id FROM catalog.decoder ORDER BY 1"
 
+COMPONENT_0002 = """
+UPDATE catalog.run SET method = 'masks';
+INSERT INTO catalog.component (run_id, encoder_id, index, label, terms, vector, shared)
+VALUES (1, 2, 0, '', '{}', '[1,0,0]', true)
+"""
+
+COMMENTS = """
+SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
+WHERE relnamespace = 'catalog'::regnamespace AND relkind = 'v' ORDER BY 1
+"""
+
 SCHEMA_AS_SQL = """
 SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
 FROM pg_constraint WHERE connamespace = 'catalog'::regnamespace
@@ -113,6 +124,39 @@ def test_vectors_move_to_decoders_and_back(at_0002: Engine) -> None:
     downgrade(at_0002, "0002")
     assert rows_of(at_0002, VECTORS_0002) == before
     assert rows_of(at_0002, SCHEMA_AS_SQL) == schema
+
+
+def test_methods_and_negations_come_and_go(at_0002: Engine) -> None:
+    upgrade(at_0002, "0005")
+    schema, comments = rows_of(at_0002, SCHEMA_AS_SQL), rows_of(at_0002, COMMENTS)
+    with at_0002.begin() as connection:
+        connection.execute(text(COMPONENT_0002))
+        connection.execute(text("UPDATE catalog.dataset SET current_run_id = 1"))
+    upgrade(at_0002, "0006")
+    told = "SELECT negations, method FROM catalog.concepts"
+    assert rows_of(at_0002, told) == [([], "masks")]
+    assert rows_of(at_0002, COMMENTS) == comments
+    downgrade(at_0002, "0005")
+    assert rows_of(at_0002, SCHEMA_AS_SQL) == schema
+    assert rows_of(at_0002, COMMENTS) == comments
+
+
+CONCEPTS = """
+SELECT pg_get_viewdef('catalog.concepts'::regclass) || obj_description('catalog.concepts'::regclass)
+"""
+
+
+def test_stability_comes_and_goes(empty_database: str) -> None:
+    engine = make_engine(empty_database)
+    upgrade(engine, "0006")
+    view, schema = rows_of(engine, CONCEPTS), rows_of(engine, SCHEMA_AS_SQL)
+    upgrade(engine, "0007")
+    told = "SELECT stability_cosine, stability_dice, stability_seeds FROM catalog.concepts"
+    assert rows_of(engine, told) == []
+    downgrade(engine, "0006")
+    assert rows_of(engine, CONCEPTS) == view
+    assert rows_of(engine, SCHEMA_AS_SQL) == schema
+    engine.dispose()
 
 
 def test_migrations_make_what_the_models_say(engine: Engine) -> None:

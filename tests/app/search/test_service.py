@@ -33,10 +33,11 @@ def test_concepts_agree_with_the_sql_function(
     for concept, row in zip(answer.concepts, rows, strict=True):
         assert (concept.label, concept.shared) == (row.label, row.shared)
         assert (concept.p_value, concept.q_value) == (row.p_value, row.q_value)
-        assert (answer.dataset, answer.run, answer.encoder) == (
+        assert (answer.dataset, answer.run, answer.encoder, answer.method) == (
             row.dataset,
             row.run_id,
             row.encoder,
+            row.method,
         )
 
 
@@ -165,6 +166,27 @@ def test_encoders_are_never_mixed(
         answer = search(session, "face", dataset=wanted.dataset)
         assert (answer.encoder, answer.run) == (wanted.encoder, wanted.run)
         assert {each.id for each in answer.concepts} == set(wanted.components.values())
+
+
+def test_runs_of_both_methods_answer_side_by_side(
+    session: Session, published: Published, store: ArtefactStore
+) -> None:
+    spec = session.scalar(select(Encoder.spec))
+    other = publish(session, spec, store, slug="lab-b", method="clusters")
+    methods = {published.run: "masks", other.run: "clusters"}
+    for wanted in (published, other):
+        answer = search(session, "face", dataset=wanted.dataset)
+        assert (answer.run, answer.method) == (wanted.run, methods[wanted.run])
+        assert answer.concepts[0].id == wanted.components["face"]
+    for source in (
+        *("catalog.runs", "catalog.concepts", "catalog.concept_regions", "catalog.concept_voxels"),
+        *(f"catalog.search_{each}('face', 40)" for each in ("concepts", "regions", "voxels")),
+    ):
+        rows = session.execute(text(f"SELECT DISTINCT run_id, method FROM {source}"))  # noqa: S608
+        assert dict(tuple(row) for row in rows) == methods, source
+    negations = "SELECT negations FROM catalog.concepts WHERE component_id = :id"
+    for each in (published, other):
+        assert session.scalar(text(negations), {"id": each.components["face"]}) == ["house"]
 
 
 def test_an_older_run_answers_by_its_id(session: Session, published: Published) -> None:

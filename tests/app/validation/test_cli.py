@@ -24,7 +24,9 @@ def test_validate_as_json(sdc: Sdc, localised: Published) -> None:
     result = sdc("validate", "lab-a", "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     answer = json.loads(result.stdout)
-    assert list(answer) == ["dataset", "run", "encoder", "choice", "q_family", "categories"]
+    assert list(answer) == [
+        *("dataset", "run", "encoder", "method", "choice", "q_family", "categories")
+    ]
     assert list(answer["categories"][0]) == CATEGORY_FIELDS
     assert list(answer["categories"][0]["subjects"][0]) == SUBJECT_FIELDS
     assert list(answer["categories"][0]["subjects"][0]["regions"][0]) == REGION_FIELDS
@@ -38,7 +40,9 @@ def test_validate_as_tables(sdc: Sdc, localised: Published) -> None:
     head, _, columns, faces, words, cars, blank, of_subjects, first, *rest = (
         result.stdout.splitlines()
     )
-    assert head.startswith(f"lab-a, run {localised.run}, {localised.encoder}; each category's")
+    assert head.startswith(
+        f"lab-a, run {localised.run} (masks), {localised.encoder}; each category's"
+    )
     assert columns == (
         "category\tprompt\tatlas\tconcept\tlabel\tsimilarity\tshared\tAUC\tDice\trho\tq < 0.05"
         "\treason"

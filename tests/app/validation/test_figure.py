@@ -58,7 +58,13 @@ def subject(label: str, auc: float | None = 0.93, reason: str | None = None) -> 
 
 def answer(*categories: CategoryResult) -> ValidationAnswer:
     return ValidationAnswer(
-        dataset="lab-a", run=1, encoder="e", choice="", q_family="", categories=[*categories]
+        dataset="lab-a",
+        run=1,
+        encoder="e",
+        method="masks",
+        choice="",
+        q_family="",
+        categories=[*categories],
     )
 
 

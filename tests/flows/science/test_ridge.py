@@ -38,6 +38,35 @@ def test_equals_the_normal_equations(trials: int, voxels: int, alpha: float) -> 
     np.testing.assert_allclose(decoder.parameters["bias"], bias, atol=1e-5)
 
 
+@pytest.mark.parametrize(("trials", "voxels"), [(400, 60), (60, 150)])
+def test_one_factorisation_a_penalty_tells_what_the_decomposition_does(
+    trials: int, voxels: int
+) -> None:
+    data = simulate(trials, voxels, signal=0.5)
+    exact, single = ridge_path(*data), ridge_path(*data, decomposed=0)
+    tried = np.isfinite(single.validation_top1)
+    expected = np.array(exact.validation_cosine)[tried]
+    np.testing.assert_allclose(np.array(single.validation_cosine)[tried], expected, atol=1e-4)
+    assert single.alpha == exact.alpha
+    # The largest first, and two beyond the best.
+    assert tried.tolist() == [alpha >= single.alpha / 10.1 for alpha in ALPHAS]
+    for name in ("weight", "bias"):
+        expected = exact.decoder.parameters[name]
+        np.testing.assert_allclose(single.decoder.parameters[name], expected, atol=1e-4)
+
+
+def test_a_penalty_too_small_for_single_precision_is_never_chosen() -> None:
+    x, y, x_validation, y_validation = simulate(60, 20)
+    # Two voxels of one response leave the smallest eigenvalue to the penalty alone.
+    x[:, 1], x_validation[:, 1] = x[:, 0], x_validation[:, 0]
+    data = (1000 * x, y, 1000 * x_validation, y_validation)
+    fit = ridge_path(*data, alphas=(1e-30, 1e6), decomposed=0)
+    assert np.isnan(fit.validation_top1[0])
+    assert fit.alpha == 1e6
+    with pytest.raises(ValueError, match="too small for this many trials and voxels"):
+        ridge_path(*data, alphas=(1e-30,), decomposed=0)
+
+
 @pytest.mark.parametrize("voxels", [30, 300])
 def test_the_penalty_is_the_one_that_validates_best(voxels: int) -> None:
     x, y, x_validation, y_validation = simulate(150, voxels, signal=0.5)

@@ -1,0 +1,125 @@
+"""Two ways to solve one ridge regression for many penalties: exact, and small in memory."""
+
+from typing import Protocol
+
+import torch
+
+# Columns of the matrix of inner products that are made at once.
+_BLOCK = 1024
+
+
+class RidgeSolver(Protocol):
+    """Solutions of ``|Y - X W|^2 + penalty * |W|^2``, X and Y less their means."""
+
+    thorough: bool
+    """Whether a further penalty costs next to nothing."""
+
+    def validate(self, penalty: float) -> torch.Tensor | None:
+        """Predictions (P, D) of the validation trials, less the targets' mean, if solvable."""
+
+    def weight(self, penalty: float) -> torch.Tensor:
+        """W (V, D)."""
+
+
+class Decomposed:
+    """By one eigendecomposition, in double precision, of X^T X or X X^T, whichever is smaller.
+
+    W = basis diag(1 / (values + penalty)) loads, whichever side is decomposed. LAPACK wants four
+    matrices of that size, and its time goes with their cube: for some thousand trials or voxels.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        (N, V) responses.
+    y : torch.Tensor
+        (N, D) targets less their mean, double.
+    x_validation : torch.Tensor
+        (P, V).
+    """
+
+    thorough = True
+
+    def __init__(self, x: torch.Tensor, y: torch.Tensor, x_validation: torch.Tensor) -> None:
+        responses = x.double()
+        mean = responses.mean(0)
+        responses -= mean
+        if len(x) < x.shape[1]:
+            values, rotation = torch.linalg.eigh(responses @ responses.T)
+            self.basis, self.loads = responses.T @ rotation, rotation.T @ y
+        else:
+            values, self.basis = torch.linalg.eigh(responses.T @ responses)
+            self.loads = self.basis.T @ (responses.T @ y)
+        self.values = values.clamp(min=0)[:, None]
+        self.projected = (x_validation.double() - mean) @ self.basis
+
+    def validate(self, penalty: float) -> torch.Tensor:
+        """As `RidgeSolver.validate`."""
+        told: torch.Tensor = self.projected @ (self.loads / (self.values + penalty))
+        return told
+
+    def weight(self, penalty: float) -> torch.Tensor:
+        """As `RidgeSolver.weight`."""
+        weight: torch.Tensor = self.basis @ (self.loads / (self.values + penalty))
+        return weight
+
+
+class Factorised:
+    """By a Cholesky factorisation for each penalty, in single precision.
+
+    Beside the responses, of which no copy is made, there are in memory the matrix of inner
+    products, its lower triangle filled, its factor, and the solutions found so far.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        (N, V) float32 responses.
+    y : torch.Tensor
+        (N, D) targets less their mean.
+    x_validation : torch.Tensor
+        (P, V).
+    """
+
+    thorough = False
+
+    def __init__(self, x: torch.Tensor, y: torch.Tensor, x_validation: torch.Tensor) -> None:
+        self.x, self.x_validation = x, x_validation
+        self.mean = x.mean(0)
+        self.by_voxel = x.shape[1] <= len(x)
+        targets = y.float()
+        # The targets have no mean, so that the responses' makes no difference here.
+        self.loads = x.T @ targets if self.by_voxel else targets
+        self.products = self._inner_products()
+        self.diagonal = self.products.diagonal().clone()
+        # As LAPACK lays matrices out: otherwise torch would factorise a copy.
+        self.factor = torch.empty_like(self.products).T
+        self.solved: dict[float, torch.Tensor] = {}
+        self.failed = torch.empty((), dtype=torch.int32, device=x.device)
+
+    def _inner_products(self) -> torch.Tensor:
+        x, mean = self.x, self.mean
+        size = min(x.shape)
+        products = torch.zeros(size, size, device=x.device)
+        for start in range(0, size, _BLOCK):
+            stop = min(start + _BLOCK, size)
+            rows = products[start:stop, :stop]
+            # One factor without its mean is enough where the sum runs over trials.
+            if self.by_voxel:
+                rows.copy_((x[:, start:stop] - mean[start:stop]).T @ x[:, :stop])
+            else:
+                centred = x[start:stop] - mean
+                rows.copy_(centred @ x[:stop].T).sub_((centred @ mean)[:, None])
+        return products
+
+    def validate(self, penalty: float) -> torch.Tensor | None:
+        """As `RidgeSolver.validate`; None where single precision cannot solve it."""
+        self.products.diagonal().copy_(self.diagonal + penalty)
+        torch.linalg.cholesky_ex(self.products, out=(self.factor, self.failed))
+        if self.failed:
+            return None
+        solved = torch.cholesky_solve(self.loads, self.factor)
+        self.solved[penalty] = solved if self.by_voxel else self.x.T @ solved
+        return (self.x_validation - self.mean) @ self.solved[penalty]
+
+    def weight(self, penalty: float) -> torch.Tensor:
+        """As `RidgeSolver.weight`, of a penalty that has been validated."""
+        return self.solved[penalty]

@@ -1,0 +1,252 @@
+"""Runs of both methods on one cohort, side by side in one catalog."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.concepts.service import show_concept, similar_concepts
+from app.database.engine import open_session
+from app.database.models import (
+    Component,
+    ComponentSubject,
+    ComponentVoxel,
+    Decoder,
+    Encoder,
+    Run,
+    Stimulus,
+    StimulusVector,
+    Subject,
+    Term,
+    Voxel,
+)
+from app.encoders.service import nearest_terms
+from app.errors import InputError
+from app.networks.service import network
+from app.runs.service import list_runs
+from app.search.service import search
+from app.store import Artefact
+from app.validation.service import validate
+from flows.ingest import ingest_dataset
+from flows.pipeline import run_pipeline
+from flows.publish import TERMS
+from flows.science.voxel_clusters import ClusterConfig, cluster_voxels
+from flows.stages import get_store
+from tests.flows.conftest import home_of_a_module
+from tests.flows.test_ingest import OPTIONS, counts
+from tests.flows.test_network import assert_network_is_that_of_the_masks
+from tests.flows.test_validate import SMALL
+
+CLUSTERS = ClusterConfig(min_neighbours=1)
+BY_CLUSTERS = SMALL | {
+    "method": "clusters",
+    "clusters": {"min_neighbours": CLUSTERS.min_neighbours},
+    "stability": {"seeds": 2},
+}
+
+
+@dataclass(frozen=True)
+class BothRuns:
+    """Ids of two runs of one dataset; that of clusters came last, and is the current one."""
+
+    masks: int
+    clusters: int
+
+
+@pytest.fixture(scope="module")
+def both(
+    server_url: str,
+    template_database: str,
+    prefect_server: str,
+    small_cohort: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[BothRuns]:
+    folder = tmp_path_factory.mktemp("methods")
+    with home_of_a_module(folder, server_url, template_database, prefect_server):
+        # Few voxels, so that the region tests are quick.
+        ingest_dataset(str(small_cohort), OPTIONS | {"noise_ceiling": 25.0})
+        yield BothRuns(
+            masks=run_pipeline("small", SMALL)["run"],
+            clusters=run_pipeline("small", BY_CLUSTERS)["run"],
+        )
+
+
+def test_the_same_questions_are_answered_by_each_run_with_its_method(both: BothRuns) -> None:
+    methods = {both.masks: "masks", both.clusters: "clusters"}
+    with open_session() as session:
+        listed = {each.run: (each.method, each.current) for each in list_runs(session).runs}
+        assert listed == {both.masks: ("masks", False), both.clusters: ("clusters", True)}
+        for run, method in methods.items():
+            answer = search(session, "a face", run=run)
+            assert (answer.run, answer.method) == (run, method)
+            assert answer.concepts
+            shown = show_concept(session, answer.concepts[0].id)
+            assert (shown.run, shown.method) == (run, method)
+            assert shown.best
+            assert network(session, "subj01", run=run).method == method
+            validated = validate(session, run=run)
+            assert validated.method == method
+            assert len(validated.categories) == 4
+        # So small a cohort gives masks of few components; its clusters have members in any case.
+        current = search(session, "a face")
+        assert current.run == both.clusters
+        assert current.regions
+        # From an older run's concept, those of the current one are near, of another method.
+        older = search(session, "a face", run=both.masks).concepts[0].id
+        near = similar_concepts(session, older, k=100)
+        assert near.method == "masks"
+        assert {(each.run, each.method) for each in near.concepts} == set(methods.items())
+        for view in ("runs", "concepts", "concept_regions", "concept_voxels"):
+            rows = session.execute(text(f"SELECT DISTINCT run_id, method FROM catalog.{view}"))  # noqa: S608
+            assert [tuple(row) for row in rows] == [(both.clusters, "clusters")]
+
+
+def test_components_are_centroids_and_masks_the_members(both: BothRuns) -> None:
+    with open_session() as session:
+        decoders = session.execute(
+            select(Decoder, Subject.label)
+            .join(Subject, Subject.id == Decoder.subject_id)
+            .where(Decoder.run_id == both.clusters)
+            .order_by(Subject.label)
+        ).all()
+        weights = [
+            get_store().get(Artefact(sha256=row.Decoder.artefact_sha256, size=0))["weight"].T
+            for row in decoders
+        ]
+        found = cluster_voxels(weights, CLUSTERS, device="cpu")
+        components = _components(session, both.clusters)
+        assert len(components) >= 2
+        np.testing.assert_allclose(
+            np.array([component.vector for component in components]), found.centroids, atol=1e-6
+        )
+        for participant, row in enumerate(decoders):
+            for component, expected in zip(components, found.members(participant), strict=True):
+                index = session.scalars(
+                    select(Voxel.index)
+                    .join(ComponentVoxel, ComponentVoxel.voxel_id == Voxel.id)
+                    .where(
+                        Voxel.subject_id == row.Decoder.subject_id,
+                        ComponentVoxel.component_id == component.id,
+                        ComponentVoxel.weight == 1,
+                    )
+                ).all()
+                assert sorted(index) == np.flatnonzero(expected).tolist()
+                told = session.get_one(ComponentSubject, (component.id, row.Decoder.subject_id))
+                assert (told.penalty, told.n_voxels) == (None, expected.sum())
+                assert told.r_soft == told.r_hard
+                assert (told.reason is None) == bool(expected.any())
+                assert (told.p_value is None) == (told.reason is not None)
+        timings = session.get_one(Run, both.clusters).timings
+        assert "cluster" in timings
+        assert "reduce" not in timings
+    assert_network_is_that_of_the_masks("subj01")
+
+
+@pytest.mark.parametrize("method", ["masks", "clusters"])
+def test_negations_are_the_farthest_words_and_stimuli(both: BothRuns, method: str) -> None:
+    with open_session() as session:
+        encoder = session.scalars(select(Encoder)).one()
+        words = session.scalar(select(func.count()).where(Term.in_vocabulary)) or 0
+        rows = session.execute(
+            select(Stimulus.key, StimulusVector.vector).join(
+                StimulusVector, StimulusVector.stimulus_id == Stimulus.id
+            )
+        ).all()
+        centred = np.array([row.vector for row in rows]) - np.asarray(encoder.stimulus_mean)
+        centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+        for component in _components(session, getattr(both, method)):
+            vector = np.asarray(component.vector)
+            told = show_concept(session, component.id)
+            (ranked,) = nearest_terms(session, vector[None], encoder, words)
+            assert told.terms == ranked[:TERMS]
+            assert told.negation.terms == ranked[: -TERMS - 1 : -1]
+            cosine = dict(
+                zip(
+                    (row.key for row in rows),
+                    centred @ vector / np.linalg.norm(vector),
+                    strict=True,
+                )
+            )
+            farthest = sorted(cosine.values())[:10]
+            assert [each.similarity for each in told.negation.stimuli] == pytest.approx(
+                farthest, abs=1e-5
+            )
+            for each in told.negation.stimuli:
+                assert each.similarity == pytest.approx(cosine[each.stimulus], abs=1e-5)
+                assert each.captions
+
+
+def test_the_same_run_again_changes_nothing(both: BothRuns) -> None:
+    before = counts()
+    again = run_pipeline("small", BY_CLUSTERS)
+    assert again == {"run": both.clusters, "dataset": "small", "changed": False}
+    assert counts() == before
+
+
+def test_another_seed_finds_clusters_again(both: BothRuns) -> None:
+    with open_session() as session:
+        components = _components(session, both.clusters)
+        assert {each.stability_seeds for each in components} <= {0, 1}
+        again = [each for each in components if each.stability_seeds]
+        assert again
+        told = session.get_one(Run, both.clusters).metrics["stability"]
+        assert told["cosine"]["mean"] == pytest.approx(
+            np.mean([each.stability_cosine for each in again]), abs=1e-6
+        )
+        # The same decoders but for their draws: more is found again than chance would find.
+        assert told["cosine"]["mean"] > told["cosine"]["runner_up"]
+        assert told["dice"]["mean"] > told["dice"]["others"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "hint"),
+    [
+        ({"decoder": {"kind": "mlp"}}, "cannot use a decoder of kind mlp", "decoder.kind"),
+        ({"clusters": {}}, "small has 2 participants", "lower clusters.min_neighbours"),
+        (
+            {"clusters": {"eps": 0.01, "min_neighbours": 1}},
+            "there is no cluster",
+            "raise clusters.eps",
+        ),
+    ],
+)
+def test_what_cannot_be_clustered_is_one_line_and_changes_nothing(
+    both: BothRuns, options: dict[str, Any], message: str, hint: str
+) -> None:
+    before = counts()
+    with pytest.raises(InputError, match=message) as caught:
+        run_pipeline("small", BY_CLUSTERS | options)
+    assert "\n" not in str(caught.value)
+    assert hint in caught.value.hint
+    assert "method masks" in caught.value.hint
+    assert counts() == before
+
+
+@pytest.mark.parametrize(
+    "words", [("--set", "method=masks", "--method", "clusters"), ("--set", "method=clusters")]
+)
+def test_the_command_takes_the_method_over_what_is_set(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, ["run", "small", "--set", "decoder.kind=mlp", *words])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: method clusters cannot use a decoder of kind mlp")
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_command_knows_no_other_method() -> None:
+    for words in (("--method", "magic"), ("--set", "method=magic")):
+        result = CliRunner().invoke(app, ["run", "small", *words])
+        assert result.exit_code == 2
+        assert "'masks' or 'clusters'" in result.stderr or "'masks', 'clusters'" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def _components(session: Session, run: int) -> list[Component]:
+    query = select(Component).where(Component.run_id == run).order_by(Component.index)
+    return list(session.scalars(query))
