@@ -40,7 +40,7 @@ def mask_subject(
     permutations: int,
     seed: int,
     device: str,
-    precision: Precision,
+    precision: Precision = "float32",
 ) -> Json:
     """Fit one participant's masks on validation trials and measure them on test trials.
 
@@ -133,7 +133,7 @@ def measure_masks(
     Raises
     ------
     InputError
-        The test trials show too few distinct vectors.
+        A prediction of a test trial is not finite.
     """
     store = get_store()
     y = store.get(Artefact.model_validate(vectors))["vectors"]

@@ -93,7 +93,7 @@ def train_subject(
     start: str,
     seed: int,
     device: str,
-    precision: Precision,
+    precision: Precision = "float32",
 ) -> Json:
     """Train one participant's decoder, and ridge beside it, and test both on single trials.
 

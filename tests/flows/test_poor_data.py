@@ -25,6 +25,7 @@ decoder = { steps = 100, evaluate_every = 50 }
 reduction = { components = 8, steps = 1000, learning_rate = 1e-2, scale = 0.01 }
 masks = { lambdas = [1.0, 3.0], draws = 1 }
 statistics = { permutations = 99 }
+stability = { seeds = 1 }
 """
 
 
