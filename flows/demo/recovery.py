@@ -72,8 +72,8 @@ def judge_recovery(
     list of ConceptRecovery
         In the order of ``truth.concepts``.
     """
-    masks = _soft_masks(session, store, slug)
-    planted = _planted(session, slug, truth)
+    masks = soft_masks(session, store, slug)
+    planted = planted_voxels(session, slug, truth)
     found = []
     for row, concept in enumerate(truth.concepts):
         answer = search(session, concept.query, dataset=slug, k=CONCEPTS_ASKED)
@@ -114,9 +114,8 @@ def _judge(
     )
 
 
-def _soft_masks(
-    session: Session, store: ArtefactStore, slug: str
-) -> dict[str, NDArray[np.float32]]:
+def soft_masks(session: Session, store: ArtefactStore, slug: str) -> dict[str, NDArray[np.float32]]:
+    """Participant -> (K, V) soft masks of the dataset's current run."""
     rows = session.execute(
         select(Subject.label, Decoder.masks_sha256)
         .join(Decoder, Decoder.subject_id == Subject.id)
@@ -126,8 +125,8 @@ def _soft_masks(
     return {label: store.get(Artefact(sha256=sha256, size=0))["soft"] for label, sha256 in rows}
 
 
-def _planted(session: Session, slug: str, truth: Truth) -> dict[str, NDArray[np.bool_]]:
-    """Participant -> (C, V) whether each kept voxel was planted with each concept."""
+def planted_voxels(session: Session, slug: str, truth: Truth) -> dict[str, NDArray[np.bool_]]:
+    """Participant -> (C, V) bool, whether each kept voxel was planted with each concept."""
     planted = {}
     for label, volumes in truth.planted.items():
         places = np.array(

@@ -81,6 +81,7 @@ def _run_stages(folder: str, written: Json) -> dict[str, float]:
         RUN.start,
         0,
         "cpu",
+        "float32",
     )
     ends.append(time.perf_counter())
     components = reduce_components.function(
@@ -99,6 +100,7 @@ def _run_stages(folder: str, written: Json) -> dict[str, float]:
         PERMUTATIONS,
         0,
         "cpu",
+        "float32",
     )
     ends.append(time.perf_counter())
     return {name: end - start for name, start, end in zip(STAGES, ends, ends[1:], strict=False)}

@@ -107,6 +107,7 @@ def _train(folder: str, written: Json, share: Share) -> Json:
         "drawn",
         0,
         "cpu",
+        "float32",
     )
     return result | {"seconds": dict(seconds)}
 
@@ -138,5 +139,6 @@ def _mask(folder: str, written: Json, trained: Json, share: Share) -> Json:
         share.permutations,
         0,
         "cpu",
+        "float32",
     )
     return result | {"seconds": dict(seconds)}

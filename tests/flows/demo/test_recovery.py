@@ -4,19 +4,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean, median
 
+import numpy as np
 import pytest
 from sqlalchemy import func, select
 
 from app.database.engine import open_session
 from app.database.models import Component, ComponentSubject, Decoder, Subject
+from app.errors import InputError
+from app.search.service import search
 from app.validation.service import validate
 from flows.config import StabilityConfig
 from flows.demo.cohort import CohortConfig, write_cohort
-from flows.demo.recovery import ConceptRecovery
+from flows.demo.recovery import ConceptRecovery, planted_voxels, soft_masks
 from flows.demo.show import ENCODER, INGEST, RUN, run_demo
+from flows.demo.truth import load_truth
 from flows.ingest import ingest_dataset
 from flows.pipeline import run_pipeline
-from flows.stages import encoder_at
+from flows.stages import encoder_at, get_store
 from tests.flows.conftest import home_of_a_module
 from tests.flows.test_network import assert_network_is_that_of_the_masks
 
@@ -126,6 +130,44 @@ def test_every_network_is_that_of_the_masks(demo: tuple[list[ConceptRecovery], P
     assert len(labels) == 4
     for label in labels:
         assert_network_is_that_of_the_masks(label)
+
+
+@pytest.mark.slow
+def test_clusters_name_planted_voxels(flows_home: Path, tmp_path: Path) -> None:
+    """Figures of docs/method.md: clusters of the demo's decoders, asked in the same words."""
+    write_cohort(
+        tmp_path / "cohort", tmp_path / "truth", CohortConfig(), encoder_at(ENCODER, "cpu")
+    )
+    ingested = ingest_dataset(
+        str(tmp_path / "cohort"), INGEST.model_dump() | {"source": {"slug": "demo"}}
+    )
+    by_clusters = ONE_SEED.model_dump(mode="json") | {"method": "clusters"}
+    with pytest.raises(InputError, match="there is no cluster"):
+        run_pipeline(ingested["dataset"], by_clusters | {"clusters": {"eps": 0.5}})
+    run_pipeline(ingested["dataset"], by_clusters)
+    truth = load_truth(tmp_path / "truth")
+    with open_session() as session:
+        clusters = session.scalar(select(func.count(Component.id)))
+        members = soft_masks(session, get_store(), "demo")
+        planted = planted_voxels(session, "demo", truth)
+        precision, recall = {}, {}
+        for row, concept in enumerate(truth.concepts):
+            if concept.kind == "single":
+                continue
+            # Clusters are not chosen by what they hold, but by the words, and by being shared.
+            answer = search(session, concept.query, k=3)
+            for shown in [each for each in answer.concepts if each.shared][:1]:
+                index = session.get_one(Component, shown.id).index
+                own = np.concatenate([members[label][index] > 0 for label in planted])
+                true = np.concatenate([voxels[row] for voxels in planted.values()])
+                precision[concept.name] = (own & true).sum() / own.sum()
+                recall[concept.name] = (own & true).sum() / true.sum()
+    told = {name: (round(p, 2), round(recall[name], 2)) for name, p in precision.items()}
+    print(clusters, told)
+    assert clusters is not None
+    assert 20 <= clusters <= 80
+    assert len(told) >= 6, told
+    assert median(precision.values()) > 0.5, told
 
 
 @pytest.mark.slow
