@@ -16,7 +16,6 @@ from flows.science.sharing import agreement_test, shared_concepts
 from flows.science.statistics import (
     benjamini_hochberg,
     correlation_test,
-    region_test,
     too_few_images,
 )
 from flows.stages import get_store, stage
@@ -47,14 +46,14 @@ def mask_subject(
     Parameters
     ----------
     tables : dict
-        Reference to ``native`` (V, 3) mm and ``regions`` (R, V).
+        Reference to ``regions`` (R, V).
 
     Returns
     -------
     dict
         Reference to ``soft`` (K, V), ``lam`` (K,), ``r_unmasked``, ``r_soft``, ``r_hard``,
-        ``p_test`` (K,), and ``auc``, ``dice``, ``p_region`` (K, R); the reasons of masks that
-        count for nothing.
+        ``p_test``, ``peak`` (K,), and ``peak_region`` (K, R); the reasons of masks that count
+        for nothing.
     """
     store = get_store()
     settings = MaskConfig(**config)
@@ -113,7 +112,7 @@ def measure_masks(
     Parameters
     ----------
     tables : dict
-        Reference to ``native`` (V, 3) mm and ``regions`` (R, V).
+        Reference to ``regions`` (R, V).
     rows : ndarray
         (K, D) components.
     soft : ndarray
@@ -144,14 +143,6 @@ def measure_masks(
         p_test = decodability(y, image, model.predict(x), rows, permutations, seed)
     except ValueError as error:
         raise InputError(f"{label}, test fold: {error}") from error
-    overlap = region_test(
-        soft.T,
-        place["regions"].astype(bool),
-        place["native"],
-        permutations=permutations,
-        seed=seed,
-        threshold=threshold,
-    )
     # Weights saturate at 1: what a voxel contributes tells the strongest of them apart.
     strength = soft * np.abs(model.voxel_vectors(x) @ rows.T).T
     members = (soft >= threshold) & (strength > 0)
@@ -161,9 +152,6 @@ def measure_masks(
         "peak_region": _peaks(strength, members, place["regions"].astype(bool)),
         "lam": lam,
         "p_test": p_test,
-        "auc": overlap.auc,
-        "dice": overlap.dice,
-        "p_region": overlap.p,
     } | {f"r_{name}": correlations[name] for name in ("unmasked", "soft", "hard")}
     return {
         "masks": store.put(

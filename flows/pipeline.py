@@ -10,7 +10,7 @@ it stopped:
    and mask each participant's voxels for each of them (METHOD.md c);
    *clusters*: cluster the voxels of all participants by their decoder weights (METHOD.md d),
    and measure each participant's members as masks are measured;
-4. compare participants (METHOD.md c);
+4. hold masks against regions, and compare participants (METHOD.md c);
 5. link each participant's components to a network, and hold masks against localisers;
 6. repeat 2 to 4 with further seeds, and see how much is found again;
 7. publish, in one transaction.
@@ -33,6 +33,7 @@ from flows.network import link_subject
 from flows.outcome import tell_outcome
 from flows.publish import RunResults, publish_run, published_run
 from flows.reduce import check_components, reduce_components
+from flows.regions import compare_with_regions
 from flows.runners import examine_site, task_runner
 from flows.stability import compare_seeds, repeat_run
 from flows.stages import gather, get_store
@@ -157,6 +158,15 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
                     dataset.subjects, tables, decoders, clusters["members"], strict=True
                 )
             )
+    with _timed(timings, "regions"):
+        overlaps = compare_with_regions(
+            [subject.label for subject in dataset.subjects],
+            masks,
+            tables,
+            [len(subject.region_ids) for subject in dataset.subjects],
+            config.statistics.permutations,
+            config.seed,
+        )
     with _timed(timings, "compare"):
         comparing = compare_subjects.submit(
             masks,
@@ -210,6 +220,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             trained=trained,
             components=components,
             masks=masks,
+            overlaps=overlaps,
             comparison=comparison,
             networks=networks,
             validations=validations,

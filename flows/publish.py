@@ -37,6 +37,7 @@ from flows.progress import report, steps_of
 from flows.publish_dataset import nullable
 from flows.publish_negations import farthest_terms, write_far_stimuli
 from flows.publish_validation import write_atlases, write_validation
+from flows.regions import join_blocks
 from flows.science.statistics import benjamini_hochberg
 from flows.stages import encoder_at, get_store
 from flows.train import load_decoder
@@ -61,6 +62,7 @@ class RunResults:
     trained: list[Json]
     components: Json
     masks: list[Json]
+    overlaps: list[list[Json]]
     comparison: Json
     networks: list[Json]
     validations: list[Json]
@@ -301,7 +303,7 @@ def _write_subject(
                 "weight": fit["soft"][component, voxel],
             },
         )
-    _write_regions(session, subject, fit, usable, members, ids)
+    _write_regions(session, subject, fit, results.overlaps[row], usable, members, ids)
 
 
 def _write_component_subjects(
@@ -340,6 +342,7 @@ def _write_regions(
     session: Session,
     subject: SubjectTables,
     fit: Arrays,
+    blocks: list[Json],
     usable: NDArray[np.bool_],
     members: NDArray[np.bool_],
     ids: list[int],
@@ -347,7 +350,8 @@ def _write_regions(
     if not subject.region_ids or not usable.any():
         return
     # One family a participant: all its usable masks times all its regions.
-    p = np.where(usable[:, None], fit["p_region"].astype(float), np.nan)
+    overlap = join_blocks(blocks)
+    p = np.where(usable[:, None], overlap["p"], np.nan)
     q = benjamini_hochberg(p)
     inside = members.astype(np.int64) @ subject.regions.T.astype(np.int64)
     session.add_all(
@@ -355,8 +359,8 @@ def _write_regions(
             component_id=ids[index],
             subject_id=subject.id,
             region_id=subject.region_ids[column],
-            auc=float(fit["auc"][index, column]),
-            dice=float(np.nan_to_num(fit["dice"][index, column])),
+            auc=float(overlap["auc"][index, column]),
+            dice=float(np.nan_to_num(overlap["dice"][index, column])),
             p_value=float(p[index, column]),
             q_value=float(q[index, column]),
             n_voxels=int(inside[index, column]),

@@ -120,7 +120,6 @@ def _mask(folder: str, written: Json, trained: Json, share: Share) -> Json:
         "fit_masks",
         "masked_correlations",
         "decodability",
-        "region_test",
     )
     shorter = {
         "snapshots": (share.descent,),

@@ -192,9 +192,6 @@ def test_members_are_measured_as_masks_are(cohort: Cohort) -> None:
         strength = np.abs(cohort.weights[0] @ row)[group]
         assert fit["peak"][index] == group.start + strength.argmax()
     assert (fit["p_test"] <= 0.01).all()
-    assert fit["auc"][first, 0] == pytest.approx(1)
-    assert fit["dice"][first, 0] == pytest.approx(1)
-    assert fit["auc"][1 - first, 0] < 0.5
     assert fit["peak_region"][1 - first, 0] == -1
 
 

@@ -1,0 +1,48 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.store import ArtefactStore
+from flows.regions import BLOCK, join_blocks, place_regions
+from flows.science.statistics import region_test
+from flows.stages import get_store
+from tests.conftest import forget_settings
+
+VOXELS, COMPONENTS, REGIONS = 300, 5, 2 * BLOCK + 3
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ArtefactStore]:
+    monkeypatch.setenv("SDC_HOME", str(tmp_path))
+    forget_settings()
+    yield get_store()
+    forget_settings()
+
+
+def test_blocks_of_regions_together_are_the_test_of_all(store: ArtefactStore) -> None:
+    rng = np.random.default_rng(0)
+    places = rng.uniform(-40, 40, (VOXELS, 3)).astype(np.float32)
+    centres = places[rng.integers(VOXELS, size=REGIONS)]
+    distance = np.linalg.norm(places - centres[:, None], axis=2)
+    regions = distance < rng.uniform(10, 25, (REGIONS, 1))
+    soft = rng.random((COMPONENTS, VOXELS)).astype(np.float32)
+    # One mask lies on a region of the last block.
+    soft[2] = regions[-1]
+    mask: dict[str, Any] = {"masks": store.put({"soft": soft}).model_dump(), "threshold": 0.5}
+    tables = store.put({"native": places, "regions": regions.astype("uint8")}).model_dump()
+    found = join_blocks(
+        [
+            place_regions.function("subj", mask, tables, first, 99, 7)
+            for first in range(0, REGIONS, BLOCK)
+        ]
+    )
+    together = region_test(soft.T, regions, places, permutations=99, seed=7, threshold=0.5)
+    for name in ("auc", "dice", "p"):
+        assert found[name].shape == (COMPONENTS, REGIONS)
+        np.testing.assert_array_equal(found[name], getattr(together, name))
+    assert found["auc"][2, -1] == pytest.approx(1)
+    assert found["dice"][2, -1] == pytest.approx(1)
+    assert found["p"][2, -1] < 0.05
