@@ -1,7 +1,6 @@
 """A Dask cluster: whether it is there, whether its workers can do the work, how far they are."""
 
 import asyncio
-import os
 import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +10,12 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import torch
-from distributed import Client, Security, WorkerPlugin, get_worker
+from distributed import Client, Security, get_worker
 from distributed.core import rpc
 
 from app.errors import CatalogError, InputError, UnavailableError
 from app.store import Artefact, ArtefactStore
 from flows.caching import code_version
-from flows.prefect_home import QUIET
 from flows.progress import Listener
 from flows.science.device import device_name
 
@@ -134,17 +132,6 @@ def examine_workers(client: Client, store: ArtefactStore, device: str, api_url: 
                 )
     devices = sorted({answer["device"] for answer in answers.values()})
     return {"workers": len(answers), "device": ", ".join(devices)}
-
-
-class KeepsToItself(WorkerPlugin):
-    """Makes workers, those that come later too, call nobody when they import Prefect."""
-
-    name = "sdc-keeps-to-itself"
-
-    def setup(self, worker: Any) -> None:
-        """Set in a worker's environment what it does not set itself."""
-        for variable, value in QUIET.items():
-            os.environ.setdefault(variable, value)
 
 
 def relay(topic: str) -> Listener:

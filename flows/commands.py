@@ -70,6 +70,10 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run the pipeline on a dataset and publish its concepts."""
+    if runner != "local":
+        from flows.surroundings import expect_tasks_side_by_side
+
+        expect_tasks_side_by_side()
     from flows.config import RunConfig, read_config
 
     method_ = [] if method is None else [f"method={method}"]

@@ -7,6 +7,7 @@ A runner changes no result, so it is no part of a run's configuration; a flow is
 import os
 from collections.abc import Iterable
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar, cast
@@ -30,10 +31,11 @@ from prefect_dask.client import PrefectDaskClient
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from app.errors import UnavailableError
-from flows.cluster import CONNECT_S, KeepsToItself, examine_workers, require_scheduler
+from flows.cluster import CONNECT_S, examine_workers, require_scheduler
 from flows.progress import report
 from flows.science.device import device_name
 from flows.stages import get_store
+from flows.surroundings import GoodNeighbour
 from flows.threads import use_threads
 
 R = TypeVar("R")
@@ -166,9 +168,11 @@ class ClusterRunner(DaskTaskRunner):
 
     def examine(self, device: str) -> dict[str, Any]:
         """``workers`` and ``device`` of a cluster that can do the work; see `examine_workers`."""
-        found = examine_workers(self.client, get_store(), device, _api_url())
-        self.client.register_plugin(KeepsToItself())
-        return found
+        # First of all: to be examined, a worker loads what reads its environment. One that cannot
+        # load the plugin is examined all the same, and told apart there.
+        with suppress(Exception):
+            self.client.register_plugin(GoodNeighbour())
+        return examine_workers(self.client, get_store(), device, _api_url())
 
     def submit(  # type: ignore[override]
         self,

@@ -17,9 +17,6 @@ from app.database.engine import get_engine, make_engine
 from app.database.migrate import upgrade
 from app.settings import get_settings
 
-# Before torch is loaded: tests run beside servers and clusters, and waiting threads must not spin.
-import flows  # noqa: F401  # isort: skip
-
 DATA = Path(
     os.environ.get("SDC_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
 )

@@ -24,6 +24,7 @@ def tell(label: str) -> Json:
         "process": os.getpid(),
         "threads": torch.get_num_threads(),
         "quiet": os.environ.get("DO_NOT_TRACK"),
+        "waits": os.environ.get("OMP_WAIT_POLICY"),
         "settings": sorted(name for name in os.environ if name.startswith("SDC_")),
         "store": get_store().url,
         "made": get_store().put({"label": np.frombuffer(label.encode(), np.uint8)}).model_dump(),
