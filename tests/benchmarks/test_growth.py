@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 from tests.benchmarks.growth import DEMO, measure
 from tests.benchmarks.stored_participant import ParticipantSize
 
@@ -8,6 +10,7 @@ def test_the_demos_size_is_where_growth_starts() -> None:
     assert (3 * DEMO.images, DEMO.voxels) == (3600, 3900)
 
 
+@pytest.mark.slow
 def test_each_size_is_told_with_its_ratios() -> None:
     small = ParticipantSize(
         in_mask=130,

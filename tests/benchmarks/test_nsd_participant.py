@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from tests.benchmarks.fresh_process import run_afresh
 from tests.benchmarks.nsd_participant import Share, measure
@@ -16,6 +17,7 @@ SMALL = ParticipantSize(
 )
 
 
+@pytest.mark.slow
 def test_a_small_participant_is_trained_and_masked() -> None:
     lines = list(measure(SMALL, Share(steps=400, permutations=99)))
     told = "\n".join(lines)

@@ -31,6 +31,9 @@ from tests.conftest import forget_settings
 from tests.flows.test_ingest import OPTIONS
 from tests.flows.test_validate import SMALL
 
+# Other tests compare the bytes of runs, and seeds, on less.
+pytestmark = pytest.mark.slow
+
 RUN = SMALL | {"stability": {"seeds": 3}}
 FURTHER = [1000, 2000]
 SUBJECTS = 2

@@ -85,6 +85,7 @@ def test_one_participant_alone(flows_home: Path, tmp_path: Path) -> None:
     assert reasons == [alone] * 8
 
 
+@pytest.mark.slow
 def test_participants_without_places_in_common(flows_home: Path, tmp_path: Path) -> None:
     folder = write_planted(tmp_path / "apart", 2, space="native")
     ingest(folder)
@@ -97,6 +98,7 @@ def test_participants_without_places_in_common(flows_home: Path, tmp_path: Path)
     assert {one.agreement_p for one in components} == {None}
 
 
+@pytest.mark.slow
 def test_participants_with_places_in_common_share(flows_home: Path, tmp_path: Path) -> None:
     """What the other tests make poorer is rich enough."""
     folder = write_planted(tmp_path / "rich", 4)
@@ -105,6 +107,7 @@ def test_participants_with_places_in_common_share(flows_home: Path, tmp_path: Pa
     assert concepts["shared"] >= 4, json.dumps(concepts)
 
 
+@pytest.mark.slow
 def test_two_test_images_are_too_few_to_test_anything(flows_home: Path, tmp_path: Path) -> None:
     folder = write_planted(tmp_path / "few")
     ingest(folder, n_test=2)

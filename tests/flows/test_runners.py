@@ -178,28 +178,37 @@ def on(runner: TaskRunner[Any], stage: Stage[[str], Any], *labels: str) -> list[
     return work()
 
 
-def test_every_runner_finds_the_same_bytes_and_a_killed_worker_loses_nothing(
+def test_a_cluster_finds_the_same_bytes_and_a_killed_worker_loses_nothing(
     fresh: Callable[[], Any], cluster: Cluster
 ) -> None:
+    with fresh():
+        local = run_with(task_runner("local"))
+    with fresh(), killing_a_worker_in_mid_training(cluster) as killed:
+        survived = run_with(task_runner("dask", cluster.address))
+    assert len(killed) == 1
+    assert told_apart(local, survived) == [("local", 1), ("dask", 2)]
+    assert survived == local
+
+
+@pytest.mark.slow
+def test_every_runner_finds_the_same_bytes(fresh: Callable[[], Any], cluster: Cluster) -> None:
+    cluster.add_workers(2)
     with fresh():
         local = run_with(task_runner("local"))
     with fresh():
         threads = run_with(task_runner("threads"))
     with fresh():
         dask = run_with(task_runner("dask", cluster.address))
-    with fresh(), killing_a_worker_in_mid_training(cluster) as killed:
-        survived = run_with(task_runner("dask", cluster.address))
-    assert len(killed) == 1
-    sites = [found.pop("site") for found in (local, threads, dask, survived)]
-    assert [(site["runner"], site["workers"]) for site in sites] == [
-        ("local", 1),
-        ("threads", os.cpu_count()),
-        ("dask", 2),
-        ("dask", 2),
-    ]
+    sites = told_apart(local, threads, dask)
+    assert sites == [("local", 1), ("threads", os.cpu_count()), ("dask", 2)]
     assert threads == local
     assert dask == local
-    assert survived == local
+
+
+def told_apart(*found: dict[str, Any]) -> list[tuple[str, int]]:
+    """Takes from what runs found where each was computed: runner and workers."""
+    sites = [each.pop("site") for each in found]
+    return [(site["runner"], site["workers"]) for site in sites]
 
 
 @contextmanager
@@ -379,6 +388,7 @@ def test_a_worker_of_another_version(fresh: Callable[[], Any], tmp_path: Path) -
     assert "has another code version than this process" in line
 
 
+@pytest.mark.slow
 def test_a_cluster_without_workers_and_a_task_that_takes_workers_down(
     fresh: Callable[[], Any], tmp_path: Path
 ) -> None:
@@ -391,6 +401,7 @@ def test_a_cluster_without_workers_and_a_task_that_takes_workers_down(
             on(runner, break_down, "one")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["all workers", "the scheduler"])
 def test_a_cluster_that_is_lost_in_mid_run(
     fresh: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
