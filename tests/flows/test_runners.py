@@ -377,6 +377,24 @@ def test_a_worker_that_sees_another_store(
     assert "artefact store memory://runners: a file is missing" in line
 
 
+def test_a_worker_is_told_how_to_wait_before_it_loads_torch(
+    fresh: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise UnavailableError("no further", hint="")
+
+    monkeypatch.setattr(runners, "examine_workers", stop)
+    with dask_cluster(tmp_path, 1, OMP_NUM_THREADS="1") as cluster, fresh():
+        assert "no further" in refused(task_runner("dask", cluster.address))
+        asked = (
+            "__import__('os').environ.get('OMP_WAIT_POLICY'), 'torch' in __import__('sys').modules"
+        )
+        with cluster.client() as client:
+            # A builtin, so that to be asked loads nothing.
+            told = client.run(eval, asked)
+    assert list(told.values()) == [("PASSIVE", False)]
+
+
 def test_a_worker_of_another_version(fresh: Callable[[], Any], tmp_path: Path) -> None:
     for package in ("app", "flows"):
         shutil.copytree(ROOT / package, tmp_path / "other" / package)
