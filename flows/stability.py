@@ -12,10 +12,9 @@ from app.store import Artefact
 from flows.catalog import DatasetTables
 from flows.config import RunConfig
 from flows.mask import fit_on_validation
-from flows.progress import report, steps_of
+from flows.progress import report
 from flows.reduce import reduce_components
-from flows.responses import load_responses
-from flows.science.decoder import DecoderConfig, train_decoder
+from flows.science.decoder import DecoderConfig
 from flows.science.masks import MaskConfig
 from flows.science.model import Decoder
 from flows.science.precision import Precision
@@ -29,7 +28,7 @@ from flows.science.stability import (
 )
 from flows.science.statistics import Floats
 from flows.stages import gather, get_store, stage
-from flows.train import distinct_rows, load_decoder
+from flows.train import load_decoder, load_training, train_on_trials
 from flows.voxel_clusters import find_clusters
 
 Json = dict[str, Any]
@@ -183,40 +182,30 @@ def train_again(
         References to the decoder and to its predictions of the validation trials.
     """
     store = get_store()
-    targets, row_of = distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"])
-    x, image = load_responses(store, artefacts, folds, "train")
-    x_validation, image_validation = load_responses(store, artefacts, folds, "validation")
-    settings = DecoderConfig(**config)
+    trials = load_training(artefacts, vectors, folds)
     ridge = None
     if initial is not None:
         ridge = Decoder.from_tensors("linear", store.get(Artefact.model_validate(initial)))
     try:
-        decoder, _ = train_decoder(
-            x,
-            targets,
-            row_of[image],
-            x_validation,
-            row_of[image_validation],
-            settings,
+        decoder, _ = train_on_trials(
+            _at_seed(label, seed),
+            trials,
+            DecoderConfig(**config),
+            ridge,
             seed=seed,
             device=device,
             precision=precision,
-            on_progress=steps_of(f"training {_at_seed(label, seed)}"),
-            initial=ridge,
         )
-    except ValueError as error:
-        raise InputError(
-            f"{_at_seed(label, seed)}: {error}",
-            hint="stability.seeds=1 compares no seeds; finished work is kept",
-        ) from error
-    report(f"training {_at_seed(label, seed)}", settings.steps, settings.steps)
+    except InputError as error:
+        error.hint = "stability.seeds=1 compares no seeds; finished work is kept"
+        raise
     return {
         "decoder": store.put(decoder.tensors()).model_dump(),
         "kind": decoder.kind,
         "predictions": store.put(
             {
-                "validation": decoder.predict(x_validation),
-                "image_validation": image_validation,
+                "validation": decoder.predict(trials.x_validation),
+                "image_validation": trials.image_validation,
             }
         ).model_dump(),
     }

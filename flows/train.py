@@ -1,6 +1,6 @@
 """Stage a: a decoder from brain responses to the encoder's space, for each participant."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from app.store import Artefact
 from flows.catalog import DatasetTables
 from flows.progress import report, steps_of
 from flows.responses import load_responses
-from flows.science.decoder import DecoderConfig, train_decoder
+from flows.science.decoder import DecoderConfig, History, train_decoder
 from flows.science.metrics import top_k
 from flows.science.model import Decoder
 from flows.science.precision import Precision
@@ -104,38 +104,29 @@ def train_subject(
         to predictions of the validation and test trials, and the metrics.
     """
     store = get_store()
-    targets, row_of = distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"])
     settings = DecoderConfig(**config)
-    x, image = load_responses(store, artefacts, folds, "train")
-    x_validation, image_validation = load_responses(store, artefacts, folds, "validation")
+    trials = load_training(artefacts, vectors, folds)
+    targets, row_of = trials.targets, trials.row_of
     x_test, image_test = load_responses(store, artefacts, folds, "test")
     try:
         ridge = fit_ridge(
-            x,
-            targets[row_of[image]],
-            x_validation,
-            targets[row_of[image_validation]],
+            trials.x,
+            targets[row_of[trials.image]],
+            trials.x_validation,
+            targets[row_of[trials.image_validation]],
             device=device,
         )
-        warm = start == "ridge" and settings.kind == "linear"
-        initial = without_mean(ridge, targets[row_of[image]]) if warm else None
-        decoder, history = train_decoder(
-            x,
-            targets,
-            row_of[image],
-            x_validation,
-            row_of[image_validation],
-            settings,
-            seed=seed,
-            device=device,
-            precision=precision,
-            on_progress=steps_of(f"training {label}"),
-            initial=initial,
-        )
-        report(f"training {label}", settings.steps, settings.steps)
     except ValueError as error:
         raise InputError(f"{label}: {error}") from error
-    predicted = {"validation": decoder.predict(x_validation), "test": decoder.predict(x_test)}
+    warm = start == "ridge" and settings.kind == "linear"
+    initial = without_mean(ridge, targets[row_of[trials.image]]) if warm else None
+    decoder, history = train_on_trials(
+        label, trials, settings, initial, seed=seed, device=device, precision=precision
+    )
+    predicted = {
+        "validation": decoder.predict(trials.x_validation),
+        "test": decoder.predict(x_test),
+    }
     pool, own = np.unique(row_of[image_test], return_inverse=True)
     return {
         "decoder": store.put(decoder.tensors()).model_dump(),
@@ -143,7 +134,7 @@ def train_subject(
         # No seed changes it, and it takes most of the time of a training that starts from it.
         "initial": store.put(initial.tensors()).model_dump() if initial else None,
         "predictions": store.put(
-            predicted | {"image_validation": image_validation, "image_test": image_test}
+            predicted | {"image_validation": trials.image_validation, "image_test": image_test}
         ).model_dump(),
         "metrics": {
             "test": _accuracies(predicted["test"], targets[pool], own),
@@ -153,11 +144,95 @@ def train_subject(
                 f"top{k}": f"the pool has {len(pool)} images" for k in POOLS if k >= len(pool)
             },
             "queries": "single trials",
-            "trials": {"train": len(x), "validation": len(x_validation), "test": len(x_test)},
-            "voxels": x.shape[1],
+            "trials": {
+                "train": len(trials.x),
+                "validation": len(trials.x_validation),
+                "test": len(x_test),
+            },
+            "voxels": trials.x.shape[1],
             "history": _known(asdict(history)),
         },
     }
+
+
+@dataclass(frozen=True)
+class TrainingTrials:
+    """What one participant's decoder is trained on, and chosen by.
+
+    Parameters
+    ----------
+    targets : ndarray
+        (M, D) distinct vectors of the stimuli.
+    row_of : ndarray
+        (I,) row of `targets` of each stimulus.
+    x, x_validation : ndarray
+        (N, V) and (P, V) z-scored responses, single trials.
+    image, image_validation : ndarray
+        (N,) and (P,) which stimulus each trial showed.
+    """
+
+    targets: NDArray[np.float32]
+    row_of: NDArray[np.int64]
+    x: NDArray[np.float32]
+    image: NDArray[np.int64]
+    x_validation: NDArray[np.float32]
+    image_validation: NDArray[np.int64]
+
+
+def load_training(artefacts: Json, vectors: Json, folds: list[str]) -> TrainingTrials:
+    """One participant's training and validation trials, and the vectors that they are to meet."""
+    store = get_store()
+    return TrainingTrials(
+        *distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"]),
+        *load_responses(store, artefacts, folds, "train"),
+        *load_responses(store, artefacts, folds, "validation"),
+    )
+
+
+def train_on_trials(
+    label: str,
+    trials: TrainingTrials,
+    settings: DecoderConfig,
+    initial: Decoder | None,
+    *,
+    seed: int,
+    device: str,
+    precision: Precision,
+) -> tuple[Decoder, History]:
+    """Train one participant's decoder, and report how far it is.
+
+    Parameters
+    ----------
+    label : str
+        The participant, as errors and reports name it.
+    trials : TrainingTrials
+    settings : DecoderConfig
+    initial : Decoder, optional
+        What training starts from, in place of a draw.
+
+    Raises
+    ------
+    InputError
+        No decoder can be trained on these trials.
+    """
+    try:
+        decoder, history = train_decoder(
+            trials.x,
+            trials.targets,
+            trials.row_of[trials.image],
+            trials.x_validation,
+            trials.row_of[trials.image_validation],
+            settings,
+            seed=seed,
+            device=device,
+            precision=precision,
+            on_progress=steps_of(f"training {label}"),
+            initial=initial,
+        )
+    except ValueError as error:
+        raise InputError(f"{label}: {error}") from error
+    report(f"training {label}", settings.steps, settings.steps)
+    return decoder, history
 
 
 def distinct_rows(

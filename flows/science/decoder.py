@@ -22,6 +22,7 @@ from flows.science.model import (
     apply_layers,
     check_kind,
 )
+from flows.science.normal_noise import NormalNoise
 from flows.science.precision import Precision, add_product, product_type, products_in
 
 __all__ = ["PUBLISHED", "Decoder", "DecoderConfig", "History", "apply_layers", "train_decoder"]
@@ -192,7 +193,6 @@ def train_decoder(
     place, dtype = resolve_device(device), product_type(precision)
     # The start and the batches are drawn on the CPU, so that they are those of every device.
     generator = torch.Generator().manual_seed(seed)
-    noise_generator = torch.Generator(place).manual_seed(seed + 1)
     layers = _start(config, x.shape[1], y.shape[1], initial, generator, place)
     parameters = [tensor for layer in layers for tensor in layer]
     optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
@@ -215,7 +215,8 @@ def train_decoder(
 
     steps_per_epoch = len(x) // batch
     inputs = torch.empty(batch, x.shape[1], device=place)
-    noise, gradient = torch.empty_like(inputs), torch.empty_like(layers[0][0])
+    gradient = torch.empty_like(layers[0][0])
+    noise = NormalNoise(inputs, seed + 1)
     summed, since = torch.zeros((), device=place), 0
     for step in range(config.steps):
         epoch, position = divmod(step, steps_per_epoch)
@@ -226,7 +227,7 @@ def train_decoder(
         rows = order[position * batch : (position + 1) * batch]
         torch.index_select(responses, 0, rows, out=inputs)
         if config.noise:
-            inputs.add_(noise.normal_(generator=noise_generator), alpha=config.noise)
+            inputs.add_(noise.draw(), alpha=config.noise)
         first = _first_layer(inputs, *layers[0], gradient, dtype)
         with products_in(dtype, place):
             raw = apply_further_layers(first, layers[1:])
