@@ -22,8 +22,9 @@ CONCEPT_COLUMNS = ("concept", "label", "similarity", "shared", "subjects", "q", 
 
 def print_search(answer: SearchAnswer) -> None:
     """Concepts with the region to name first, then regions per participant."""
+    said = "" if answer.prompt == ["{}"] else f" as {', '.join(answer.prompt)}"
     print_line(
-        f'"{answer.query}" as {", ".join(answer.prompt)} in {answer.dataset}, '
+        f'"{answer.query}"{said} in {answer.dataset}, '
         f"run {answer.run} ({answer.method}), {answer.encoder}"
     )
     print_line()

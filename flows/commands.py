@@ -89,13 +89,18 @@ def run(
     _print(result, as_json)
 
 
-def demo(as_json: AsJson = False) -> None:
+def demo(
+    seeds: Annotated[
+        int, typer.Option(help="Seeds whose results are compared; each takes a minute.", min=1)
+    ] = 2,
+    as_json: AsJson = False,
+) -> None:
     """Make the demo cohort, run the whole pipeline on it, and ask it five questions."""
     _prepare()
     from flows.demo.show import show_demo
 
     with _progress():
-        shown = show_demo(get_settings().home / "demo")
+        shown = show_demo(get_settings().home / "demo", seeds)
     if as_json:
         result = asdict(shown) | {"answers": [each.model_dump() for each in shown.answers]}
         _print(result, as_json)

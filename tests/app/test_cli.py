@@ -71,7 +71,7 @@ def test_search_prints_the_contract(sdc: Sdc, published: Published) -> None:
 def test_search_as_tables(sdc: Sdc, published: Published) -> None:
     result = sdc("search", "face", "-k", "2")
     head, _, concepts, *hits, blank, regions, first, second = result.stdout.splitlines()
-    assert head == f'"face" as {{}} in lab-a, run {published.run} (masks), {published.encoder}'
+    assert head == f'"face" in lab-a, run {published.run} (masks), {published.encoder}'
     assert concepts.startswith("concept\tlabel\tsimilarity")
     assert hits[0].startswith(f"{published.components['face']}\tface, ")
     assert hits[0].endswith("\t0.75 (2)\tfloc:FFA")
