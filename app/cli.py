@@ -104,6 +104,13 @@ def search(
     subject: Annotated[str | None, typer.Option(help="Regions of this participant alone.")] = None,
     atlas: Annotated[str | None, typer.Option(help="Regions of this atlas alone.")] = None,
     k: Many = 10,
+    plus: Annotated[list[str] | None, typer.Option(help="A prompt to add; repeatable.")] = None,
+    minus: Annotated[
+        list[str] | None, typer.Option(help="A prompt to take off; repeatable.")
+    ] = None,
+    negate: Annotated[
+        bool, typer.Option("--negate", help="Ask for what is least like it.")
+    ] = False,
     template: Annotated[
         list[str] | None, typer.Option(help='A way to say it, such as "a photo of {}".')
     ] = None,
@@ -128,6 +135,9 @@ def search(
             subject=subject,
             atlas=atlas,
             k=k,
+            plus=plus or [],
+            minus=minus or [],
+            negate=negate,
             templates=template or (ENSEMBLE if ensemble else AS_TYPED),
         )
     console.print_json(answer) if as_json else print_search(answer)
@@ -338,17 +348,27 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(0 if report.ok else 1)
 
 
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=0, max=65535)] = 8000,
+) -> None:
+    """Serve the REST API."""
+    import uvicorn
+
+    from app.api import make_api
+    from app.database.engine import open_session
+
+    # A database that cannot be used is told here, and not at the first question.
+    open_session().close()
+    uvicorn.run(make_api(), host=host, port=port, access_log=False)
+
+
 @contextmanager
 def _session() -> "Iterator[Session]":
-    """A session whose queries stop in time; what they did is kept where nothing failed."""
-    from sqlalchemy import func, select
+    from app.reading import reading_session
 
-    from app.database.engine import open_session
-    from app.settings import get_settings
-
-    limit_ms = int(get_settings().statement_timeout_s * 1000)
-    with open_session() as session, session.begin():
-        session.execute(select(func.set_config("statement_timeout", str(limit_ms), True)))
+    with reading_session() as session:
         yield session
 
 
