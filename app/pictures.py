@@ -10,8 +10,9 @@ from app.embedding.encoder import Image
 from app.errors import InputError
 
 # The kinds that browsers and stimulus sets use; others have decoders that few people try.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MOST_PIXELS = 50_000_000
+_DAMAGED = (OSError, SyntaxError, ValueError, Pillow.DecompressionBombWarning)
 
 
 def read_picture(file: BinaryIO, name: str) -> Image:
@@ -46,5 +47,5 @@ def read_picture(file: BinaryIO, name: str) -> Image:
         raise InputError(
             f"{name} is no picture that can be read", hint=f"send one of {', '.join(FORMATS)}"
         ) from None
-    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
+    except (*_DAMAGED, Pillow.DecompressionBombError) as error:
         raise InputError(f"{name} cannot be read: {error}", hint="send it whole") from None

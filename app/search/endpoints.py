@@ -2,11 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, File, Query, UploadFile
 
 from app.embedding.prompts import AS_TYPED, ENSEMBLE
 from app.errors import InputError
+from app.pictures import read_picture
+from app.places import service as places
+from app.places.schemas import PlaceAnswer, RegionConceptsAnswer
 from app.reading import ReadingSession
+from app.regions.schemas import Space
 from app.search import service
 from app.search.schemas import Questions, SearchAnswer, SearchAnswers
 from app.settings import get_settings
@@ -53,6 +57,56 @@ def search_text(
         k=k,
         templates=template or (ENSEMBLE if ensemble else AS_TYPED),
     )
+
+
+@router.post("/image")
+def search_image(
+    session: ReadingSession,
+    image: Annotated[UploadFile, File(description="JPEG, PNG, WEBP, GIF or BMP.")],
+    dataset: DatasetName = None,
+    run: RunId = None,
+    subject: SubjectName = None,
+    atlas: AtlasName = None,
+    k: Count = 10,
+) -> SearchAnswer:
+    """The concepts nearest to a picture; 409 where the run's encoder reads text alone."""
+    name = (image.filename or "the picture")[:200]
+    picture = read_picture(image.file, name)
+    return service.search_picture(
+        session, picture, name, dataset=dataset, run=run, subject=subject, atlas=atlas, k=k
+    )
+
+
+@router.get("/place")
+def search_place(
+    session: ReadingSession,
+    x: Annotated[float, Query(description="mm", examples=[40])],
+    y: Annotated[float, Query(description="mm", examples=[-52])],
+    z: Annotated[float, Query(description="mm", examples=[-20])],
+    radius: Annotated[float, Query(description="mm")] = 6.0,
+    space: Annotated[Space, Query(description="Native mm need a subject.")] = "MNI",
+    dataset: DatasetName = None,
+    run: RunId = None,
+    subject: Annotated[str | None, Query(description="In this participant alone.")] = None,
+    k: Count = 10,
+) -> PlaceAnswer:
+    """The concepts whose masks take most of a ball."""
+    return places.search_place(
+        session, (x, y, z), radius, space, dataset=dataset, run=run, subject=subject, k=k
+    )
+
+
+@router.get("/region")
+def search_region(
+    session: ReadingSession,
+    atlas: Annotated[str, Query(examples=["floc-faces"])],
+    region: Annotated[str, Query(examples=["FFA-1"])],
+    dataset: DatasetName = None,
+    run: RunId = None,
+    k: Count = 10,
+) -> RegionConceptsAnswer:
+    """The concepts that a region carries, those it carries significantly first."""
+    return places.search_region(session, atlas, region, dataset=dataset, run=run, k=k)
 
 
 @router.post("")

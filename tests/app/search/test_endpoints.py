@@ -1,13 +1,25 @@
 """Tests of questions over HTTP: the answers are the service's."""
 
+from io import BytesIO
+from pathlib import Path
+
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.api import make_api
+from app.database import models
+from app.database.engine import open_session
+from app.embedding import load_encoder
+from app.embedding.centring import centre
 from app.search.service import search
 from app.settings import get_settings
-from tests.app.published import Published
+from app.store import ArtefactStore
+from tests.app.published import Published, publish
+from tests.app.small_clip import write_small_clip
 
 
 def test_text(client: TestClient, session: Session) -> None:
@@ -81,3 +93,56 @@ def test_too_many_at_once(
     response = client.post("/v1/search", json={"questions": [{"query": "face"}] * 2})
     assert response.status_code == 422
     assert response.json()["detail"] == "there are 2 questions"
+
+
+def test_place_and_region(client: TestClient, published: Published) -> None:
+    asked = {"x": -40, "y": -40, "z": -40, "radius": 1}
+    answer = client.get("/v1/search/place", params=asked).json()
+    assert [each["id"] for each in answer["concepts"]] == [published.components["face"]]
+    answer = client.get("/v1/search/region", params={"atlas": "floc", "region": "PPA"}).json()
+    assert answer["concepts"][0]["id"] == published.components["house"]
+    nowhere = client.get("/v1/search/place", params=asked | {"x": "nan"})
+    assert nowhere.status_code == 422
+
+
+def picture(seed: int) -> tuple[np.ndarray, bytes]:
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    out = BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return pixels, out.getvalue()
+
+
+def test_image(catalog: Path, tmp_path: Path) -> None:
+    """The concept whose vector is nearest to the picture's, the pictures' mean taken off."""
+    spec = write_small_clip(tmp_path)
+    encoder = load_encoder(spec)
+    pixels, content = picture(0)
+    mean = encoder.encode_images([picture(seed)[0] for seed in (1, 2, 3)]).mean(axis=0)
+    with open_session() as session, session.begin():
+        written = publish(session, spec, ArtefactStore(get_settings().store_url))
+        row = session.scalars(select(models.Encoder)).one()
+        row.stimulus_mean = mean
+        vectors = {
+            each.id: np.asarray(each.vector) for each in session.scalars(select(models.Component))
+        }
+    direction = centre(encoder.encode_images([pixels]), mean)[0]
+    expected = {
+        each: float(vector @ direction / np.linalg.norm(vector)) for each, vector in vectors.items()
+    }
+    with TestClient(make_api()) as asked:
+        response = asked.post("/v1/search/image", files={"image": ("kitchen.png", content)})
+        broken = asked.post("/v1/search/image", files={"image": ("kitchen.png", content[:99])})
+    answer = response.json()
+    assert (answer["query"], answer["prompt"], answer["run"]) == ("kitchen.png", [], written.run)
+    told = {each["id"]: each["similarity"] for each in answer["concepts"]}
+    assert list(told) == sorted(expected, key=lambda each: -expected[each])
+    for each, similarity in told.items():
+        assert similarity == pytest.approx(expected[each], abs=1e-5)
+    assert broken.status_code == 422
+    assert broken.json()["detail"].startswith("kitchen.png cannot be read: ")
+
+
+def test_an_encoder_that_reads_text_alone(client: TestClient, published: Published) -> None:
+    response = client.post("/v1/search/image", files={"image": ("p.png", picture(0)[1])})
+    assert response.status_code == 409
+    assert response.json()["detail"] == f"the encoder {published.encoder} reads no pictures"
