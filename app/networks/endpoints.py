@@ -11,7 +11,7 @@ from app.reading import ReadingSession
 router = APIRouter(prefix="/networks", tags=["networks"])
 
 
-@router.get("/{subject}")
+@router.get("/{subject:path}")
 def show_network(
     session: ReadingSession,
     subject: Annotated[str, Path(description="A participant's label.", examples=["subj01"])],
