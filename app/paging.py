@@ -2,9 +2,8 @@
 
 import base64
 import binascii
-from typing import Annotated, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from fastapi import Query
 from pydantic import BaseModel, Field
 
 from app.errors import InputError
@@ -12,11 +11,6 @@ from app.settings import get_settings
 
 Item = TypeVar("Item")
 PAGE = 50
-
-Limit = Annotated[int, Query(ge=1, description=f"Items a page; {PAGE} by default.")]
-Cursor = Annotated[
-    str | None, Query(max_length=100, description="`next` of the page before; none for the first.")
-]
 
 
 class Page(BaseModel, Generic[Item]):

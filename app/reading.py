@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
 
-from fastapi import Depends
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -27,12 +25,3 @@ def reading_session() -> Iterator[Session]:
     with open_session() as session, session.begin():
         session.execute(select(func.set_config("statement_timeout", str(limit_ms), True)))
         yield session
-
-
-def _session() -> Iterator[Session]:
-    with reading_session() as session:
-        yield session
-
-
-# The function's scope: what could not be committed must not have been answered already.
-ReadingSession = Annotated[Session, Depends(_session, scope="function")]

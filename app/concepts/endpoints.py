@@ -6,15 +6,19 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.concepts import service
 from app.concepts.schemas import ConceptAnswer, ConceptSummary, SimilarAnswer
+from app.dependencies import ReadingSession
 from app.immutable import tagged
 from app.masks.service import MaskFile, Space, TableFormat, mask_table, mask_volume
-from app.paging import PAGE, Cursor, Limit, Page
-from app.reading import ReadingSession
+from app.paging import PAGE, Page
 
 router = APIRouter(prefix="/components", tags=["concepts"])
 
 ComponentId = Annotated[int, Path(description="A concept's id, as a search tells it.")]
 Label = Annotated[str, Query(description="A participant's label.", examples=["subj01"])]
+Limit = Annotated[int, Query(ge=1, description="Items a page.")]
+Cursor = Annotated[
+    str | None, Query(max_length=100, description="`next` of the page before; none for the first.")
+]
 UNCHANGED: dict[int | str, dict[str, Any]] = {
     304: {"description": "What the client has, by its If-None-Match, is the same."}
 }

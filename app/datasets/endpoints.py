@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from app.datasets import service
 from app.datasets.schemas import DatasetList
-from app.reading import ReadingSession
+from app.dependencies import ReadingSession
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 

@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from app.dependencies import ReadingSession
 from app.problems import MEDIA_TYPE, Problem
-from app.reading import ReadingSession
 
 router = APIRouter(tags=["health"])
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
+from app.dependencies import ReadingSession
 from app.networks import service
 from app.networks.schemas import NetworkAnswer
-from app.reading import ReadingSession
 
 router = APIRouter(prefix="/networks", tags=["networks"])
 

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Query, UploadFile
 
+from app.dependencies import ReadingSession
 from app.embedding.prompts import AS_TYPED, ENSEMBLE
 from app.errors import InputError
 from app.pictures import read_picture
 from app.places import service as places
 from app.places.schemas import PlaceAnswer, RegionConceptsAnswer
-from app.reading import ReadingSession
 from app.regions.schemas import Space
 from app.search import service
 from app.search.schemas import Questions, SearchAnswer, SearchAnswers

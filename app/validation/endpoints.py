@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.reading import ReadingSession
+from app.dependencies import ReadingSession
 from app.validation import service
 from app.validation.schemas import ValidationAnswer
 
