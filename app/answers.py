@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from app.concepts.schemas import ConceptAnswer, ConceptHit, Example, SimilarAnswer, Stability
-from app.console import Cell, print_facts, print_line, print_table
+from app.console import Cell, note, print_facts, print_line, print_table
 from app.datasets.schemas import DatasetList
 from app.doctor.schemas import Report
+from app.keys.schemas import KeyList, NewKey
 from app.networks.schemas import NetworkAnswer
 from app.regions.schemas import Millimetres, Space
 from app.regions.service import SIGNIFICANT
@@ -56,6 +57,36 @@ def print_search(answer: SearchAnswer) -> None:
                 *_peak(each.peak_mm, each.space),
             )
             for each in answer.regions
+        ],
+    )
+
+
+def print_new_key(answer: NewKey) -> None:
+    """A key's secret, alone on standard output; what it is for beside it."""
+    until = "for ever" if answer.expires_at is None else f"until {answer.expires_at:%Y-%m-%d}"
+    note(f"key {answer.id} ({', '.join(answer.scopes)}) holds {until}; it is shown this once:")
+    print_line(answer.key)
+
+
+def print_keys(answer: KeyList) -> None:
+    """Keys, one a line."""
+    print_table(
+        ("key", "name", "scopes", "datasets", "made", "expires", "revoked", "last used"),
+        [
+            (
+                each.id,
+                each.name,
+                ", ".join(each.scopes),
+                ", ".join(each.datasets) or None,
+                *(
+                    None if day is None else f"{day:%Y-%m-%d}"
+                    for day in (
+                        *(each.created_at, each.expires_at),
+                        *(each.revoked_at, each.last_used_at),
+                    )
+                ),
+            )
+            for each in answer.keys
         ],
     )
 

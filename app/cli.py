@@ -40,6 +40,7 @@ REMOTE = ("datasets", "network", "runs", "search", "show", "similar", "validate"
 Answer = TypeVar("Answer")
 
 _server: ContextVar[str | None] = ContextVar("server", default=None)
+_key: ContextVar[str | None] = ContextVar("key", default=None)
 
 
 class CatalogGroup(TyperGroup):
@@ -93,7 +94,9 @@ class CatalogGroup(TyperGroup):
 app = typer.Typer(cls=CatalogGroup, add_completion=False, pretty_exceptions_enable=False)
 terms_app = typer.Typer(help="Texts with their vectors: the vocabulary and prompts.")
 database_app = typer.Typer(help="The catalog's database.")
+keys_app = typer.Typer(help="Keys to the REST API.")
 app.add_typer(terms_app, name="terms")
+app.add_typer(keys_app, name="keys")
 app.add_typer(database_app, name="db")
 
 
@@ -105,9 +108,14 @@ def options(
         str | None,
         typer.Option(metavar="URL", help="Ask the catalog that `sdc serve` serves there."),
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(envvar="SDC_KEY", help="A key to the server; better given as SDC_KEY."),
+    ] = None,
 ) -> None:
     """A catalog of shared decodable concepts: brain responses, asked in words."""
     _server.set(server)
+    _key.set(key)
     if server is not None and context.invoked_subcommand not in {None, *REMOTE}:
         raise InputError(
             f"`sdc {context.invoked_subcommand}` works on this machine's catalog alone",
@@ -331,6 +339,72 @@ def terms_build(dataset: Dataset = None, encoder: Encoder = None, as_json: AsJso
     console.print_json(answer) if as_json else print_terms(answer)
 
 
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="What it is for, such as a person or a program.")],
+    scope: Annotated[
+        list[str], typer.Option(help="read, ingest or admin; repeatable.", show_default=False)
+    ],
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="An embargoed dataset that it sees; repeatable.")
+    ] = None,
+    days: Annotated[int, typer.Option(help="How long it holds; 0 for ever.", min=0)] = 365,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key to the REST API; its secret is shown this once."""
+    from app.answers import print_new_key
+    from app.keys.service import create_key, wanted_key
+
+    wanted = wanted_key(name, scope, dataset or [], days or None)
+    with _session() as session:
+        answer = create_key(session, wanted, _actor())
+    console.print_json(answer) if as_json else print_new_key(answer)
+
+
+@keys_app.command("list")
+def keys_list(as_json: AsJson = False) -> None:
+    """List the keys, without their secrets."""
+    from app.answers import print_keys
+    from app.keys.service import list_keys
+
+    with _session() as session:
+        answer = list_keys(session)
+    console.print_json(answer) if as_json else print_keys(answer)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key: Annotated[int, typer.Argument(help="Its id, as `sdc keys list` tells it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a key invalid, for good."""
+    from app.answers import print_keys
+    from app.keys.schemas import KeyList
+    from app.keys.service import revoke_key
+
+    with _session() as session:
+        answer = revoke_key(session, key, _actor())
+    console.print_json(answer) if as_json else print_keys(KeyList(keys=[answer]))
+
+
+@app.command()
+def embargo(
+    dataset: Annotated[str, typer.Argument(help="Name of a dataset; see `sdc datasets`.")],
+    lift: Annotated[bool, typer.Option("--lift", help="Show it again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hide a dataset from every key that does not name it, and from the SQL role of readers."""
+    from app.keys.service import set_embargo
+
+    with _session() as session:
+        answer = set_embargo(session, dataset, not lift, _actor())
+    if as_json:
+        console.print_json(answer)
+    else:
+        state = "embargoed" if answer.embargoed else "open"
+        console.print_line(f"{answer.dataset} is {state}")
+
+
 @database_app.command("upgrade")
 def database_upgrade() -> None:
     """Make the catalog's schema, or bring it to this version."""
@@ -410,7 +484,7 @@ def _ask(here: "Callable[[Session], Answer]", there: "Callable[[Catalog], Answer
             return here(session)
     from app.client import Catalog
 
-    with Catalog(server) as catalog:
+    with Catalog(server, key=_key.get()) as catalog:
         return there(catalog)
 
 
@@ -420,6 +494,16 @@ def _session() -> "Iterator[Session]":
 
     with reading_session() as session:
         yield session
+
+
+def _actor() -> str:
+    """Who the audit names for what this process changes."""
+    from getpass import getuser
+
+    try:
+        return f"command line ({getuser()})"
+    except (OSError, KeyError):
+        return f"command line (user {os.getuid()})"
 
 
 def _plugins() -> dict[str, EntryPoint]:

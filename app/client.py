@@ -18,9 +18,12 @@ from app.datasets.schemas import DatasetList
 from app.errors import (
     CatalogError,
     ConflictError,
+    ForbiddenError,
     InputError,
     NotFoundError,
     StorageError,
+    TooManyRequestsError,
+    UnauthorisedError,
     UnavailableError,
 )
 from app.networks.schemas import NetworkAnswer
@@ -36,7 +39,10 @@ TIMEOUT_S = 120.0
 Answer = TypeVar("Answer", bound=BaseModel)
 Point = tuple[float, float, float]
 _ERRORS: Mapping[int, type[CatalogError]] = {
+    401: UnauthorisedError,
+    403: ForbiddenError,
     413: InputError,
+    429: TooManyRequestsError,
     422: InputError,
     404: NotFoundError,
     409: ConflictError,
@@ -150,19 +156,24 @@ class Catalog:
     ----------
     url : str
         Where ``sdc serve`` listens.
+    key : str, optional
+        A key to it, see ``sdc keys create``.
     timeout : float
         Longest wait for an answer, in seconds.
 
     Raises
     ------
-    InputError, NotFoundError, ConflictError, StorageError
+    InputError, NotFoundError, ConflictError, StorageError, UnauthorisedError, ForbiddenError, \
+    TooManyRequestsError
         By every method, as the service raised it.
     UnavailableError
         By every method: the server cannot be reached, or is none of this catalog's.
     """
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT_S) -> None:
-        self._http = httpx.Client(base_url=_checked_url(url), timeout=timeout)
+    def __init__(self, url: str, *, key: str | None = None, timeout: float = TIMEOUT_S) -> None:
+        self._http = httpx.Client(
+            base_url=_checked_url(url), headers=_headers(key), timeout=timeout
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -267,8 +278,10 @@ class Catalog:
 class AsyncCatalog:
     """`Catalog`, its methods awaited."""
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT_S) -> None:
-        self._http = httpx.AsyncClient(base_url=_checked_url(url), timeout=timeout)
+    def __init__(self, url: str, *, key: str | None = None, timeout: float = TIMEOUT_S) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=_checked_url(url), headers=_headers(key), timeout=timeout
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -426,6 +439,10 @@ def _network(subject: str, asked: RunOptions) -> _Call[NetworkAnswer]:
 
 def _validation(asked: ValidationOptions) -> _Call[ValidationAnswer]:
     return _Call("/v1/validation", ValidationAnswer, {**asked})
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
 
 
 def _checked_url(url: str) -> str:

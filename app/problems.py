@@ -58,7 +58,8 @@ def problem_response(
 
 def problem_of(error: CatalogError) -> JSONResponse:
     """The response that tells an error of the catalog."""
-    return problem_response(error.status, error.message, hint=error.hint or None)
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    return problem_response(error.status, error.message, headers=headers, hint=error.hint or None)
 
 
 def tell_problems(api: FastAPI) -> None:

@@ -25,7 +25,13 @@ from app.search.similarity import cosine_similarity
 
 def find_component(session: Session, component_id: int) -> Component | None:
     """A component by its id."""
-    return session.get(Component, component_id)
+    # By way of its dataset, which may be hidden from this session.
+    return session.scalar(
+        select(Component)
+        .join(Run, Run.id == Component.run_id)
+        .join(Dataset, Dataset.id == Run.dataset_id)
+        .where(Component.id == component_id)
+    )
 
 
 def list_components(
