@@ -268,7 +268,7 @@ def terms_add(
 
 @terms_app.command("build")
 def terms_build(dataset: Dataset = None, encoder: Encoder = None, as_json: AsJson = False) -> None:
-    """Store an encoder's vocabulary, the words that concepts are labelled with."""
+    """Give over 10,000 everyday terms a vector; a build that was stopped goes on from there."""
     from app.answers import print_terms
     from app.terms.service import build_vocabulary
 
@@ -279,6 +279,7 @@ def terms_build(dataset: Dataset = None, encoder: Encoder = None, as_json: AsJso
             dataset=dataset,
             encoder=encoder,
             on_progress=lambda done, total: progress("embedding the vocabulary", done, total),
+            on_batch=session.commit,
         )
     console.print_json(answer) if as_json else print_terms(answer)
 
@@ -341,15 +342,23 @@ def doctor(as_json: AsJson = False) -> None:
 @contextmanager
 def _session() -> "Iterator[Session]":
     """A session whose queries stop in time; what they did is kept where nothing failed."""
-    from sqlalchemy import func, select
+    from sqlalchemy import event, func, select
 
     from app.database.engine import open_session
     from app.settings import get_settings
 
-    limit_ms = int(get_settings().statement_timeout_s * 1000)
-    with open_session() as session, session.begin():
-        session.execute(select(func.set_config("statement_timeout", str(limit_ms), True)))
+    limit = func.set_config(
+        "statement_timeout", str(int(get_settings().statement_timeout_s * 1000)), True
+    )
+    with open_session() as session:
+        # A command may commit on its way, and the limit ends with a transaction.
+        event.listen(
+            session,
+            "after_begin",
+            lambda _session, _transaction, connection: connection.execute(select(limit)),
+        )
         yield session
+        session.commit()
 
 
 def _plugins() -> dict[str, EntryPoint]:
