@@ -44,6 +44,8 @@ def farthest_terms(
         `app.encoders.service.nearest_terms` begins.
     """
     texts, vectors = list_vocabulary(session, encoder.id, among)
+    if not texts:
+        return [[] for _ in components]
     index, _ = _farthest(vectors, np.asarray(encoder.text_mean), components, count)
     return [[texts[place] for place in row] for row in index.tolist()]
 

@@ -78,5 +78,5 @@ def embed_batches(
             on_progress(start, len(texts))
         batch = texts[start : start + BATCH]
         yield batch, encoder.encode_texts(batch)
-    if on_progress:
+    if on_progress and texts:
         on_progress(len(texts), len(texts))
