@@ -6,6 +6,7 @@ import pytest
 from networkx import read_graphml
 from sqlalchemy import func, select, text
 
+from app import cli
 from app.database.engine import get_engine, open_session
 from app.database.migrate import current_revision, downgrade, head_revision
 from app.database.models import Term
@@ -228,6 +229,16 @@ def test_terms_are_added_from_words_and_from_a_file(
     assert json.loads(result.stdout)["encoders"][0]["added"] == 3
     result = sdc("terms", "add", "--file", "-", input="the dog\nthe street\n")
     assert result.stdout.splitlines()[1].startswith(f"{own_published.encoder}\t1\t1\t")
+
+
+def test_the_time_limit_of_a_command_outlives_its_commits(catalog: Path) -> None:
+    limit = text("SELECT current_setting('statement_timeout')")
+    with cli._session() as session:
+        before = session.scalar(limit)
+        session.commit()
+        assert session.scalar(limit) == before != "0"
+    with open_session() as session:
+        assert session.scalar(limit) == "0"
 
 
 def test_terms_are_built(sdc: Sdc, own_published: Published) -> None:

@@ -61,6 +61,13 @@ def test_its_licence_stands_beside_it() -> None:
     assert "WordNet 3.0 Copyright 2006 by Princeton University" in licence
 
 
+def test_the_documentation_tells_its_size() -> None:
+    told = (LIST.parents[2] / "docs" / "method.md").read_text("utf-8")
+    everyday, words = load_everyday_terms(), load_vocabulary()
+    for size in (len(words), len(everyday), len({*words, *everyday})):
+        assert f"{size:,}" in told
+
+
 def test_each_call_gives_a_list_of_its_own() -> None:
     load_everyday_terms().clear()
     assert load_everyday_terms()
