@@ -289,8 +289,8 @@ def print_runs(answer: RunList) -> None:
 def print_terms(answer: TermsReport) -> None:
     """What was added."""
     print_table(
-        ("encoder", "added", "known already"),
-        [(each.encoder, each.added, each.known) for each in answer.encoders],
+        ("encoder", "added", "known already", "seconds"),
+        [(each.encoder, each.added, each.known, each.seconds) for each in answer.encoders],
     )
 
 

@@ -324,7 +324,7 @@ def terms_add(
 
 @terms_app.command("build")
 def terms_build(dataset: Dataset = None, encoder: Encoder = None, as_json: AsJson = False) -> None:
-    """Store an encoder's vocabulary, the words that concepts are labelled with."""
+    """Give over 10,000 everyday terms a vector; a build that was stopped goes on from there."""
     from app.answers import print_terms
     from app.terms.service import build_vocabulary
 
@@ -335,6 +335,7 @@ def terms_build(dataset: Dataset = None, encoder: Encoder = None, as_json: AsJso
             dataset=dataset,
             encoder=encoder,
             on_progress=lambda done, total: progress("embedding the vocabulary", done, total),
+            on_batch=session.commit,
         )
     console.print_json(answer) if as_json else print_terms(answer)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session
 
 from app.database.engine import open_session
@@ -21,7 +21,15 @@ def reading_session() -> Iterator[Session]:
     UnavailableError
         The database is unreachable, or at another migration.
     """
-    limit_ms = int(get_settings().statement_timeout_s * 1000)
-    with open_session() as session, session.begin():
-        session.execute(select(func.set_config("statement_timeout", str(limit_ms), True)))
+    limit = func.set_config(
+        "statement_timeout", str(int(get_settings().statement_timeout_s * 1000)), True
+    )
+    with open_session() as session:
+        # Who asks may commit on the way, and the limit ends with a transaction.
+        event.listen(
+            session,
+            "after_begin",
+            lambda _session, _transaction, connection: connection.execute(select(limit)),
+        )
         yield session
+        session.commit()
