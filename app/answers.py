@@ -22,10 +22,14 @@ CONCEPT_COLUMNS = ("concept", "label", "similarity", "shared", "subjects", "q", 
 
 def print_search(answer: SearchAnswer) -> None:
     """Concepts with the region to name first, then regions per participant."""
+    asked = f'"{answer.query}"'
+    asked += "".join(f' + "{each}"' for each in answer.plus)
+    asked += "".join(f' - "{each}"' for each in answer.minus)
+    if answer.negated:
+        asked = f"not ({asked})"
     said = "" if answer.prompt == ["{}"] else f" as {', '.join(answer.prompt)}"
     print_line(
-        f'"{answer.query}"{said} in {answer.dataset}, '
-        f"run {answer.run} ({answer.method}), {answer.encoder}"
+        f"{asked}{said} in {answer.dataset}, run {answer.run} ({answer.method}), {answer.encoder}"
     )
     print_line()
     print_table(

@@ -14,6 +14,7 @@ from tests.app.conftest import Counts, Sdc
 from tests.app.published import UNMASKED, Published, write_table
 
 SEARCH_FIELDS = [
+    *("plus", "minus", "negated"),
     *("query", "encoder", "run", "dataset", "method", "prompt", "q_family", "concepts"),
     "regions",
 ]
@@ -66,6 +67,15 @@ def test_search_prints_the_contract(sdc: Sdc, published: Published) -> None:
         else:
             assert [type(each) for each in region["peak_mm"]] == [float, float, float]
             assert region["space"] == "MNI"
+
+
+def test_search_with_arithmetic(sdc: Sdc, published: Published) -> None:
+    words = ("search", "food", "--plus", "letter", "--minus", "face", "--negate", "-k", "6")
+    answer = json.loads(sdc(*words, "--json").stdout)
+    assert (answer["plus"], answer["minus"], answer["negated"]) == (["letter"], ["face"], True)
+    assert answer["concepts"][0]["id"] == published.components["face"]
+    head = sdc(*words).stdout.splitlines()[0]
+    assert head.startswith('not ("food" + "letter" - "face") in lab-a, run ')
 
 
 def test_search_as_tables(sdc: Sdc, published: Published) -> None:
