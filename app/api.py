@@ -8,12 +8,14 @@ from fastapi.routing import APIRoute
 from app.concepts.endpoints import router as concepts_router
 from app.datasets.endpoints import router as datasets_router
 from app.health.endpoints import router as health_router
+from app.keys.endpoints import ADMINISTRATION
 from app.keys.endpoints import router as keys_router
 from app.networks.endpoints import router as networks_router
 from app.problems import MEDIA_TYPE, Problem, tell_problems
 from app.rates import Rates
 from app.runs.endpoints import router as runs_router
 from app.search.endpoints import router as search_router
+from app.settings import get_settings
 from app.uploads import BodyLimit
 from app.validation.endpoints import router as validation_router
 
@@ -29,6 +31,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
     for status, description in {
+        400: "The body cannot be read.",
         401: "A key is needed, or the one given is not valid.",
         403: "The key has not the scope that is needed.",
         404: "What was named does not exist.",
@@ -66,7 +69,24 @@ def make_api() -> FastAPI:
     ):
         v1.include_router(router)
     api.include_router(v1)
+    api.openapi = lambda: _document(api)  # type: ignore[method-assign]
     return api
+
+
+def _document(api: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document: where a key may be sent, and where it must."""
+    document = FastAPI.openapi(api)
+    described = {"type": "http", "scheme": "bearer", "description": "See `sdc keys create`."}
+    document["components"]["securitySchemes"] = {"key": described}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", []):
+                if parameter["name"] == "limit":
+                    parameter["schema"]["maximum"] = get_settings().page_limit
+            if path.startswith("/v1"):
+                must = ADMINISTRATION in operation["tags"]
+                operation["security"] = [{"key": []}] if must else [{"key": []}, {}]
+    return document
 
 
 def _operation(route: APIRoute) -> str:

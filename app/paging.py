@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
-from app.errors import InputError
+from app.errors import InputError, NotFoundError
 from app.settings import get_settings
 
 Item = TypeVar("Item")
@@ -44,7 +44,7 @@ def read_cursor(cursor: str | None) -> int:
 
     Raises
     ------
-    InputError
+    NotFoundError
         It is no cursor of ours.
     """
     if cursor is None:
@@ -56,7 +56,9 @@ def read_cursor(cursor: str | None) -> int:
             return int(last)
     except (ValueError, binascii.Error):
         pass
-    raise InputError("the cursor is none of this catalog's", hint="take `next` of a page as it is")
+    raise NotFoundError(
+        "the cursor is none of this catalog's", hint="take `next` of a page as it is"
+    )
 
 
 def page_of(items: list[Item], ids: list[int], total: int, limit: int) -> Page[Item]:

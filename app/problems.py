@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.errors import CatalogError
 from app.failures import as_catalog_error
@@ -66,8 +67,11 @@ def tell_problems(api: FastAPI) -> None:
     """Make an application tell every error as a problem."""
 
     @api.exception_handler(HTTPException)
-    def refused(_request: Request, error: HTTPException) -> JSONResponse:
-        headers = dict(error.headers) if error.headers else None
+    def refused(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers) if error.headers else {}
+        if error.status_code == 405:
+            # Of one route alone is what the router tells, and a path can have several.
+            headers["Allow"] = ", ".join(_methods(request))
         return problem_response(error.status_code, str(error.detail), headers=headers)
 
     @api.exception_handler(RequestValidationError)
@@ -90,3 +94,15 @@ def tell_problems(api: FastAPI) -> None:
         return problem_response(
             500, "the catalog failed to answer", hint="its log tells why; the request may be fine"
         )
+
+
+def _methods(request: Request) -> list[str]:
+    """Methods of all routes of a request's path."""
+    return sorted(
+        {
+            method
+            for route in request.app.routes
+            if route.matches(request.scope)[0] != Match.NONE
+            for method in getattr(route, "methods", None) or ()
+        }
+    )

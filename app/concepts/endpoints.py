@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from app.concepts import service
 from app.concepts.schemas import ConceptAnswer, ConceptSummary, SimilarAnswer
@@ -10,15 +10,19 @@ from app.dependencies import ReadingSession
 from app.immutable import tagged
 from app.masks.service import MaskFile, Space, TableFormat, mask_table, mask_volume
 from app.paging import PAGE, Page
+from app.parameters import (
+    ComponentId,
+    Count,
+    Cursor,
+    DatasetName,
+    Label,
+    Limit,
+    RunId,
+)
+from app.patterns import LONGEST, NO_NUL, SAYS_SOMETHING
 
 router = APIRouter(prefix="/components", tags=["concepts"])
 
-ComponentId = Annotated[int, Path(description="A concept's id, as a search tells it.")]
-Label = Annotated[str, Query(description="A participant's label.", examples=["subj01"])]
-Limit = Annotated[int, Query(ge=1, description="Items a page.")]
-Cursor = Annotated[
-    str | None, Query(max_length=100, description="`next` of the page before; none for the first.")
-]
 UNCHANGED: dict[int | str, dict[str, Any]] = {
     304: {"description": "What the client has, by its If-None-Match, is the same."}
 }
@@ -36,11 +40,20 @@ def _file(*media_types: str) -> dict[int | str, dict[str, Any]]:
 @router.get("")
 def list_concepts(
     session: ReadingSession,
-    dataset: Annotated[str | None, Query(description="Of this dataset alone.")] = None,
-    run: Annotated[int | None, Query(description="Of this run, current or not.")] = None,
+    dataset: DatasetName = None,
+    run: RunId = None,
     shared: Annotated[bool | None, Query(description="Shared ones, or the others.")] = None,
-    subject: Annotated[str | None, Query(description="Decoded by this participant.")] = None,
-    text: Annotated[str | None, Query(description="Part of the label or nearest terms.")] = None,
+    subject: Annotated[
+        str | None, Query(description="Decoded by this participant.", pattern=NO_NUL)
+    ] = None,
+    text: Annotated[
+        str | None,
+        Query(
+            description="Part of the label or nearest terms.",
+            max_length=LONGEST,
+            pattern=SAYS_SOMETHING,
+        ),
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> Page[ConceptSummary]:
@@ -68,8 +81,8 @@ def show_concept(session: ReadingSession, request: Request, component_id: Compon
 def similar_concepts(
     session: ReadingSession,
     component_id: ComponentId,
-    dataset: Annotated[str | None, Query(description="Look in this dataset alone.")] = None,
-    k: Annotated[int, Query(description="How many.")] = 10,
+    dataset: DatasetName = None,
+    k: Count = 10,
 ) -> SimilarAnswer:
     """The concepts nearest to one, in its own run and in current runs of its encoder."""
     return service.similar_concepts(session, component_id, dataset=dataset, k=k)

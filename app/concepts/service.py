@@ -20,12 +20,12 @@ from app.concepts.schemas import (
 from app.database.models import Component, Run
 from app.errors import InputError, NotFoundError
 from app.paging import PAGE, Page, check_limit, page_of, read_cursor
+from app.patterns import MOST
 from app.regions.repository import list_overlaps, peak_of
 from app.regions.service import REGION_FAMILY, rank_overlaps, region_overlap
 from app.runs.service import choose_run, require_dataset
 from app.terms.prompts import clean_text
 
-MOST = 1000
 CONCEPT_FAMILY = "concept q: Benjamini-Hochberg over all components of the run"
 
 
@@ -109,7 +109,7 @@ def list_concepts(
         dataset=dataset,
         run=run,
         shared=shared,
-        subject=None if subject is None else clean_text(subject, "the subject"),
+        subject=subject,
         text=wanted,
         after=after,
         limit=limit + 1,

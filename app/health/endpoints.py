@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.dependencies import ReadingSession
 from app.problems import MEDIA_TYPE, Problem
+from app.reading import reading_session
 
 router = APIRouter(tags=["health"])
 
@@ -30,6 +30,7 @@ def is_alive() -> Health:
         }
     },
 )
-def is_ready(_session: ReadingSession) -> Health:
+def is_ready() -> Health:
     """The database is reachable, and at this version's migration."""
-    return Health()
+    with reading_session():
+        return Health()

@@ -2,17 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path
 
 from app.dependencies import AdminSession
 from app.keys import service
 from app.keys.schemas import AuditEntry, EmbargoAnswer, KeyAnswer, KeyList, KeyWanted, NewKey
 from app.paging import PAGE, Page
+from app.parameters import Cursor, Limit
+from app.patterns import NO_NUL
 
-router = APIRouter(tags=["administration"])
+ADMINISTRATION = "administration"
+
+router = APIRouter(tags=[ADMINISTRATION])
 
 KeyId = Annotated[int, Path(description="A key's id.")]
-Slug = Annotated[str, Path(description="A dataset's name.")]
+Slug = Annotated[str, Path(description="A dataset's name.", pattern=NO_NUL)]
 
 
 @router.post("/keys", status_code=201)
@@ -48,8 +52,8 @@ def lift_embargo(session: AdminSession, dataset: Slug) -> EmbargoAnswer:
 @router.get("/audit")
 def list_audit(
     session: AdminSession,
-    cursor: Annotated[str | None, Query(max_length=100, description="`next` of a page.")] = None,
-    limit: Annotated[int, Query(ge=1, description="Items a page.")] = PAGE,
+    cursor: Cursor = None,
+    limit: Limit = PAGE,
 ) -> Page[AuditEntry]:
     """Changes to the catalog, the oldest first."""
     return service.list_audit(session, cursor=cursor, limit=limit)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from sqlalchemy.orm import Session
 
 from app.concepts.service import check_k
-from app.errors import InputError, NotFoundError
+from app.errors import ConflictError, InputError, NotFoundError
 from app.places import repository
 from app.places.schemas import (
     BallShare,
@@ -55,8 +55,9 @@ def search_place(
     Raises
     ------
     InputError
-        Numbers are out of range, native mm without a participant, or several datasets could
-        answer.
+        Numbers are out of range, or several datasets could answer.
+    ConflictError
+        Native mm without a participant.
     NotFoundError
         There is no such dataset, run or participant, or no voxel was kept there.
     """
@@ -68,7 +69,7 @@ def search_place(
             f"the radius is {radius:g} mm", hint=f"it is more than 0, and {LARGEST_MM:g} at most"
         )
     if space == "native" and subject is None:
-        raise InputError(
+        raise ConflictError(
             "native mm are each participant's own, and none is named", hint="name the subject"
         )
     chosen = choose_run(session, dataset, run)

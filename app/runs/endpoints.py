@@ -1,10 +1,9 @@
 """Runs, over HTTP."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from app.dependencies import ReadingSession
+from app.parameters import DatasetName
 from app.runs import service
 from app.runs.schemas import RunList
 
@@ -12,9 +11,6 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 
 
 @router.get("")
-def list_runs(
-    session: ReadingSession,
-    dataset: Annotated[str | None, Query(description="Runs of this dataset alone.")] = None,
-) -> RunList:
+def list_runs(session: ReadingSession, dataset: DatasetName = None) -> RunList:
     """All published runs, newest first within each dataset."""
     return service.list_runs(session, dataset)

@@ -6,30 +6,41 @@ from fastapi import APIRouter, File, Query, UploadFile
 
 from app.dependencies import ReadingSession
 from app.embedding.prompts import AS_TYPED, ENSEMBLE
-from app.errors import InputError
+from app.errors import ConflictError, InputError
+from app.parameters import (
+    AtlasName,
+    Count,
+    DatasetName,
+    FurtherPrompt,
+    Millimetre,
+    Prompt,
+    RunId,
+    SubjectName,
+)
+from app.patterns import NO_NUL
 from app.pictures import read_picture
 from app.places import service as places
 from app.places.schemas import PlaceAnswer, RegionConceptsAnswer
+from app.places.service import LARGEST_MM
 from app.regions.schemas import Space
 from app.search import service
-from app.search.schemas import Questions, SearchAnswer, SearchAnswers
+from app.search.schemas import Questions, SearchAnswer, SearchAnswers, Template
 from app.settings import get_settings
 
-router = APIRouter(prefix="/search", tags=["search"])
+# What the field holds, which its schema, bytes, does not tell.
+PICTURE = {"encoding": {"image": {"contentType": "image/png, image/jpeg, image/webp, image/gif"}}}
 
-DatasetName = Annotated[str | None, Query(description="Needed where several have a current run.")]
-RunId = Annotated[int | None, Query(description="An older run, instead of the current one.")]
-SubjectName = Annotated[str | None, Query(description="Regions of this participant alone.")]
-AtlasName = Annotated[str | None, Query(description="Regions of this atlas alone.")]
-Count = Annotated[int, Query(description="How many concepts, and how many regions at most.")]
+router = APIRouter(prefix="/search", tags=["search"])
 
 
 @router.get("")
 def search_text(
     session: ReadingSession,
-    q: Annotated[str, Query(description="What to look for.", examples=["a photo of a face"])],
-    plus: Annotated[list[str], Query(description="Prompts to add.", max_length=10)] = [],  # noqa: B006
-    minus: Annotated[list[str], Query(description="Prompts to take off.", max_length=10)] = [],  # noqa: B006
+    q: Prompt,
+    plus: Annotated[list[FurtherPrompt], Query(description="Prompts to add.", max_length=10)] = [],  # noqa: B006
+    minus: Annotated[
+        list[FurtherPrompt], Query(description="Prompts to take off.", max_length=10)
+    ] = [],  # noqa: B006
     negate: Annotated[bool, Query(description="Ask for what is least like it.")] = False,
     dataset: DatasetName = None,
     run: RunId = None,
@@ -37,13 +48,13 @@ def search_text(
     atlas: AtlasName = None,
     k: Count = 10,
     template: Annotated[
-        list[str], Query(description='Ways to say it, such as "a photo of {}".', max_length=20)
+        list[Template], Query(description='Ways to say it, such as "a photo of {}".', max_length=20)
     ] = [],  # noqa: B006
     ensemble: Annotated[bool, Query(description="Average over several ways to say it.")] = False,
 ) -> SearchAnswer:
     """The concepts nearest to a text, and the brain regions that carry them."""
     if template and ensemble:
-        raise InputError("both template and ensemble are given", hint="choose one of them")
+        raise ConflictError("both template and ensemble are given", hint="choose one of them")
     return service.search(
         session,
         q,
@@ -59,7 +70,7 @@ def search_text(
     )
 
 
-@router.post("/image")
+@router.post("/image", openapi_extra={"requestBody": {"content": {"multipart/form-data": PICTURE}}})
 def search_image(
     session: ReadingSession,
     image: Annotated[UploadFile, File(description="JPEG, PNG, WEBP, GIF or BMP.")],
@@ -80,14 +91,14 @@ def search_image(
 @router.get("/place")
 def search_place(
     session: ReadingSession,
-    x: Annotated[float, Query(description="mm", examples=[40])],
-    y: Annotated[float, Query(description="mm", examples=[-52])],
-    z: Annotated[float, Query(description="mm", examples=[-20])],
-    radius: Annotated[float, Query(description="mm")] = 6.0,
+    x: Millimetre,
+    y: Millimetre,
+    z: Millimetre,
+    radius: Annotated[float, Query(description="mm", gt=0, le=LARGEST_MM)] = 6.0,
     space: Annotated[Space, Query(description="Native mm need a subject.")] = "MNI",
     dataset: DatasetName = None,
     run: RunId = None,
-    subject: Annotated[str | None, Query(description="In this participant alone.")] = None,
+    subject: SubjectName = None,
     k: Count = 10,
 ) -> PlaceAnswer:
     """The concepts whose masks take most of a ball."""
@@ -99,8 +110,8 @@ def search_place(
 @router.get("/region")
 def search_region(
     session: ReadingSession,
-    atlas: Annotated[str, Query(examples=["floc-faces"])],
-    region: Annotated[str, Query(examples=["FFA-1"])],
+    atlas: Annotated[str, Query(examples=["floc-faces"], pattern=NO_NUL)],
+    region: Annotated[str, Query(examples=["FFA-1"], pattern=NO_NUL)],
     dataset: DatasetName = None,
     run: RunId = None,
     k: Count = 10,

@@ -1,8 +1,11 @@
 """The answer to a question in words."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, Field
 
 from app.concepts.schemas import ConceptHit
+from app.patterns import LONGEST, MOST, NO_NUL, SAYS_SOMETHING
 from app.regions.schemas import RegionAnswer
 
 
@@ -33,12 +36,18 @@ class SearchAnswer(BaseModel):
     regions: list[RegionAnswer]
 
 
+Text = Annotated[str, Field(min_length=1, max_length=LONGEST, pattern=SAYS_SOMETHING)]
+Name = Annotated[str, Field(pattern=NO_NUL)]
+# One place for the text, and nothing else in braces.
+Template = Annotated[str, Field(max_length=LONGEST, pattern=r"^[^\x00{}]*\{\}[^\x00{}]*$")]
+
+
 class Question(BaseModel):
     """A prompt, and what is added to it or taken off."""
 
-    query: str = Field(examples=["food"])
-    plus: list[str] = Field(default=[], max_length=10)
-    minus: list[str] = Field(default=[], max_length=10, examples=[["person"]])
+    query: Text = Field(examples=["food"])
+    plus: list[Text] = Field(default=[], max_length=10)
+    minus: list[Text] = Field(default=[], max_length=10, examples=[["person"]])
     negate: bool = False
 
 
@@ -46,12 +55,12 @@ class Questions(BaseModel):
     """Several questions to one run."""
 
     questions: list[Question] = Field(min_length=1)
-    dataset: str | None = None
+    dataset: Name | None = None
     run: int | None = None
-    subject: str | None = None
-    atlas: str | None = None
-    k: int = 10
-    templates: list[str] = ["{}"]
+    subject: Name | None = None
+    atlas: Name | None = None
+    k: int = Field(default=10, ge=1, le=MOST)
+    templates: list[Template] = Field(default=["{}"], min_length=1, max_length=20)
 
 
 class SearchAnswers(BaseModel):

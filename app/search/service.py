@@ -14,7 +14,7 @@ from app.embedding.centring import centre
 from app.embedding.encoder import Image
 from app.embedding.prompts import AS_TYPED
 from app.encoders.stored import load_stored_encoder
-from app.errors import ConflictError, InputError
+from app.errors import ConflictError
 from app.regions.repository import Overlap, list_overlaps
 from app.regions.service import (
     REGION_FAMILY,
@@ -218,7 +218,7 @@ def _sum_of_directions(
     length = float(np.linalg.norm(total))
     # Directions that cancel leave rounding, which is none.
     if length < 1e-5:
-        raise InputError(
+        raise ConflictError(
             f"{' + '.join(added)} - {' - '.join(taken)} leaves nothing",
             hint="take off something else than what was added",
         )

@@ -13,9 +13,8 @@ from app.embedding.encoder import unit_rows
 from app.embedding.prompts import AS_TYPED, SLOT, embed_prompt
 from app.encoders.stored import load_stored_encoder
 from app.errors import InputError
+from app.patterns import LONGEST
 from app.terms import repository
-
-LONGEST = 1000
 
 Vector = NDArray[np.float32]
 

@@ -5,6 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from app.dependencies import ReadingSession
+from app.parameters import AtlasName, DatasetName, RunId, SubjectName
+from app.patterns import LONGEST, SAYS_SOMETHING
 from app.validation import service
 from app.validation.schemas import ValidationAnswer
 
@@ -14,16 +16,18 @@ router = APIRouter(prefix="/validation", tags=["validation"])
 @router.get("")
 def validate(
     session: ReadingSession,
-    dataset: Annotated[
-        str | None, Query(description="Needed where several have a current run.")
-    ] = None,
-    run: Annotated[
-        int | None, Query(description="An older run, instead of the current one.")
-    ] = None,
-    subject: Annotated[str | None, Query(description="This participant alone.")] = None,
-    atlas: Annotated[str | None, Query(description="This atlas alone.")] = None,
+    dataset: DatasetName = None,
+    run: RunId = None,
+    subject: SubjectName = None,
+    atlas: AtlasName = None,
     prompt: Annotated[
-        str | None, Query(description="Hold what this finds against `atlas` instead.")
+        str | None,
+        Query(
+            description="Hold what this finds against `atlas` instead.",
+            min_length=1,
+            max_length=LONGEST,
+            pattern=SAYS_SOMETHING,
+        ),
     ] = None,
 ) -> ValidationAnswer:
     """How concepts found by words lie on the regions that localisers found."""

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.concepts.repository import nearest_to_vector
 from app.database.models import Component, Dataset, Encoder, Run, Validation
 from app.embedding import Encoder as Model
-from app.errors import InputError, NotFoundError
+from app.errors import ConflictError, InputError, NotFoundError
 from app.regions import repository as regions
 from app.runs.service import ChosenRun, choose_run, require_subject
 from app.terms.prompts import clean_text, prompt_direction
@@ -103,7 +103,9 @@ def validate(
     Raises
     ------
     InputError
-        A prompt without an atlas, or that cannot be used; or several datasets could answer.
+        A prompt that cannot be used, or several datasets could answer.
+    ConflictError
+        A prompt without an atlas.
     NotFoundError
         There is no such dataset, run, participant or atlas; the data have no localiser regions;
         or a table of vectors does not hold the prompt.
@@ -119,7 +121,7 @@ def validate(
         text = clean_text(prompt)
         if atlas is None:
             known = ", ".join(_atlases(session, chosen.dataset, chosen.run))
-            raise InputError(
+            raise ConflictError(
                 "a prompt is given, and no atlas to hold it against",
                 hint=f"add --atlas: {known}" if known else "the dataset has no regions",
             )

@@ -60,15 +60,16 @@ def test_filters(
     [
         ({"dataset": "lab-x"}, 404, "no dataset 'lab-x' is in the catalog"),
         ({"run": 10**9}, 404, "there is no run 1000000000"),
-        ({"cursor": "abc"}, 422, "the cursor is none of this catalog's"),
+        ({"cursor": "abc"}, 404, "the cursor is none of this catalog's"),
         ({"limit": 501}, 422, "limit is 501"),
-        ({"text": ""}, 422, "the text is empty"),
-        ({"subject": "\0"}, 422, "the subject is not valid text: '\\x00'"),
+        ({"text": ""}, 422, "query.text: String should match pattern"),
+        ({"subject": "\0"}, 422, "query.subject: String should match pattern"),
     ],
 )
 def test_bad_lists(client: TestClient, asked: dict[str, object], status: int, detail: str) -> None:
     response = client.get("/v1/components", params=asked)
-    assert (response.status_code, response.json()["detail"]) == (status, detail)
+    assert response.status_code == status
+    assert response.json()["detail"].startswith(detail)
 
 
 def test_one_concept_and_its_tag(

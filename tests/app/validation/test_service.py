@@ -5,7 +5,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.database import models
-from app.errors import InputError, NotFoundError
+from app.errors import ConflictError, NotFoundError
 from app.search.service import search
 from app.validation.schemas import CategoryResult, SubjectResult
 from app.validation.service import mask_views, validate, validate_run
@@ -194,7 +194,7 @@ def test_a_dataset_without_localisers(own_published: Published, own_session: Ses
 
 
 def test_bad_questions(localised: Published, own_session: Session) -> None:
-    with pytest.raises(InputError, match="no atlas to hold it against") as caught:
+    with pytest.raises(ConflictError, match="no atlas to hold it against") as caught:
         validate(own_session, prompt="face")
     assert "floc, floc-faces, floc-words" in caught.value.hint
     with pytest.raises(NotFoundError, match="is held against the atlas floc"):
