@@ -1,10 +1,13 @@
 """Where the database is, and how to talk to it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import psycopg
 from pgvector.psycopg import register_vector
-from sqlalchemy import Engine, create_engine, event, make_url
+from pydantic import SecretStr
+from sqlalchemy import Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
@@ -30,7 +33,24 @@ def database_url(settings: Settings) -> str:
         from app.database.embedded import start_server
 
         return start_server(settings.home)
-    url = settings.database_url.get_secret_value()
+    return postgres_url(settings.database_url, "SDC_DATABASE_URL")
+
+
+def postgres_url(secret: SecretStr, name: str) -> str:
+    """A setting's URL as libpq takes it.
+
+    Parameters
+    ----------
+    secret : SecretStr
+    name : str
+        The setting's name, for the message.
+
+    Raises
+    ------
+    InputError
+        It is no PostgreSQL URL.
+    """
+    url = secret.get_secret_value()
     try:
         known = make_url(url).drivername in {"postgresql", "postgres", "postgresql+psycopg"}
     except (ArgumentError, ValueError):
@@ -38,7 +58,7 @@ def database_url(settings: Settings) -> str:
     if not known:
         # The value itself may hold a password.
         raise InputError(
-            "SDC_DATABASE_URL is no PostgreSQL URL",
+            f"{name} is no PostgreSQL URL",
             hint="it looks like postgresql://user@host:5432/database",
         ) from None
     return url.replace("postgresql+psycopg://", "postgresql://").replace(
@@ -96,6 +116,21 @@ def open_session() -> Session:
     engine = get_engine()
     require_current(engine)
     return Session(engine, expire_on_commit=False)
+
+
+@contextmanager
+def limited_session() -> Iterator[Session]:
+    """A session whose queries stop in time; what they did is kept where nothing failed.
+
+    Raises
+    ------
+    UnavailableError
+        As `open_session`.
+    """
+    limit_ms = int(get_settings().statement_timeout_s * 1000)
+    with open_session() as session, session.begin():
+        session.execute(select(func.set_config("statement_timeout", str(limit_ms), True)))
+        yield session
 
 
 def unreachable(error: Exception, engine: Engine) -> UnavailableError:
