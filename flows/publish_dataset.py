@@ -64,7 +64,7 @@ def publish_dataset(
     """
     described = source.description
     with open_session() as session, session.begin():
-        _make_room(session, described.slug, replace)
+        embargoed = _make_room(session, described.slug, replace)
         dataset = Dataset(
             slug=described.slug,
             title=described.title,
@@ -74,6 +74,7 @@ def publish_dataset(
             citation=described.citation,
             fingerprint=fingerprint,
             configuration=configuration,
+            embargoed=embargoed,
         )
         session.add(dataset)
         session.flush()
@@ -102,18 +103,21 @@ def publish_dataset(
         )
 
 
-def _make_room(session: Session, slug: str, replace: bool) -> None:
+def _make_room(session: Session, slug: str, replace: bool) -> bool:
+    """Remove the dataset of that name, and tell whether it is embargoed: its successor is too."""
     dataset = session.scalar(select(Dataset).where(Dataset.slug == slug).with_for_update())
     if dataset is None:
-        return
+        return False
     runs = session.scalar(select(func.count(Run.id)).where(Run.dataset_id == dataset.id)) or 0
     if runs and not replace:
         raise ConflictError(
             f"the catalog has another {slug}, with {runs} published run{'s' * (runs > 1)}",
             hint="give the new data a slug of its own, or pass --replace to delete old and runs",
         )
+    embargoed = dataset.embargoed
     session.execute(delete(Dataset).where(Dataset.id == dataset.id))
     session.flush()
+    return embargoed
 
 
 def _write_subject(

@@ -58,7 +58,10 @@ class Base(DeclarativeBase):
 
 
 class Dataset(Base):
-    """One lab's data, as one source described it."""
+    """One lab's data, as one source described it.
+
+    In SQL an embargoed one is shown to the members alone of the role that owns the tables.
+    """
 
     __tablename__ = "dataset"
 
@@ -75,6 +78,7 @@ class Dataset(Base):
         ForeignKey("run.id", use_alter=True, ondelete="SET NULL")
     )
     ingested_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    embargoed: Mapped[bool] = mapped_column(server_default=false())
 
 
 class Subject(Base):

@@ -25,6 +25,7 @@ STABILITY = {"cosine": 0.9, "dice": 0.75, "seeds": 2}
 CHANCE = {"cosine": 0.3, "dice": 0.1}
 # The concept that one participant's brain does not decode.
 UNSHARED = "animal"
+WHY_UNSHARED = "decodable in too few participants"
 VOXELS_A_REGION = 5
 COMMUNITIES = (("face", "body", "animal"), ("house", "food"), ("letter",))
 # Dice, p, q and cosine of what is linked, made up like all statistics here.
@@ -137,6 +138,7 @@ def publish(
             shared=concept != UNSHARED,
             p_value=0.001 * (index + 1),
             q_value=0.002 * (index + 1),
+            reason=None if concept != UNSHARED else WHY_UNSHARED,
             agreement=0.6,
             agreement_p=0.01,
             stability_cosine=STABILITY["cosine"],
