@@ -1,5 +1,7 @@
 """SQL of others: one statement, read-only, logged in as a role that reads the catalog alone."""
 
+import json
+import time
 from contextlib import closing
 
 import psycopg
@@ -15,11 +17,12 @@ from app.settings import Settings, get_settings
 READER = "catalog_reader"
 FORMS = "give one SELECT, WITH, VALUES or TABLE"
 
+MOST_BYTES = 4_000_000
+
 # The lower of the role's own limit and ours; the first query also takes the snapshot, after which
 # PostgreSQL refuses to make the transaction one that writes.
 LIMIT = """
-SELECT set_config('statement_timeout', least(nullif(setting::bigint, 0), %s)::text, true),
-       set_config('datestyle', 'ISO', true)
+SELECT least(nullif(setting::bigint, 0), %s), set_config('datestyle', 'ISO', true)
 FROM pg_settings WHERE name = 'statement_timeout'
 """
 WRITES = """
@@ -77,12 +80,12 @@ def read_sql(statement: str, *, rows: int) -> SqlAnswer:
         One statement that reads; it runs in a read-only transaction of its own connection, for
         ``SDC_STATEMENT_TIMEOUT_S`` at most.
     rows : int
-        How many rows at most; no more are brought here.
+        How many rows at most, and 4 MB of them; no more are brought here.
 
     Raises
     ------
     InputError
-        The statement is none, is several, or PostgreSQL refuses it.
+        The statement is none, is several, PostgreSQL refuses it, or one row is too large.
     UnavailableError
         The reader cannot log in or may write, or the statement took too long.
     """
@@ -90,8 +93,8 @@ def read_sql(statement: str, *, rows: int) -> SqlAnswer:
     settings = get_settings()
     with closing(_connect(reader_url(settings))) as connection:
         try:
-            _restrict(connection, settings)
-            return _read(connection, query, rows)
+            limit_s = _restrict(connection, settings)
+            return _read(connection, query, rows, limit_s)
         except psycopg.Error as error:
             raise _failure(error, settings) from error
 
@@ -113,8 +116,10 @@ def _connect(url: str) -> psycopg.Connection:
     return connection
 
 
-def _restrict(connection: psycopg.Connection, settings: Settings) -> None:
-    connection.execute(LIMIT, [max(1, int(settings.statement_timeout_s * 1000))])
+def _restrict(connection: psycopg.Connection, settings: Settings) -> float:
+    """Take a connection for a reader's, and tell how long it may read, in seconds."""
+    ours_ms = settings.statement_timeout_s * 1000
+    limit_ms, _ = connection.execute(LIMIT, [ours_ms]).fetchone() or (ours_ms, None)
     user, writes = connection.execute(WRITES).fetchone() or ("", True)
     if writes:
         raise UnavailableError(
@@ -122,22 +127,44 @@ def _restrict(connection: psycopg.Connection, settings: Settings) -> None:
             hint=f"log in as {READER}, or as a member of it alone",
         )
     load_json_values(connection)
+    return float(limit_ms) / 1000
 
 
-def _read(connection: psycopg.Connection, query: str, rows: int) -> SqlAnswer:
-    # A cursor takes one statement that reads, and no other. One fetch, for the statement could
-    # lift the limit of the next.
+def _read(connection: psycopg.Connection, query: str, rows: int, limit_s: float) -> SqlAnswer:
+    deadline = time.monotonic() + limit_s
+    found: list[list[JsonValue]] = []
+    size = 0
+    # A cursor takes one statement that reads, and no other.
     with connection.cursor(name="others") as cursor:
+        _limit(connection, deadline)
         cursor.execute(query.encode())
         columns = [
             SqlColumn(name=column.name, type=column.type_display)
             for column in cursor.description or ()
         ]
-        found = cursor.fetchmany(rows + 1)
-    return SqlAnswer(
-        columns=columns,
-        rows=[[as_json(value) for value in row] for row in found[:rows]],
-        truncated=len(found) > rows,
+        # Row by row, for one alone may be huge; and what the statement does to the limit of the
+        # next fetch is undone before it.
+        while True:
+            _limit(connection, deadline)
+            row = cursor.fetchone()
+            if row is None:
+                return SqlAnswer(columns=columns, rows=found, truncated=False)
+            values = [as_json(value) for value in row]
+            size += len(json.dumps(values))
+            if size > MOST_BYTES and not found:
+                raise InputError(
+                    f"the first row has {size:,} bytes",
+                    hint=f"read less of it: {MOST_BYTES:,} are the most",
+                )
+            if size > MOST_BYTES or len(found) == rows:
+                return SqlAnswer(columns=columns, rows=found, truncated=True)
+            found.append(values)
+
+
+def _limit(connection: psycopg.Connection, deadline: float) -> None:
+    left_ms = max(1, int((deadline - time.monotonic()) * 1000))
+    connection.execute(
+        "SELECT pg_catalog.set_config('statement_timeout', %s, true)", [str(left_ms)]
     )
 
 
@@ -171,6 +198,8 @@ def _failure(error: psycopg.Error, settings: Settings) -> CatalogError:
             hint = FORMS
         case errors.InsufficientPrivilege():
             hint = "the catalog's views and search functions can be read, and nothing else"
+        case errors.ProtocolViolation():
+            hint = "write values into the statement"
         case psycopg.OperationalError():
             return UnavailableError(f"the database server: {reason}", hint="run `sdc doctor`")
         case _:

@@ -113,6 +113,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        # Who reads below where it is may come before it is served: they wait.
+        listener.listen()
     except OSError as error:
         raise InputError(
             f"port {port} of {host} cannot be listened at: {error.strerror or error}",

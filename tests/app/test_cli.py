@@ -347,6 +347,7 @@ def test_help_names_every_command(sdc: Sdc) -> None:
         "network",
         "datasets",
         "runs",
+        "mcp",
         "terms",
         "db",
         "doctor",

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from jsonschema import validate
 
-from tests.app.conftest import Sdc, SharedCatalog
-from tests.app.mcp.conftest import Ask, call, fault, with_client
+from tests.app.conftest import Sdc
+from tests.app.mcp.conftest import Ask, call, fault, over_stdio, with_client
 from tests.app.published import Published
 
 TOOLS = {
@@ -123,9 +123,7 @@ def test_wrong_input_is_one_line(
 
 
 def test_wrong_input_is_one_line_over_stdio_too(
-    settings_of_shared: dict[str, str], shared_catalog: SharedCatalog
+    settings_of_shared: dict[str, str],
 ) -> None:
-    from tests.app.mcp.conftest import over_stdio
-
     result = call(over_stdio(settings_of_shared), "search", {"prompt": "quasar"})
     assert "no vector for 'quasar'" in fault(result)
