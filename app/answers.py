@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from app.concepts.schemas import ConceptAnswer, ConceptHit, Example, SimilarAnswer, Stability
-from app.console import Cell, print_facts, print_line, print_table
+from app.console import Cell, note, print_facts, print_line, print_table
 from app.datasets.schemas import DatasetList
 from app.doctor.schemas import Report
+from app.keys.schemas import KeyList, NewKey
 from app.networks.schemas import NetworkAnswer
 from app.regions.schemas import Millimetres, Space
 from app.regions.service import SIGNIFICANT
@@ -22,10 +23,14 @@ CONCEPT_COLUMNS = ("concept", "label", "similarity", "shared", "subjects", "q", 
 
 def print_search(answer: SearchAnswer) -> None:
     """Concepts with the region to name first, then regions per participant."""
+    asked = f'"{answer.query}"'
+    asked += "".join(f' + "{each}"' for each in answer.plus)
+    asked += "".join(f' - "{each}"' for each in answer.minus)
+    if answer.negated:
+        asked = f"not ({asked})"
     said = "" if answer.prompt == ["{}"] else f" as {', '.join(answer.prompt)}"
     print_line(
-        f'"{answer.query}"{said} in {answer.dataset}, '
-        f"run {answer.run} ({answer.method}), {answer.encoder}"
+        f"{asked}{said} in {answer.dataset}, run {answer.run} ({answer.method}), {answer.encoder}"
     )
     print_line()
     print_table(
@@ -52,6 +57,36 @@ def print_search(answer: SearchAnswer) -> None:
                 *_peak(each.peak_mm, each.space),
             )
             for each in answer.regions
+        ],
+    )
+
+
+def print_new_key(answer: NewKey) -> None:
+    """A key's secret, alone on standard output; what it is for beside it."""
+    until = "for ever" if answer.expires_at is None else f"until {answer.expires_at:%Y-%m-%d}"
+    note(f"key {answer.id} ({', '.join(answer.scopes)}) holds {until}; it is shown this once:")
+    print_line(answer.key)
+
+
+def print_keys(answer: KeyList) -> None:
+    """Keys, one a line."""
+    print_table(
+        ("key", "name", "scopes", "datasets", "made", "expires", "revoked", "last used"),
+        [
+            (
+                each.id,
+                each.name,
+                ", ".join(each.scopes),
+                ", ".join(each.datasets) or None,
+                *(
+                    None if day is None else f"{day:%Y-%m-%d}"
+                    for day in (
+                        *(each.created_at, each.expires_at),
+                        *(each.revoked_at, each.last_used_at),
+                    )
+                ),
+            )
+            for each in answer.keys
         ],
     )
 
@@ -254,8 +289,8 @@ def print_runs(answer: RunList) -> None:
 def print_terms(answer: TermsReport) -> None:
     """What was added."""
     print_table(
-        ("encoder", "added", "known already"),
-        [(each.encoder, each.added, each.known) for each in answer.encoders],
+        ("encoder", "added", "known already", "seconds"),
+        [(each.encoder, each.added, each.known, each.seconds) for each in answer.encoders],
     )
 
 

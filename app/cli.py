@@ -4,11 +4,12 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -18,6 +19,8 @@ from app.errors import CatalogError, InputError, UnavailableError
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from app.client import Catalog, SearchOptions, ValidationOptions
 
 PLUGINS = "sdc.commands"
 DEBUG = "--debug"
@@ -29,6 +32,15 @@ Dataset = Annotated[str | None, typer.Option(help="Name of a dataset; see `sdc d
 Encoder = Annotated[str | None, typer.Option(help="Name or spec of an encoder.")]
 Many = Annotated[int, typer.Option("-k", help="How many, 1 to 1,000.")]
 Component = Annotated[int, typer.Argument(help="A concept's id, as `sdc search` tells it.")]
+
+
+# What a server can be asked for.
+REMOTE = ("datasets", "network", "runs", "search", "show", "similar", "validate")
+
+Answer = TypeVar("Answer")
+
+_server: ContextVar[str | None] = ContextVar("server", default=None)
+_key: ContextVar[str | None] = ContextVar("key", default=None)
 
 
 class CatalogGroup(TyperGroup):
@@ -82,7 +94,9 @@ class CatalogGroup(TyperGroup):
 app = typer.Typer(cls=CatalogGroup, add_completion=False, pretty_exceptions_enable=False)
 terms_app = typer.Typer(help="Texts with their vectors: the vocabulary and prompts.")
 database_app = typer.Typer(help="The catalog's database.")
+keys_app = typer.Typer(help="Keys to the REST API.")
 app.add_typer(terms_app, name="terms")
+app.add_typer(keys_app, name="keys")
 app.add_typer(database_app, name="db")
 
 
@@ -90,8 +104,23 @@ app.add_typer(database_app, name="db")
 def options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error.")] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Ask the catalog that `sdc serve` serves there."),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(envvar="SDC_KEY", help="A key to the server; better given as SDC_KEY."),
+    ] = None,
 ) -> None:
     """A catalog of shared decodable concepts: brain responses, asked in words."""
+    _server.set(server)
+    _key.set(key)
+    if server is not None and context.invoked_subcommand not in {None, *REMOTE}:
+        raise InputError(
+            f"`sdc {context.invoked_subcommand}` works on this machine's catalog alone",
+            hint=f"leave out --server; it serves {', '.join(REMOTE)}",
+        )
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -104,6 +133,13 @@ def search(
     subject: Annotated[str | None, typer.Option(help="Regions of this participant alone.")] = None,
     atlas: Annotated[str | None, typer.Option(help="Regions of this atlas alone.")] = None,
     k: Many = 10,
+    plus: Annotated[list[str] | None, typer.Option(help="A prompt to add; repeatable.")] = None,
+    minus: Annotated[
+        list[str] | None, typer.Option(help="A prompt to take off; repeatable.")
+    ] = None,
+    negate: Annotated[
+        bool, typer.Option("--negate", help="Ask for what is least like it.")
+    ] = False,
     template: Annotated[
         list[str] | None, typer.Option(help='A way to say it, such as "a photo of {}".')
     ] = None,
@@ -119,17 +155,21 @@ def search(
 
     if template and ensemble:
         raise InputError("both --template and --ensemble are given", hint="choose one of them")
-    with _session() as session:
-        answer = service.search(
-            session,
-            text,
-            dataset=dataset,
-            run=run,
-            subject=subject,
-            atlas=atlas,
-            k=k,
-            templates=template or (ENSEMBLE if ensemble else AS_TYPED),
-        )
+    asked: SearchOptions = {
+        "dataset": dataset,
+        "run": run,
+        "subject": subject,
+        "atlas": atlas,
+        "k": k,
+        "plus": plus or [],
+        "minus": minus or [],
+        "negate": negate,
+        "templates": template or (ENSEMBLE if ensemble else AS_TYPED),
+    }
+    answer = _ask(
+        lambda session: service.search(session, text, **asked),
+        lambda catalog: catalog.search(text, **asked),
+    )
     console.print_json(answer) if as_json else print_search(answer)
 
 
@@ -141,8 +181,10 @@ def similar(
     from app.answers import print_similar
     from app.concepts.service import similar_concepts
 
-    with _session() as session:
-        answer = similar_concepts(session, component, dataset=dataset, k=k)
+    answer = _ask(
+        lambda session: similar_concepts(session, component, dataset=dataset, k=k),
+        lambda catalog: catalog.similar(component, dataset=dataset, k=k),
+    )
     console.print_json(answer) if as_json else print_similar(answer)
 
 
@@ -152,8 +194,10 @@ def show(component: Component, as_json: AsJson = False) -> None:
     from app.answers import print_concept
     from app.concepts.service import show_concept
 
-    with _session() as session:
-        answer = show_concept(session, component)
+    answer = _ask(
+        lambda session: show_concept(session, component),
+        lambda catalog: catalog.concept(component),
+    )
     console.print_json(answer) if as_json else print_concept(answer)
 
 
@@ -173,8 +217,10 @@ def network(
 
     if figure is not None:
         require_png(figure)
-    with _session() as session:
-        answer = service.network(session, subject, dataset=dataset, run=run)
+    answer = _ask(
+        lambda session: service.network(session, subject, dataset=dataset, run=run),
+        lambda catalog: catalog.network(subject, dataset=dataset, run=run),
+    )
     if graphml is not None:
         from app.networks.graph import write_graphml
 
@@ -194,8 +240,7 @@ def datasets(as_json: AsJson = False) -> None:
     from app.answers import print_datasets
     from app.datasets.service import list_datasets
 
-    with _session() as session:
-        answer = list_datasets(session)
+    answer = _ask(list_datasets, lambda catalog: catalog.datasets())
     console.print_json(answer) if as_json else print_datasets(answer)
 
 
@@ -205,8 +250,9 @@ def runs(dataset: Dataset = None, as_json: AsJson = False) -> None:
     from app.answers import print_runs
     from app.runs.service import list_runs
 
-    with _session() as session:
-        answer = list_runs(session, dataset)
+    answer = _ask(
+        lambda session: list_runs(session, dataset), lambda catalog: catalog.runs(dataset)
+    )
     console.print_json(answer) if as_json else print_runs(answer)
 
 
@@ -233,12 +279,22 @@ def validate(
 
     if figure is not None:
         require_png(figure)
-    with _session() as session:
-        answer = service.validate(
-            session, dataset=dataset, run=run, subject=subject, atlas=atlas, prompt=prompt
-        )
-        views = service.mask_views(session, answer) if figure else {}
+        if _server.get() is not None:
+            raise InputError("a server draws no figures", hint="leave out --figure, or --server")
+    asked: ValidationOptions = {
+        "dataset": dataset,
+        "run": run,
+        "subject": subject,
+        "atlas": atlas,
+        "prompt": prompt,
+    }
+    answer = _ask(
+        lambda session: service.validate(session, **asked),
+        lambda catalog: catalog.validation(**asked),
+    )
     if figure is not None:
+        with _session() as session:
+            views = service.mask_views(session, answer)
         from app.validation.figure import write_figure
 
         write_figure(answer, views, figure)
@@ -287,7 +343,7 @@ def terms_add(
 
 @terms_app.command("build")
 def terms_build(dataset: Dataset = None, encoder: Encoder = None, as_json: AsJson = False) -> None:
-    """Store an encoder's vocabulary, the words that concepts are labelled with."""
+    """Give over 10,000 everyday terms a vector; a build that was stopped goes on from there."""
     from app.answers import print_terms
     from app.terms.service import build_vocabulary
 
@@ -298,8 +354,75 @@ def terms_build(dataset: Dataset = None, encoder: Encoder = None, as_json: AsJso
             dataset=dataset,
             encoder=encoder,
             on_progress=lambda done, total: progress("embedding the vocabulary", done, total),
+            on_batch=session.commit,
         )
     console.print_json(answer) if as_json else print_terms(answer)
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="What it is for, such as a person or a program.")],
+    scope: Annotated[
+        list[str], typer.Option(help="read, ingest or admin; repeatable.", show_default=False)
+    ],
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="An embargoed dataset that it sees; repeatable.")
+    ] = None,
+    days: Annotated[int, typer.Option(help="How long it holds; 0 for ever.", min=0)] = 365,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key to the REST API; its secret is shown this once."""
+    from app.answers import print_new_key
+    from app.keys.service import create_key, wanted_key
+
+    wanted = wanted_key(name, scope, dataset or [], days or None)
+    with _session() as session:
+        answer = create_key(session, wanted, _actor())
+    console.print_json(answer) if as_json else print_new_key(answer)
+
+
+@keys_app.command("list")
+def keys_list(as_json: AsJson = False) -> None:
+    """List the keys, without their secrets."""
+    from app.answers import print_keys
+    from app.keys.service import list_keys
+
+    with _session() as session:
+        answer = list_keys(session)
+    console.print_json(answer) if as_json else print_keys(answer)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key: Annotated[int, typer.Argument(help="Its id, as `sdc keys list` tells it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a key invalid, for good."""
+    from app.answers import print_keys
+    from app.keys.schemas import KeyList
+    from app.keys.service import revoke_key
+
+    with _session() as session:
+        answer = revoke_key(session, key, _actor())
+    console.print_json(answer) if as_json else print_keys(KeyList(keys=[answer]))
+
+
+@app.command()
+def embargo(
+    dataset: Annotated[str, typer.Argument(help="Name of a dataset; see `sdc datasets`.")],
+    lift: Annotated[bool, typer.Option("--lift", help="Show it again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hide a dataset from every key that does not name it, and from the SQL role of readers."""
+    from app.keys.service import set_embargo
+
+    with _session() as session:
+        answer = set_embargo(session, dataset, not lift, _actor())
+    if as_json:
+        console.print_json(answer)
+    else:
+        state = "embargoed" if answer.embargoed else "open"
+        console.print_line(f"{answer.dataset} is {state}")
 
 
 @database_app.command("upgrade")
@@ -357,13 +480,50 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(0 if report.ok else 1)
 
 
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=0, max=65535)] = 8000,
+) -> None:
+    """Serve the REST API."""
+    import uvicorn
+
+    from app.api import make_api
+    from app.database.engine import open_session
+
+    # A database that cannot be used is told here, and not at the first question.
+    open_session().close()
+    uvicorn.run(make_api(), host=host, port=port, access_log=False)
+
+
+def _ask(here: "Callable[[Session], Answer]", there: "Callable[[Catalog], Answer]") -> Answer:
+    """The answer of this machine's catalog, or of the server that --server names."""
+    server = _server.get()
+    if server is None:
+        with _session() as session:
+            return here(session)
+    from app.client import Catalog
+
+    with Catalog(server, key=_key.get()) as catalog:
+        return there(catalog)
+
+
 @contextmanager
 def _session() -> "Iterator[Session]":
-    """A session whose queries stop in time; what they did is kept where nothing failed."""
-    from app.database.engine import limited_session
+    from app.reading import reading_session
 
-    with limited_session() as session:
+    with reading_session() as session:
         yield session
+
+
+def _actor() -> str:
+    """Who the audit names for what this process changes."""
+    from getpass import getuser
+
+    try:
+        return f"command line ({getuser()})"
+    except (OSError, KeyError):
+        return f"command line (user {os.getuid()})"
 
 
 def _plugins() -> dict[str, EntryPoint]:

@@ -52,6 +52,27 @@ class ConflictError(CatalogError):
     exit_code = 2
 
 
+class UnauthorisedError(CatalogError):
+    """A key is needed and none was given, or the one given is none, has expired or was revoked."""
+
+    status = 401
+    exit_code = 2
+
+
+class ForbiddenError(CatalogError):
+    """The key does not reach so far."""
+
+    status = 403
+    exit_code = 2
+
+
+class TooManyRequestsError(CatalogError):
+    """More was asked for than one asker may in this time."""
+
+    status = 429
+    exit_code = 1
+
+
 class UnavailableError(CatalogError):
     """A part the catalog needs (server, extension, device) cannot be used now."""
 

@@ -64,6 +64,15 @@ class Settings(BaseSettings):
     statement_timeout_s: float = Field(
         default=60.0, gt=0, description="Longest time that one reading query may take, in seconds."
     )
+    reading_needs_key: bool = Field(
+        default=False, description="Whether reading over HTTP needs a key; writing always does."
+    )
+    requests_per_minute: int = Field(
+        default=600, ge=1, description="Most requests of one key, or of one address without one."
+    )
+    page_limit: int = Field(default=500, ge=1, description="Most items of one page of a list.")
+    prompt_batch: int = Field(default=50, ge=1, description="Most prompts of one request.")
+    upload_mb: float = Field(default=64.0, gt=0, description="Largest body of a request, in MB.")
     min_free_disk_gb: float = Field(
         default=2.0, ge=0, description="Free disk below which `sdc doctor` complains, in GB."
     )

@@ -30,6 +30,7 @@ from app.encoders.service import nearest_terms, register_encoder
 from app.errors import ConflictError
 from app.settings import get_settings
 from app.store import Artefact
+from app.terms.vocabulary import vocabulary_of
 from flows.catalog import DatasetTables, SubjectTables
 from flows.config import RunConfig
 from flows.outcome import tell_outcome
@@ -132,7 +133,9 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> int:
         session.flush()
         report("publishing", 1, 2 + len(dataset.subjects))
         comparison = store.get(Artefact.model_validate(results.comparison["comparison"]))
-        ids = _write_components(session, run, components, comparison, results, space)
+        ids = _write_components(
+            session, run, components, comparison, results, space, vocabulary_of(encoder)
+        )
         for row, subject in enumerate(dataset.subjects):
             _write_subject(session, run, subject, results, row, ids, comparison)
             _write_network(session, subject, results.networks[row], ids)
@@ -203,10 +206,12 @@ def _write_components(
     comparison: Arrays,
     results: RunResults,
     space: Encoder,
+    words: list[str],
 ) -> list[int]:
     stability = _stability(results.stability, len(vectors))
-    terms = nearest_terms(session, vectors, space, TERMS)
-    negations = farthest_terms(session, vectors, space, TERMS)
+    # A label must not depend on which terms have been added to the catalog.
+    terms = nearest_terms(session, vectors, space, TERMS, among=words)
+    negations = farthest_terms(session, vectors, space, TERMS, among=words)
     rows = [
         Component(
             run_id=run.id,

@@ -1,5 +1,7 @@
 """Publication of what components are least like: words and stimuli, ranked apart."""
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
@@ -15,9 +17,25 @@ _ROUNDING = 1e-6
 
 
 def farthest_terms(
-    session: Session, components: Floats, encoder: Encoder, count: int
+    session: Session,
+    components: Floats,
+    encoder: Encoder,
+    count: int,
+    among: Collection[str] | None = None,
 ) -> list[list[str]]:
     """The vocabulary terms of lowest cosine to components, the texts' mean taken off.
+
+    Parameters
+    ----------
+    session : Session
+    components : array (K, D)
+        Directions in the encoder's space.
+    encoder : Encoder
+        The row of their encoder.
+    count : int
+        Terms a component.
+    among : collection of str, optional
+        Rank these alone.
 
     Returns
     -------
@@ -25,7 +43,9 @@ def farthest_terms(
         One a component, the farthest first: the other end of the order that
         `app.encoders.service.nearest_terms` begins.
     """
-    texts, vectors = list_vocabulary(session, encoder.id)
+    texts, vectors = list_vocabulary(session, encoder.id, among)
+    if not texts:
+        return [[] for _ in components]
     index, _ = _farthest(vectors, np.asarray(encoder.text_mean), components, count)
     return [[texts[place] for place in row] for row in index.tolist()]
 

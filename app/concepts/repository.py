@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, or_, select
+from sqlalchemy import Row, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.database.models import (
@@ -14,6 +14,7 @@ from app.database.models import (
     ComponentStimulus,
     ComponentSubject,
     Dataset,
+    Encoder,
     Run,
     Stimulus,
     Subject,
@@ -24,7 +25,59 @@ from app.search.similarity import cosine_similarity
 
 def find_component(session: Session, component_id: int) -> Component | None:
     """A component by its id."""
-    return session.get(Component, component_id)
+    # By way of its dataset, which may be hidden from this session.
+    return session.scalar(
+        select(Component)
+        .join(Run, Run.id == Component.run_id)
+        .join(Dataset, Dataset.id == Run.dataset_id)
+        .where(Component.id == component_id)
+    )
+
+
+def list_components(
+    session: Session,
+    *,
+    dataset: str | None,
+    run: int | None,
+    shared: bool | None,
+    subject: str | None,
+    text: str | None,
+    after: int,
+    limit: int,
+) -> tuple[Sequence[Row[Component, str, str, str]], int]:
+    """Components by id behind one, with dataset and encoder, and how many there are in all.
+
+    Those of current runs, or of one run; `subject` decodes them, label or terms contain `text`.
+    """
+    query = (
+        select(Component, Dataset.slug, Encoder.name.label("encoder"), Run.method)
+        .join(Run, Run.id == Component.run_id)
+        .join(Dataset, Dataset.id == Run.dataset_id)
+        .join(Encoder, Encoder.id == Run.encoder_id)
+        .where(Dataset.current_run_id == Run.id if run is None else Run.id == run)
+    )
+    if dataset is not None:
+        query = query.where(Dataset.slug == dataset)
+    if shared is not None:
+        query = query.where(Component.shared == shared)
+    if subject is not None:
+        decoding = (
+            select(ComponentSubject.component_id)
+            .join(Subject, Subject.id == ComponentSubject.subject_id)
+            .where(Subject.label == subject, ComponentSubject.decodes)
+        )
+        query = query.where(Component.id.in_(decoding))
+    if text is not None:
+        said = func.array_to_string(Component.terms, ", ")
+        query = query.where(
+            or_(
+                Component.label.icontains(text, autoescape=True),
+                said.icontains(text, autoescape=True),
+            )
+        )
+    total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    page = query.where(Component.id > after).order_by(Component.id).limit(limit)
+    return session.execute(page).all(), total
 
 
 def nearest_to_vector(

@@ -24,6 +24,24 @@ class StabilityChance(BaseModel):
     dice: float | None = Field(description="Of masks whose components are not matched.")
 
 
+class ConceptSummary(BaseModel):
+    """A concept in a list."""
+
+    id: int
+    label: str
+    terms: list[str]
+    dataset: str
+    run: int
+    encoder: str
+    method: str
+    shared: bool
+    subjects: list[str] = Field(description="Participants whose brains decode it.")
+    p_value: float | None
+    q_value: float | None
+    reason: str | None
+    stability: Stability | None
+
+
 class ConceptHit(BaseModel):
     """A concept found by its nearness to something."""
 

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from app.concepts import repository
 from app.concepts.schemas import (
     ConceptAnswer,
+    ConceptSummary,
     Example,
     FarStimulus,
     Negation,
@@ -18,9 +19,11 @@ from app.concepts.schemas import (
 )
 from app.database.models import Component, Run
 from app.errors import InputError, NotFoundError
+from app.paging import PAGE, Page, check_limit, page_of, read_cursor
 from app.regions.repository import list_overlaps, peak_of
 from app.regions.service import REGION_FAMILY, rank_overlaps, region_overlap
 from app.runs.service import choose_run, require_dataset
+from app.terms.prompts import clean_text
 
 MOST = 1000
 CONCEPT_FAMILY = "concept q: Benjamini-Hochberg over all components of the run"
@@ -54,6 +57,83 @@ def require_component(session: Session, component_id: int) -> Component:
             f"there is no component {component_id}", hint="`sdc search TEXT` tells their ids"
         )
     return component
+
+
+def list_concepts(
+    session: Session,
+    *,
+    dataset: str | None = None,
+    run: int | None = None,
+    shared: bool | None = None,
+    subject: str | None = None,
+    text: str | None = None,
+    cursor: str | None = None,
+    limit: int = PAGE,
+) -> Page[ConceptSummary]:
+    """The concepts of current runs, or of one run, by id.
+
+    Parameters
+    ----------
+    session : Session
+    dataset : str, optional
+        Of this dataset alone.
+    run : int, optional
+        Of this run, current or not.
+    shared : bool, optional
+        Shared ones, or those that are not.
+    subject : str, optional
+        Decoded by this participant's brain.
+    text : str, optional
+        Part of the label or of the nearest terms, in any case.
+    cursor : str, optional
+        Where the page before ended.
+    limit : int
+        Concepts a page.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such dataset or run.
+    InputError
+        `limit`, cursor or text cannot be used, or the run is another dataset's.
+    """
+    check_limit(limit)
+    after = read_cursor(cursor)
+    wanted = None if text is None else clean_text(text, "the text")
+    if run is not None:
+        choose_run(session, dataset, run)
+    elif dataset is not None:
+        require_dataset(session, dataset)
+    rows, total = repository.list_components(
+        session,
+        dataset=dataset,
+        run=run,
+        shared=shared,
+        subject=None if subject is None else clean_text(subject, "the subject"),
+        text=wanted,
+        after=after,
+        limit=limit + 1,
+    )
+    subjects = repository.decoding_subjects(session, [row.Component.id for row in rows])
+    items = [
+        ConceptSummary(
+            id=row.Component.id,
+            label=row.Component.label,
+            terms=row.Component.terms,
+            dataset=row.slug,
+            run=row.Component.run_id,
+            encoder=row.encoder,
+            method=row.method,
+            shared=row.Component.shared,
+            subjects=subjects.get(row.Component.id, []),
+            p_value=row.Component.p_value,
+            q_value=row.Component.q_value,
+            reason=row.Component.reason,
+            stability=_stability(row.Component),
+        )
+        for row in rows
+    ]
+    return page_of(items, [item.id for item in items], total, limit)
 
 
 def show_concept(session: Session, component_id: int) -> ConceptAnswer:

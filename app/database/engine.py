@@ -1,13 +1,11 @@
 """Where the database is, and how to talk to it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 
 import psycopg
 from pgvector.psycopg import register_vector
 from pydantic import SecretStr
-from sqlalchemy import Engine, create_engine, event, func, make_url, select
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
@@ -116,21 +114,6 @@ def open_session() -> Session:
     engine = get_engine()
     require_current(engine)
     return Session(engine, expire_on_commit=False)
-
-
-@contextmanager
-def limited_session() -> Iterator[Session]:
-    """A session whose queries stop in time; what they did is kept where nothing failed.
-
-    Raises
-    ------
-    UnavailableError
-        As `open_session`.
-    """
-    limit_ms = int(get_settings().statement_timeout_s * 1000)
-    with open_session() as session, session.begin():
-        session.execute(select(func.set_config("statement_timeout", str(limit_ms), True)))
-        yield session
 
 
 def unreachable(error: Exception, engine: Engine) -> UnavailableError:

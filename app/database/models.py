@@ -512,3 +512,40 @@ class Ingestion(Base):
     report: Mapped[Json]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ApiKey(Base):
+    """A key to the API; of the secret itself only its hash is kept.
+
+    `datasets` are the embargoed ones that it sees, by name: an embargo outlives an ingestion.
+    """
+
+    __tablename__ = "api_key"
+    __table_args__ = (
+        CheckConstraint(
+            "scopes <@ '{read,ingest,admin}' AND cardinality(scopes) > 0", name="scopes_known"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    name: Mapped[str]
+    sha256: Mapped[str] = mapped_column(unique=True)
+    scopes: Mapped[list[str]]
+    datasets: Mapped[list[str]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class Audit(Base):
+    """A change that somebody made to the catalog."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    actor: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    detail: Mapped[Json]

@@ -1,6 +1,6 @@
 """The encoders of the catalog: registration, choice, and the words nearest to a vector."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,7 +135,11 @@ def choose_encoders(
 
 
 def nearest_terms(
-    session: Session, components: NDArray[np.floating], encoder: EncoderRow, k: int
+    session: Session,
+    components: NDArray[np.floating],
+    encoder: EncoderRow,
+    k: int,
+    among: Collection[str] | None = None,
 ) -> list[list[str]]:
     """The vocabulary terms that lie nearest to components, the texts' mean taken off.
 
@@ -148,11 +152,14 @@ def nearest_terms(
         The row of their encoder.
     k : int
         Terms a component.
+    among : collection of str, optional
+        Rank these alone.
 
     Returns
     -------
     list of list of str
-        K lists, best first; ``catalog.nearest_terms`` gives the same of a published component.
+        K lists, best first; with all terms, ``catalog.nearest_terms`` gives the same of a published
+        component.
     """
     vectors: Sequence[NDArray[np.float32]] = list(np.asarray(components, np.float32))
-    return [terms.nearest_terms(session, encoder.id, vector, k) for vector in vectors]
+    return [terms.nearest_terms(session, encoder.id, vector, k, among) for vector in vectors]

@@ -7,8 +7,8 @@ from typing import Any
 from mcp.server.mcpserver import Context
 from sqlalchemy.orm import Session
 
-from app.database.engine import limited_session
 from app.database.reader import SqlAnswer, read_sql
+from app.reading import reading_session
 from app.settings import get_settings
 
 Call = Context[Any, Any]
@@ -36,7 +36,7 @@ def open_reader(key: str | None) -> Iterator[Session]:
     key : str, optional
         As `caller_key` tells it.
     """
-    with limited_session() as session:
+    with reading_session() as session:
         yield session
 
 

@@ -33,8 +33,9 @@ def list_overlaps(
     *,
     subject: str | None = None,
     atlas: str | None = None,
+    region: str | None = None,
 ) -> list[Overlap]:
-    """Overlaps of some components' masks, in all participants and atlases or in one."""
+    """Overlaps of some components' masks, in all participants, atlases and regions or in one."""
     query = (
         select(ComponentRegion, Subject.label, Region, ComponentSubject.decodes, Voxel)
         .join(Subject, Subject.id == ComponentRegion.subject_id)
@@ -52,13 +53,15 @@ def list_overlaps(
         query = query.where(Subject.label == subject)
     if atlas is not None:
         query = query.where(Region.atlas == atlas)
+    if region is not None:
+        query = query.where(Region.name == region)
     return [
         Overlap(
             component=overlap.component_id,
             subject=label,
             decodes=bool(decodes),
-            atlas=region.atlas,
-            region=region.name,
+            atlas=place.atlas,
+            region=place.name,
             auc=overlap.auc,
             dice=overlap.dice,
             p_value=overlap.p_value,
@@ -66,7 +69,7 @@ def list_overlaps(
             n_voxels=overlap.n_voxels,
             peak=peak_of(voxel),
         )
-        for overlap, label, region, decodes, voxel in session.execute(query)
+        for overlap, label, place, decodes, voxel in session.execute(query)
     ]
 
 
@@ -87,5 +90,16 @@ def atlases(session: Session, dataset_id: int) -> list[str]:
             .where(Region.dataset_id == dataset_id)
             .distinct()
             .order_by(Region.atlas)
+        )
+    )
+
+
+def regions(session: Session, dataset_id: int, atlas: str) -> list[str]:
+    """Names of an atlas's regions."""
+    return list(
+        session.scalars(
+            select(Region.name)
+            .where(Region.dataset_id == dataset_id, Region.atlas == atlas)
+            .order_by(Region.name)
         )
     )

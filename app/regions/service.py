@@ -1,7 +1,7 @@
 """Which region to name first."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from sqlalchemy.orm import Session
@@ -34,6 +34,23 @@ def require_atlas(session: Session, dataset: Dataset, atlas: str) -> None:
         )
 
 
+def require_region(session: Session, dataset: Dataset, atlas: str, region: str) -> None:
+    """Refuse a region that the dataset's atlas does not have.
+
+    Raises
+    ------
+    NotFoundError
+        The hint lists those that it has, or the dataset's atlases.
+    """
+    require_atlas(session, dataset, atlas)
+    known = repository.regions(session, dataset.id, atlas)
+    if region not in known:
+        raise NotFoundError(
+            f"the atlas {atlas} of {dataset.slug} has no region {region!r}",
+            hint=f"known: {', '.join(known)}",
+        )
+
+
 def rank_overlaps(overlaps: Iterable[Overlap], regions: int | None = None) -> list[Overlap]:
     """One concept's overlaps, from the region that a scientist would name first.
 
@@ -52,7 +69,7 @@ def rank_overlaps(overlaps: Iterable[Overlap], regions: int | None = None) -> li
     groups: dict[tuple[str, str], list[Overlap]] = defaultdict(list)
     for overlap in overlaps:
         groups[overlap.atlas, overlap.region].append(overlap)
-    ordered = sorted(groups.items(), key=lambda item: (*_group_order(item[1]), item[0]))
+    ordered = sorted(groups.items(), key=lambda item: (*group_order(item[1]), item[0]))
     return [
         overlap
         for _, members in ordered[:regions]
@@ -118,7 +135,12 @@ def region_overlap(overlap: Overlap) -> RegionOverlap:
     )
 
 
-def _group_order(members: list[Overlap]) -> tuple[bool, float]:
+def group_order(members: Sequence[Overlap]) -> tuple[bool, float]:
+    """What a concept's overlaps with one region are ordered by, the best first.
+
+    Whether fewer than half of the participants who decode the concept (of all, where none does)
+    are significant, then their mean AUC, negated.
+    """
     judges = [each for each in members if each.decodes] or members
     significant = sum(each.q_value < SIGNIFICANT for each in judges)
     return 2 * significant < len(judges), -fmean(each.auc for each in judges)

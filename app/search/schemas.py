@@ -16,14 +16,48 @@ class SearchAnswer(BaseModel):
     """Concepts and regions that a prompt found, best first."""
 
     query: str
+    plus: list[str] = Field(
+        default=[], description="Prompts whose directions were added to the query's."
+    )
+    minus: list[str] = Field(default=[], description="Prompts whose directions were taken off.")
+    negated: bool = Field(default=False, description="Whether what is least like it was asked for.")
     encoder: str
     run: int
     dataset: str
     method: str = Field(description="How the run found its concepts: masks or clusters.")
-    prompt: list[str] = Field(description="Templates that the query was put into.")
+    prompt: list[str] = Field(
+        default=[], description="Templates that the query was put into; none for a picture."
+    )
     q_family: str = Field(description="What the q values are corrected over.")
     concepts: list[FoundConcept]
     regions: list[RegionAnswer]
+
+
+class Question(BaseModel):
+    """A prompt, and what is added to it or taken off."""
+
+    query: str = Field(examples=["food"])
+    plus: list[str] = Field(default=[], max_length=10)
+    minus: list[str] = Field(default=[], max_length=10, examples=[["person"]])
+    negate: bool = False
+
+
+class Questions(BaseModel):
+    """Several questions to one run."""
+
+    questions: list[Question] = Field(min_length=1)
+    dataset: str | None = None
+    run: int | None = None
+    subject: str | None = None
+    atlas: str | None = None
+    k: int = 10
+    templates: list[str] = ["{}"]
+
+
+class SearchAnswers(BaseModel):
+    """An answer to each question, in their order."""
+
+    answers: list[SearchAnswer]
 
 
 class RegionsAnswer(BaseModel):

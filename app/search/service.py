@@ -2,12 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from app.concepts.repository import decoding_subjects, nearest_to_vector
 from app.concepts.service import CONCEPT_FAMILY, check_k, hit_fields
+from app.embedding.centring import centre
+from app.embedding.encoder import Image
 from app.embedding.prompts import AS_TYPED
+from app.encoders.stored import load_stored_encoder
+from app.errors import ConflictError, InputError
 from app.regions.repository import Overlap, list_overlaps
 from app.regions.service import (
     REGION_FAMILY,
@@ -16,7 +23,7 @@ from app.regions.service import (
     region_answer,
     require_atlas,
 )
-from app.runs.service import choose_run, require_subject
+from app.runs.service import ChosenRun, choose_run, require_subject
 from app.search.schemas import FoundConcept, SearchAnswer
 from app.terms.prompts import check_templates, clean_text, prompt_direction
 
@@ -33,6 +40,9 @@ def search(
     atlas: str | None = None,
     k: int = 10,
     templates: Sequence[str] = AS_TYPED,
+    plus: Sequence[str] = (),
+    minus: Sequence[str] = (),
+    negate: bool = False,
 ) -> SearchAnswer:
     """Ask a run in words.
 
@@ -54,6 +64,10 @@ def search(
         concepts told.
     templates : sequence of str
         Ways to say the text, see `app.embedding.prompts`.
+    plus, minus : sequence of str
+        Further prompts, whose directions are added to the text's, or taken off it.
+    negate : bool
+        Ask for what is least like it.
 
     Returns
     -------
@@ -64,7 +78,8 @@ def search(
     Raises
     ------
     InputError
-        Text, k or a template cannot be used, or several datasets could answer.
+        Text, k or a template cannot be used, the prompts cancel each other, or several datasets
+        could answer.
     NotFoundError
         There is no such dataset, run, participant or atlas, or a table does not hold the text.
     ConflictError
@@ -74,12 +89,91 @@ def search(
     """
     check_k(k)
     query, templates = clean_text(text), check_templates(templates)
+    chosen = _choose(session, dataset, run, subject, atlas)
+    added, taken = [clean_text(each) for each in plus], [clean_text(each) for each in minus]
+    direction = _sum_of_directions(
+        session, chosen, [query, *added], taken, templates, sign=-1 if negate else 1
+    )
+    return _answer(
+        session,
+        chosen,
+        direction,
+        subject=subject,
+        atlas=atlas,
+        k=k,
+        query=query,
+        plus=added,
+        minus=taken,
+        negated=negate,
+        prompt=list(templates),
+    )
+
+
+def search_picture(
+    session: Session,
+    picture: Image,
+    name: str,
+    *,
+    dataset: str | None = None,
+    run: int | None = None,
+    subject: str | None = None,
+    atlas: str | None = None,
+    k: int = 10,
+) -> SearchAnswer:
+    """Ask a run by a picture; parameters and answer are those of `search`.
+
+    Parameters
+    ----------
+    picture : ndarray
+        uint8 (H, W, 3).
+    name : str
+        What the answer calls it.
+
+    Returns
+    -------
+    SearchAnswer
+        Similarities are cosines with the picture's vector, the stimuli's mean taken off.
+
+    Raises
+    ------
+    ConflictError
+        The run's encoder reads text alone, or its weights are not those of the stored vectors.
+    InputError, NotFoundError, UnavailableError
+        As `search`.
+    """
+    check_k(k)
+    chosen = _choose(session, dataset, run, subject, atlas)
+    encoder = chosen.encoder
+    if not encoder.sees_images or encoder.stimulus_mean is None:
+        raise ConflictError(
+            f"the encoder {encoder.name} reads no pictures", hint="ask in words instead"
+        )
+    vector = load_stored_encoder(encoder).encode_images([picture])
+    direction = centre(vector, np.asarray(encoder.stimulus_mean))[0]
+    return _answer(session, chosen, direction, subject=subject, atlas=atlas, k=k, query=name)
+
+
+def _choose(
+    session: Session, dataset: str | None, run: int | None, subject: str | None, atlas: str | None
+) -> ChosenRun:
     chosen = choose_run(session, dataset, run)
     if subject is not None:
         require_subject(session, chosen.dataset, subject)
     if atlas is not None:
         require_atlas(session, chosen.dataset, atlas)
-    direction = prompt_direction(session, chosen.encoder, query, templates)
+    return chosen
+
+
+def _answer(
+    session: Session,
+    chosen: ChosenRun,
+    direction: NDArray[np.float32],
+    *,
+    subject: str | None,
+    atlas: str | None,
+    k: int,
+    **asked: Any,
+) -> SearchAnswer:
     hits = nearest_to_vector(session, chosen.run.id, direction, k)
     similarity = {component.id: value for component, value in hits}
     subjects = decoding_subjects(session, list(similarity))
@@ -87,12 +181,11 @@ def search(
     for overlap in list_overlaps(session, list(similarity), subject=subject, atlas=atlas):
         overlaps[overlap.component].append(overlap)
     return SearchAnswer(
-        query=query,
+        **asked,
         encoder=chosen.encoder.name,
         run=chosen.run.id,
         dataset=chosen.dataset.slug,
         method=chosen.run.method,
-        prompt=list(templates),
         q_family=f"{CONCEPT_FAMILY}; {REGION_FAMILY}",
         concepts=[
             FoundConcept(
@@ -106,3 +199,28 @@ def search(
         ],
         regions=best_regions((each for rows in overlaps.values() for each in rows), similarity)[:k],
     )
+
+
+def _sum_of_directions(
+    session: Session,
+    chosen: ChosenRun,
+    added: Sequence[str],
+    taken: Sequence[str],
+    templates: Sequence[str],
+    sign: int,
+) -> NDArray[np.float32]:
+    """Where prompts point together: unit vectors each, so that every one counts alike."""
+    total = np.zeros(chosen.encoder.dimension)
+    for each in added:
+        total += prompt_direction(session, chosen.encoder, each, templates)
+    for each in taken:
+        total -= prompt_direction(session, chosen.encoder, each, templates)
+    length = float(np.linalg.norm(total))
+    # Directions that cancel leave rounding, which is none.
+    if length < 1e-5:
+        raise InputError(
+            f"{' + '.join(added)} - {' - '.join(taken)} leaves nothing",
+            hint="take off something else than what was added",
+        )
+    direction: NDArray[np.float32] = (sign * total / length).astype(np.float32)
+    return direction

@@ -1,15 +1,16 @@
 """Queries on terms."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.database.models import Encoder, Term
+from app.embedding.prompts import AS_TYPED
 from app.search.similarity import cosine_similarity, vector_difference
 
 Vectors = NDArray[np.float32]
@@ -33,7 +34,7 @@ def add_prompts(session: Session, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def add_vocabulary(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Store vocabulary terms; a prompt that was asked before becomes one."""
+    """Store vocabulary terms; a prompt that was asked meanwhile becomes one."""
     statement = insert(Term).on_conflict_do_update(
         index_elements=[Term.encoder_id, Term.text, Term.template], set_={"in_vocabulary": True}
     )
@@ -47,30 +48,48 @@ def vocabulary_texts(session: Session, encoder_id: int) -> set[str]:
     )
 
 
-def list_vocabulary(session: Session, encoder_id: int) -> tuple[list[str], Vectors]:
+def adopt_prompts(session: Session, encoder_id: int, texts: Sequence[str]) -> set[str]:
+    """Make vocabulary terms of those texts that were asked as typed; which they are."""
+    return set(
+        session.scalars(
+            update(Term)
+            .where(
+                Term.encoder_id == encoder_id,
+                Term.text.in_(texts),
+                Term.template == AS_TYPED[0],
+                ~Term.in_vocabulary,
+            )
+            .values(in_vocabulary=True)
+            .returning(Term.text)
+        )
+    )
+
+
+def list_vocabulary(
+    session: Session, encoder_id: int, among: Collection[str] | None = None
+) -> tuple[list[str], Vectors]:
     """Texts of an encoder's stored vocabulary, in their order, and their vectors (n, D)."""
-    rows = session.execute(
-        select(Term.text, Term.vector)
-        .where(Term.encoder_id == encoder_id, Term.in_vocabulary)
-        .order_by(Term.text)
-    ).all()
+    query = select(Term.text, Term.vector).where(Term.encoder_id == encoder_id, Term.in_vocabulary)
+    if among is not None:
+        query = query.where(Term.text.in_(among))
+    rows = session.execute(query.order_by(Term.text)).all()
     return [row.text for row in rows], np.array([row.vector for row in rows], dtype=np.float32)
 
 
-def count_terms(session: Session, encoder_id: int) -> int:
-    """How many terms an encoder has."""
-    return session.scalar(select(func.count()).where(Term.encoder_id == encoder_id)) or 0
-
-
-def nearest_terms(session: Session, encoder_id: int, vector: Vectors, k: int) -> list[str]:
+def nearest_terms(
+    session: Session,
+    encoder_id: int,
+    vector: Vectors,
+    k: int,
+    among: Collection[str] | None = None,
+) -> list[str]:
     """The k vocabulary terms nearest to a vector, the texts' mean off, best first."""
     similarity = cosine_similarity(vector_difference(Term.vector, Encoder.text_mean), vector)
-    return list(
-        session.scalars(
-            select(Term.text)
-            .join(Encoder, Encoder.id == Term.encoder_id)
-            .where(Term.encoder_id == encoder_id, Term.in_vocabulary)
-            .order_by(similarity.desc(), Term.text)
-            .limit(k)
-        )
+    query = (
+        select(Term.text)
+        .join(Encoder, Encoder.id == Term.encoder_id)
+        .where(Term.encoder_id == encoder_id, Term.in_vocabulary)
     )
+    if among is not None:
+        query = query.where(Term.text.in_(among))
+    return list(session.scalars(query.order_by(similarity.desc(), Term.text).limit(k)))

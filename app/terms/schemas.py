@@ -9,6 +9,7 @@ class TermsAdded(BaseModel):
     encoder: str
     added: int
     known: int
+    seconds: float
 
 
 class TermsReport(BaseModel):

@@ -1,10 +1,12 @@
 """Adding to the texts that the catalog has vectors of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from time import perf_counter
 
 from sqlalchemy.orm import Session
 
 from app.database.models import Encoder
+from app.embedding import Encoder as Model
 from app.embedding import load_encoder
 from app.encoders.service import choose_encoders, find_encoder, register_encoder
 from app.encoders.stored import load_stored_encoder
@@ -13,7 +15,7 @@ from app.settings import get_settings
 from app.terms import repository
 from app.terms.prompts import clean_text, ensure_prompts
 from app.terms.schemas import TermsAdded, TermsReport
-from app.terms.vocabulary import Progress, embed_texts, vocabulary_of
+from app.terms.vocabulary import Progress, embed_batches, full_vocabulary_of
 
 
 def add_terms(
@@ -50,8 +52,9 @@ def add_terms(
     distinct = list(dict.fromkeys(cleaned))
     answers = []
     for row in choose_encoders(session, dataset, encoder):
+        started = perf_counter()
         added = ensure_prompts(session, row, distinct)
-        answers.append(TermsAdded(encoder=row.name, added=added, known=len(distinct) - added))
+        answers.append(_added(row, added, len(distinct) - added, started))
     return TermsReport(encoders=answers)
 
 
@@ -61,11 +64,13 @@ def build_vocabulary(
     dataset: str | None = None,
     encoder: str | None = None,
     on_progress: Progress | None = None,
+    on_batch: Callable[[], object] | None = None,
 ) -> TermsReport:
-    """Store the vocabulary of encoders, as far as it is not stored yet.
+    """Store the vocabulary and the everyday terms of encoders, as far as they are not stored yet.
 
-    The mean of an encoder's texts stays what it was when the encoder came into the catalog:
-    otherwise the same question would get another answer afterwards.
+    The mean of an encoder's texts stays what it was when the encoder came into the catalog, and so
+    does the list that labels are chosen from: otherwise the same question would get another answer
+    afterwards. A table of vectors cannot embed a text, so its own names are its whole vocabulary.
 
     Parameters
     ----------
@@ -78,6 +83,9 @@ def build_vocabulary(
         encoder that a current run uses.
     on_progress : callable, optional
         Called with (done, total) for each encoder.
+    on_batch : callable, optional
+        Called whenever a batch of terms is stored; a caller that commits there can be interrupted
+        and loses one batch at most.
 
     Raises
     ------
@@ -85,30 +93,48 @@ def build_vocabulary(
         As `add_terms`, and as `app.embedding.load_encoder`.
     """
     if encoder is not None and dataset is None and find_encoder(session, encoder) is None:
+        started = perf_counter()
         model = load_encoder(encoder, device=get_settings().device)
         row = register_encoder(session, model, encoder, on_progress=on_progress)
-        total = repository.count_terms(session, row.id)
-        return TermsReport(encoders=[TermsAdded(encoder=row.name, added=total, known=0)])
-    return TermsReport(
-        encoders=[
-            _complete(session, row, on_progress)
-            for row in choose_encoders(session, dataset, encoder)
-        ]
-    )
+        if on_batch:
+            on_batch()
+        total = sum(_complete(session, row, model, on_progress, on_batch))
+        return TermsReport(encoders=[_added(row, total, 0, started)])
+    answers = []
+    for row in choose_encoders(session, dataset, encoder):
+        started = perf_counter()
+        model = load_stored_encoder(row)
+        added, known = _complete(session, row, model, on_progress, on_batch)
+        answers.append(_added(row, added, known, started))
+    return TermsReport(encoders=answers)
 
 
-def _complete(session: Session, row: Encoder, on_progress: Progress | None) -> TermsAdded:
-    model = load_stored_encoder(row)
-    words = vocabulary_of(model)
+def _complete(
+    session: Session,
+    row: Encoder,
+    model: Model,
+    on_progress: Progress | None,
+    on_batch: Callable[[], object] | None,
+) -> tuple[int, int]:
+    """Store what an encoder's vocabulary lacks: how many terms were added, and how many known."""
+    words = full_vocabulary_of(model)
     stored = repository.vocabulary_texts(session, row.id)
     missing = [word for word in words if word not in stored]
-    if missing:
-        vectors = embed_texts(model, missing, on_progress)
+    adopted = repository.adopt_prompts(session, row.id, missing)
+    unknown = [word for word in missing if word not in adopted]
+    for texts, vectors in embed_batches(model, unknown, on_progress):
         repository.add_vocabulary(
             session,
             [
                 {"encoder_id": row.id, "text": word, "vector": vector, "in_vocabulary": True}
-                for word, vector in zip(missing, vectors, strict=True)
+                for word, vector in zip(texts, vectors, strict=True)
             ],
         )
-    return TermsAdded(encoder=row.name, added=len(missing), known=len(words) - len(missing))
+        if on_batch:
+            on_batch()
+    return len(missing), len(words) - len(missing)
+
+
+def _added(row: Encoder, added: int, known: int, started: float) -> TermsAdded:
+    seconds = round(perf_counter() - started, 3)
+    return TermsAdded(encoder=row.name, added=added, known=known, seconds=seconds)

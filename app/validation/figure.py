@@ -12,6 +12,7 @@ from app.files import require_png, write_file
 from app.regions.service import SIGNIFICANT
 from app.validation.repository import MaskView
 from app.validation.schemas import CategoryResult, SubjectResult, ValidationAnswer
+from app.volumes import cell_centres, voxel_of_cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,8 +30,6 @@ DPI = 150
 MOST_PIXELS = 20_000
 # Volumes are drawn on cells of this size, mm.
 CELL_MM = 2.0
-# A voxel's corner is as far from its centre, in voxels.
-REACH = np.sqrt(3) / 2
 MASK_COLOURS, OUTLINE = "YlOrRd", "tab:blue"
 MEASURES = (
     ("AUC of the soft mask", "auc", (0.0, 1.0)),
@@ -216,27 +215,15 @@ def _middle(view: MaskView) -> tuple[float, ...]:
 def _volumes(view: MaskView) -> tuple[Any, Any, Any]:
     """Images of mask, regions and kept voxels: each cell shows the voxel that it lies in."""
     from nibabel.nifti1 import Nifti1Image
-    from scipy.spatial import cKDTree
 
-    tree = cKDTree(view.places)
-    spacing = 2 * CELL_MM
-    if len(view.places) > 1:
-        spacing = float(np.median(np.asarray(tree.query(view.places, k=2)[0])[:, 1]))
     low = np.floor(view.places.min(axis=0) / CELL_MM - 2) * CELL_MM
-    shape = np.ceil((view.places.max(axis=0) - low) / CELL_MM).astype(int) + 3
-    cells = low + CELL_MM * np.stack(
-        np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1
-    ).reshape(-1, 3)
-    distance, nearest = map(
-        np.asarray, tree.query(cells, distance_upper_bound=max(spacing, CELL_MM) * REACH)
-    )
-    found = np.isfinite(distance)
+    shape = tuple((np.ceil((view.places.max(axis=0) - low) / CELL_MM) + 3).astype(int))
     affine = np.diag([CELL_MM, CELL_MM, CELL_MM, 1.0])
     affine[:3, 3] = low
+    nearest = voxel_of_cells(view.places, cell_centres(shape, affine), CELL_MM)
 
     def image(values: NDArray[Any]) -> Any:
-        volume = np.zeros(len(cells), dtype=np.float32)
-        volume[found] = values[nearest[found]]
+        volume = np.where(nearest >= 0, values[nearest], 0).astype(np.float32)
         return Nifti1Image(volume.reshape(shape), affine)  # type: ignore[no-untyped-call]
 
     return image(view.weight), image(view.inside), image(np.ones(len(view.places)))

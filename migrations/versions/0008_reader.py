@@ -194,10 +194,8 @@ OTHERS = {
     "remove_vectors_of_voxel()": "Trigger: vectors go with their voxel.",
 }
 
-LARGE_OBJECTS = (
-    "REVOKE EXECUTE ON FUNCTION pg_catalog.lo_creat(integer), pg_catalog.lo_create(oid),"
-    " pg_catalog.lo_from_bytea(oid, bytea) FROM PUBLIC"
-)
+# Functions of PostgreSQL's own that write and that PUBLIC may call: large objects, and the log.
+WRITING = ("lo_creat", "lo_create", "lo_from_bytea", "pg_logical_emit_message")
 
 
 def upgrade() -> None:
@@ -343,9 +341,13 @@ def _withhold() -> None:
         ),
         {"name": READER},
     ).one_or_none()
-    may_create = connection.scalar(
-        sa.text("SELECT has_function_privilege(:name, 'pg_catalog.lo_create(oid)', 'EXECUTE')"),
-        {"name": READER},
+    writing = connection.scalar(
+        sa.text(
+            "SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc"
+            " WHERE pronamespace = 'pg_catalog'::regnamespace AND proname = ANY (:writing)"
+            " AND has_function_privilege(:name, oid, 'EXECUTE')"
+        ),
+        {"name": READER, "writing": list(WRITING)},
     )
     wanted = [
         (has_temp, is_ours, f"REVOKE TEMP ON DATABASE {database} FROM PUBLIC"),
@@ -354,7 +356,7 @@ def _withhold() -> None:
             public is not None and public.is_ours,
             "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
         ),
-        (may_create, is_superuser, LARGE_OBJECTS),
+        (writing, is_superuser, f"REVOKE EXECUTE ON FUNCTION {writing} FROM PUBLIC"),
     ]
     left = [statement for needed, ours, statement in wanted if needed and not ours]
     for needed, ours, statement in wanted:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import make_url, text
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
+from app.api import make_api
 from app.cli import app
 from app.database.engine import get_engine, make_engine, open_session
 from app.settings import get_settings
@@ -119,3 +121,10 @@ def _count_rows() -> Counts:
 def _forget() -> None:
     get_settings.cache_clear()
     get_engine.cache_clear()
+
+
+@pytest.fixture
+def client(published: Published) -> Iterator[TestClient]:
+    """A client of the API on the shared catalog."""
+    with TestClient(make_api(), raise_server_exceptions=False) as asked:
+        yield asked

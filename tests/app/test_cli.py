@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from networkx import read_graphml
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 
+from app import cli
 from app.database.engine import get_engine, open_session
 from app.database.migrate import current_revision, downgrade, head_revision
 from app.database.models import Term
@@ -14,6 +15,7 @@ from tests.app.conftest import Counts, Sdc
 from tests.app.published import UNMASKED, Published, write_table
 
 SEARCH_FIELDS = [
+    *("plus", "minus", "negated"),
     *("query", "encoder", "run", "dataset", "method", "prompt", "q_family", "concepts"),
     "regions",
 ]
@@ -66,6 +68,15 @@ def test_search_prints_the_contract(sdc: Sdc, published: Published) -> None:
         else:
             assert [type(each) for each in region["peak_mm"]] == [float, float, float]
             assert region["space"] == "MNI"
+
+
+def test_search_with_arithmetic(sdc: Sdc, published: Published) -> None:
+    words = ("search", "food", "--plus", "letter", "--minus", "face", "--negate", "-k", "6")
+    answer = json.loads(sdc(*words, "--json").stdout)
+    assert (answer["plus"], answer["minus"], answer["negated"]) == (["letter"], ["face"], True)
+    assert answer["concepts"][0]["id"] == published.components["face"]
+    head = sdc(*words).stdout.splitlines()[0]
+    assert head.startswith('not ("food" + "letter" - "face") in lab-a, run ')
 
 
 def test_search_as_tables(sdc: Sdc, published: Published) -> None:
@@ -227,12 +238,32 @@ def test_terms_are_added_from_words_and_from_a_file(
     result = sdc("terms", "add", "the dog", "--file", file, "--json")
     assert json.loads(result.stdout)["encoders"][0]["added"] == 3
     result = sdc("terms", "add", "--file", "-", input="the dog\nthe street\n")
-    assert result.stdout.splitlines()[1] == f"{own_published.encoder}\t1\t1"
-    result = sdc("terms", "build")
-    assert (result.exit_code, result.stdout.splitlines()[1]) == (
-        0,
-        f"{own_published.encoder}\t0\t18",
-    )
+    assert result.stdout.splitlines()[1].startswith(f"{own_published.encoder}\t1\t1\t")
+
+
+def test_the_time_limit_of_a_command_outlives_its_commits(catalog: Path) -> None:
+    limit = text("SELECT current_setting('statement_timeout')")
+    with cli._session() as session:
+        before = session.scalar(limit)
+        session.commit()
+        assert session.scalar(limit) == before != "0"
+    with open_session() as session:
+        assert session.scalar(limit) == "0"
+
+
+def test_terms_are_built(sdc: Sdc, own_published: Published) -> None:
+    with open_session() as session, session.begin():
+        session.execute(text("DELETE FROM catalog.term WHERE text IN ('dog', 'pizza')"))
+    result = sdc("terms", "build", "--dataset", "lab-a", "--json")
+    assert result.exit_code == 0
+    (told,) = json.loads(result.stdout)["encoders"]
+    assert told.pop("seconds") >= 0
+    assert told == {"encoder": own_published.encoder, "added": 2, "known": 16}
+    with open_session() as session:
+        assert session.scalar(select(func.count(Term.id))) == 18
+    header, line = sdc("terms", "build").stdout.splitlines()
+    assert header == "encoder\tadded\tknown already\tseconds"
+    assert line.startswith(f"{own_published.encoder}\t0\t18\t")
 
 
 BAD = [

@@ -47,7 +47,8 @@ def test_a_setting_that_cannot_be_used(published: Published) -> None:
 
 
 def test_a_stored_prompt_loads_no_encoder(published: Published) -> None:
-    heavy = "print([m for m in ('torch', 'transformers', 'open_clip', 'prefect', 'scipy')"
+    heavy = "print([m for m in ('torch', 'transformers', 'open_clip', 'prefect', 'scipy',"
+    heavy += " 'fastapi', 'httpx')"
     heavy += " if m in sys.modules], file=sys.stderr)"
     result = run_sdc("search", "face", "--json", code=heavy, SDC_HOME=str(get_settings().home))
     assert (result.returncode, result.stderr) == (0, "[]\n")

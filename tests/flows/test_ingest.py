@@ -366,6 +366,19 @@ def test_other_content_under_a_name_with_runs_needs_a_word(
     assert counts()["catalog.run"] == 0
 
 
+def test_a_dataset_that_is_ingested_anew_stays_embargoed(
+    flows_home: Path, small_cohort: Path
+) -> None:
+    ingest_dataset(str(small_cohort), OPTIONS)
+    with open_session() as session, session.begin():
+        dataset = session.scalars(select(Dataset)).one()
+        assert not dataset.embargoed
+        dataset.embargoed = True
+    assert ingest_dataset(str(small_cohort), OPTIONS | {"seed": 1})["changed"]
+    with open_session() as session:
+        assert session.scalars(select(Dataset)).one().embargoed
+
+
 def test_artefacts_are_checked_when_they_are_read(flows_home: Path, small_cohort: Path) -> None:
     ingest_dataset(str(small_cohort), OPTIONS)
     with open_session() as session:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
@@ -27,12 +27,15 @@ from app.database.models import (
     Term,
     Voxel,
 )
+from app.embedding.vocabulary import load_everyday_terms, load_vocabulary
 from app.encoders.service import nearest_terms
 from app.errors import InputError
 from app.networks.service import network
 from app.runs.service import list_runs
 from app.search.service import search
 from app.store import Artefact
+from app.terms import vocabulary
+from app.terms.service import build_vocabulary
 from app.validation.service import validate
 from flows.ingest import ingest_dataset
 from flows.pipeline import run_pipeline
@@ -44,6 +47,7 @@ from tests.flows.test_ingest import OPTIONS, counts
 from tests.flows.test_network import assert_network_is_that_of_the_masks
 from tests.flows.test_validate import SMALL
 
+EVERYDAY = load_everyday_terms()[:500]
 CLUSTERS = ClusterConfig(min_neighbours=1)
 BY_CLUSTERS = SMALL | {
     "method": "clusters",
@@ -72,10 +76,12 @@ def both(
     with home_of_a_module(folder, server_url, template_database, prefect_server):
         # Few voxels, so that the region tests are quick.
         ingest_dataset(str(small_cohort), OPTIONS | {"noise_ceiling": 25.0})
-        yield BothRuns(
-            masks=run_pipeline("small", SMALL)["run"],
-            clusters=run_pipeline("small", BY_CLUSTERS)["run"],
-        )
+        masks = run_pipeline("small", SMALL)["run"]
+        # The second run is published where the catalog knows more terms than labels come from.
+        with pytest.MonkeyPatch.context() as patch, open_session() as session, session.begin():
+            patch.setattr(vocabulary, "load_everyday_terms", lambda: EVERYDAY)
+            build_vocabulary(session)
+        yield BothRuns(masks=masks, clusters=run_pipeline("small", BY_CLUSTERS)["run"])
 
 
 def test_the_same_questions_are_answered_by_each_run_with_its_method(both: BothRuns) -> None:
@@ -149,11 +155,25 @@ def test_components_are_centroids_and_masks_the_members(both: BothRuns) -> None:
     assert_network_is_that_of_the_masks("subj01")
 
 
+def test_terms_that_were_built_are_near_and_label_nothing(both: BothRuns) -> None:
+    extra = set(EVERYDAY) - set(load_vocabulary())
+    nearest = text("SELECT term FROM catalog.nearest_terms(:id, 50)")
+    with open_session() as session:
+        assert extra < set(session.scalars(select(Term.text).where(Term.in_vocabulary)))
+        components = _components(session, both.clusters)
+        assert all(
+            extra.isdisjoint([*component.terms, *component.negations]) for component in components
+        )
+        assert any(
+            extra & set(session.scalars(nearest, {"id": component.id})) for component in components
+        )
+
+
 @pytest.mark.parametrize("method", ["masks", "clusters"])
 def test_negations_are_the_farthest_words_and_stimuli(both: BothRuns, method: str) -> None:
     with open_session() as session:
         encoder = session.scalars(select(Encoder)).one()
-        words = session.scalar(select(func.count()).where(Term.in_vocabulary)) or 0
+        words = load_vocabulary()
         rows = session.execute(
             select(Stimulus.key, StimulusVector.vector).join(
                 StimulusVector, StimulusVector.stimulus_id == Stimulus.id
@@ -164,7 +184,8 @@ def test_negations_are_the_farthest_words_and_stimuli(both: BothRuns, method: st
         for component in _components(session, getattr(both, method)):
             vector = np.asarray(component.vector)
             told = show_concept(session, component.id)
-            (ranked,) = nearest_terms(session, vector[None], encoder, words)
+            (ranked,) = nearest_terms(session, vector[None], encoder, len(words), among=words)
+            assert len(ranked) == len(words)
             assert told.terms == ranked[:TERMS]
             assert told.negation.terms == ranked[: -TERMS - 1 : -1]
             cosine = dict(

@@ -35,3 +35,22 @@ def test_words_are_ranked_by_how_they_differ_from_their_mean(
     with open_session() as session:
         encoder = register_encoder(session, load_encoder(f"vectors:{table}"), f"vectors:{table}")
         assert farthest_terms(session, COMPONENTS, encoder, 2) == expected
+
+
+@pytest.mark.usefixtures("catalog")
+@pytest.mark.parametrize(
+    ("among", "expected"),
+    [
+        (["up", "left"], [["left", "up"], ["up", "left"]]),
+        (["up", "unknown"], [["up"], ["up"]]),
+        ([], [[], []]),
+    ],
+)
+def test_the_words_to_rank_can_be_named(
+    tmp_path: Path, among: list[str], expected: list[list[str]]
+) -> None:
+    table = tmp_path / "words.csv"
+    table.write_text("name,0,1,2\nup,2,1,0\ndown,2,-1,0\nleft,1,0,-2\n")
+    with open_session() as session:
+        encoder = register_encoder(session, load_encoder(f"vectors:{table}"), f"vectors:{table}")
+        assert farthest_terms(session, COMPONENTS, encoder, 2, among=among) == expected

@@ -277,6 +277,7 @@ def test_no_view_is_the_readers_to_change(
         "SELECT lo_creat(-1)",
         "SELECT lo_from_bytea(0, 'mine')",
         "SELECT lo_import('/etc/hostname')",
+        "SELECT pg_logical_emit_message(false, 'mine', 'mine')",
         "SELECT pg_create_physical_replication_slot('mine')",
         # Rights that it has not.
         "SET ROLE postgres",

@@ -229,11 +229,11 @@ def test_an_owner_who_is_no_superuser(
     (told,) = [each for each in caplog.messages if "objects of its own" in each]
     assert "lo_create" in told
     assert "TEMP" not in told
-    reader = login(plain_owner, READER)
-    writing = "SET default_transaction_read_only = off;"
-    for statement in ("CREATE TEMP TABLE mine (n int)", "CREATE TABLE public.mine (n int)"):
+    with psycopg.connect(login(plain_owner, READER), autocommit=True) as reader:
+        reader.execute("SET default_transaction_read_only = off")
+        for statement in ("CREATE TEMP TABLE mine (n int)", "CREATE TABLE public.mine (n int)"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                reader.execute(statement)
+        run(login(plain_owner, "postgres"), told.partition("by: ")[2])
         with pytest.raises(errors.InsufficientPrivilege):
-            run(reader, f"{writing} {statement}")
-    run(login(plain_owner, "postgres"), told.partition("by: ")[2])
-    with pytest.raises(errors.InsufficientPrivilege):
-        run(reader, f"{writing} SELECT lo_create(0)")
+            reader.execute("SELECT lo_create(0)")

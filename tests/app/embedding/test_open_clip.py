@@ -19,21 +19,11 @@ from app.embedding import Encoder, load_encoder
 from app.embedding import open_clip as module
 from app.embedding.torchvision_operators import ensure_torchvision
 from app.errors import InputError, UnavailableError
+from tests.app.small_clip import CONFIG, small_model, write_small_clip
 
 ensure_torchvision()
 import open_clip  # noqa: E402
 
-CONFIG = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32},
-    "text_cfg": {
-        "context_length": 77,
-        "vocab_size": 49408,
-        "width": 64,
-        "heads": 2,
-        "layers": 2,
-    },
-}
 TEXTS = ["a photo of a face", "two trains, side by side", "Käse"]
 
 
@@ -45,23 +35,11 @@ def pictures(count: int) -> list[np.ndarray]:
     ]
 
 
-def small_model(config: dict[str, Any] = CONFIG) -> torch.nn.Module:
-    torch.manual_seed(0)
-    model = open_clip.CLIP(**config)
-    for parameter in model.parameters():
-        # As created, the two towers hardly react to what they see.
-        torch.nn.init.normal_(parameter, std=0.2)
-    return model.eval()
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from safetensors.torch import save_file
-
     folder = tmp_path_factory.mktemp("small clip")
-    (folder / "small.json").write_text(json.dumps(CONFIG))
+    write_small_clip(folder)
     state = small_model().state_dict()
-    save_file({key: value.contiguous() for key, value in state.items()}, folder / "w.safetensors")
     torch.save(state, folder / "w.pt")
     torch.save({"epoch": 3, "state_dict": state}, folder / "epoch.pt")
     return folder

@@ -1,0 +1,73 @@
+"""The REST API: the same services as the command line, over HTTP."""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+
+from app.concepts.endpoints import router as concepts_router
+from app.datasets.endpoints import router as datasets_router
+from app.health.endpoints import router as health_router
+from app.keys.endpoints import router as keys_router
+from app.networks.endpoints import router as networks_router
+from app.problems import MEDIA_TYPE, Problem, tell_problems
+from app.rates import Rates
+from app.runs.endpoints import router as runs_router
+from app.search.endpoints import router as search_router
+from app.uploads import BodyLimit
+from app.validation.endpoints import router as validation_router
+
+DESCRIPTION = """
+Concepts that brains carry, asked in words. Every answer names its run and its encoder; vectors of
+two encoders are never compared. Errors are problem details (RFC 9457).
+"""
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": description,
+        "model": Problem,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status, description in {
+        401: "A key is needed, or the one given is not valid.",
+        403: "The key has not the scope that is needed.",
+        404: "What was named does not exist.",
+        409: "What was asked contradicts what is stored.",
+        413: "The body is larger than the setting `upload_mb`.",
+        422: "What was given cannot be used.",
+        429: "More requests in a minute than the setting `requests_per_minute`.",
+        503: "A part that the catalog needs cannot be used now.",
+        507: "The artefact store or a disk cannot give back what it should.",
+    }.items()
+}
+
+
+def make_api() -> FastAPI:
+    """The application, as uvicorn serves it."""
+    api = FastAPI(
+        title="Catalog of shared decodable concepts",
+        version="1",
+        description=DESCRIPTION,
+        generate_unique_id_function=_operation,
+    )
+    tell_problems(api)
+    api.state.rates = Rates()
+    api.add_middleware(BodyLimit)
+    api.include_router(health_router)
+    v1 = APIRouter(prefix="/v1", responses=PROBLEMS)
+    for router in (
+        search_router,
+        concepts_router,
+        runs_router,
+        datasets_router,
+        networks_router,
+        validation_router,
+        keys_router,
+    ):
+        v1.include_router(router)
+    api.include_router(v1)
+    return api
+
+
+def _operation(route: APIRoute) -> str:
+    return route.name

@@ -1,0 +1,484 @@
+"""A client of the REST API, sync and async: the same answers as the services give.
+
+>>> with Catalog("http://127.0.0.1:8000") as catalog:  # doctest: +SKIP
+...     catalog.search("a photo of a face", k=3).concepts
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from app.concepts.schemas import ConceptAnswer, ConceptSummary, SimilarAnswer
+from app.datasets.schemas import DatasetList
+from app.errors import (
+    CatalogError,
+    ConflictError,
+    ForbiddenError,
+    InputError,
+    NotFoundError,
+    StorageError,
+    TooManyRequestsError,
+    UnauthorisedError,
+    UnavailableError,
+)
+from app.networks.schemas import NetworkAnswer
+from app.paging import Page
+from app.places.schemas import PlaceAnswer, RegionConceptsAnswer
+from app.regions.schemas import Space
+from app.runs.schemas import RunList
+from app.search.schemas import Question, Questions, SearchAnswer, SearchAnswers
+from app.validation.schemas import ValidationAnswer
+
+TIMEOUT_S = 120.0
+
+Answer = TypeVar("Answer", bound=BaseModel)
+Point = tuple[float, float, float]
+_ERRORS: Mapping[int, type[CatalogError]] = {
+    401: UnauthorisedError,
+    403: ForbiddenError,
+    413: InputError,
+    429: TooManyRequestsError,
+    422: InputError,
+    404: NotFoundError,
+    409: ConflictError,
+    503: UnavailableError,
+    507: StorageError,
+}
+
+
+class RunOptions(TypedDict, total=False):
+    """Which run answers."""
+
+    dataset: str | None
+    run: int | None
+
+
+class PlaceOptions(RunOptions, total=False):
+    """Which place is asked, and how much is told."""
+
+    radius: float
+    space: Space
+    subject: str | None
+    k: int
+
+
+class RegionOptions(RunOptions, total=False):
+    """How much is told of a region."""
+
+    k: int
+
+
+class PictureOptions(RunOptions, total=False):
+    """What narrows a search."""
+
+    subject: str | None
+    atlas: str | None
+    k: int
+
+
+class SearchOptions(PictureOptions, total=False):
+    """What narrows a search in words, and what is added to it."""
+
+    templates: Sequence[str]
+    plus: Sequence[str]
+    minus: Sequence[str]
+    negate: bool
+
+
+class BatchOptions(PictureOptions, total=False):
+    """What narrows several searches in words."""
+
+    templates: Sequence[str]
+
+
+class SimilarOptions(TypedDict, total=False):
+    """Where concepts near to one are sought."""
+
+    dataset: str | None
+    k: int
+
+
+class ListOptions(RunOptions, total=False):
+    """Which concepts are listed."""
+
+    shared: bool | None
+    subject: str | None
+    text: str | None
+    limit: int
+
+
+class ValidationOptions(RunOptions, total=False):
+    """What is told of validation."""
+
+    subject: str | None
+    atlas: str | None
+    prompt: str | None
+
+
+@dataclass(frozen=True)
+class _Call(Generic[Answer]):
+    """One request, and what its answer is read as."""
+
+    path: str
+    answer: type[Answer]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    body: BaseModel | None = None
+    files: Mapping[str, tuple[str, bytes]] | None = None
+
+    @property
+    def request(self) -> dict[str, Any]:
+        posts = self.body is not None or self.files is not None
+        return {
+            "method": "POST" if posts else "GET",
+            "url": self.path,
+            "params": {name: value for name, value in self.params.items() if value is not None},
+            "json": None if self.body is None else self.body.model_dump(mode="json"),
+            "files": self.files,
+        }
+
+    def read(self, response: httpx.Response) -> Answer:
+        _check(response)
+        try:
+            return self.answer.model_validate_json(response.content)
+        except ValidationError:
+            raise _no_catalog(response) from None
+
+
+class Catalog:
+    """A catalog behind a URL; methods take what the services of the same names take.
+
+    Parameters
+    ----------
+    url : str
+        Where ``sdc serve`` listens.
+    key : str, optional
+        A key to it, see ``sdc keys create``.
+    timeout : float
+        Longest wait for an answer, in seconds.
+
+    Raises
+    ------
+    InputError, NotFoundError, ConflictError, StorageError, UnauthorisedError, ForbiddenError, \
+    TooManyRequestsError
+        By every method, as the service raised it.
+    UnavailableError
+        By every method: the server cannot be reached, or is none of this catalog's.
+    """
+
+    def __init__(self, url: str, *, key: str | None = None, timeout: float = TIMEOUT_S) -> None:
+        self._http = httpx.Client(
+            base_url=_checked_url(url), headers=_headers(key), timeout=timeout
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def search(self, query: str, **asked: Unpack[SearchOptions]) -> SearchAnswer:
+        """Concepts and regions by text."""
+        return self._ask(_search(query, asked))
+
+    def search_all(
+        self, questions: Sequence[Question | str], **asked: Unpack[BatchOptions]
+    ) -> SearchAnswers:
+        """Several searches at once."""
+        return self._ask(_search_all(questions, asked))
+
+    def search_picture(
+        self, picture: bytes, name: str, **asked: Unpack[PictureOptions]
+    ) -> SearchAnswer:
+        """Concepts and regions by a picture, the bytes of its file."""
+        return self._ask(_search_picture(picture, name, asked))
+
+    def search_place(self, centre: Point, **asked: Unpack[PlaceOptions]) -> PlaceAnswer:
+        """Concepts that a ball carries."""
+        return self._ask(_search_place(centre, asked))
+
+    def search_region(
+        self, atlas: str, region: str, **asked: Unpack[RegionOptions]
+    ) -> RegionConceptsAnswer:
+        """Concepts that a region carries."""
+        return self._ask(_search_region(atlas, region, asked))
+
+    def concepts(self, **asked: Unpack[ListOptions]) -> Iterator[ConceptSummary]:
+        """Concepts of current runs, or of one run, page after page."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._ask(_page(cursor, asked))
+            yield from page.items
+            cursor = page.next
+
+    def concept(self, component: int) -> ConceptAnswer:
+        """Everything that is known of one concept."""
+        return self._ask(_concept(component))
+
+    def similar(self, component: int, **asked: Unpack[SimilarOptions]) -> SimilarAnswer:
+        """Concepts nearest to one."""
+        return self._ask(_similar(component, asked))
+
+    def mask(self, component: int, subject: str, space: Space = "native") -> bytes:
+        """A participant's mask, as the bytes of a ``.nii.gz`` file."""
+        return self._file(component, "mask", subject=subject, space=space)
+
+    def voxels(
+        self,
+        component: int,
+        subject: str,
+        format: Literal["csv", "parquet"] = "parquet",  # noqa: A002
+    ) -> bytes:
+        """The members of a participant's mask, as the bytes of a file."""
+        return self._file(component, "voxels", subject=subject, format=format)
+
+    def datasets(self) -> DatasetList:
+        """All datasets."""
+        return self._ask(_datasets())
+
+    def runs(self, dataset: str | None = None) -> RunList:
+        """All published runs, or those of one dataset."""
+        return self._ask(_runs(dataset))
+
+    def network(self, subject: str, **asked: Unpack[RunOptions]) -> NetworkAnswer:
+        """Which concepts belong together in one participant."""
+        return self._ask(_network(subject, asked))
+
+    def validation(self, **asked: Unpack[ValidationOptions]) -> ValidationAnswer:
+        """How concepts found by words lie on localisers' regions."""
+        return self._ask(_validation(asked))
+
+    def _ask(self, call: _Call[Answer]) -> Answer:
+        return call.read(self._send(**call.request))
+
+    def _file(self, component: int, part: str, **params: str) -> bytes:
+        url = f"/v1/components/{component}/{part}"
+        return _check(self._send(method="GET", url=url, params=params)).content
+
+    def _send(self, **request: Any) -> httpx.Response:
+        try:
+            return self._http.request(**request)
+        except httpx.HTTPError as error:
+            raise _unreachable(self._http.base_url, error) from error
+
+
+class AsyncCatalog:
+    """`Catalog`, its methods awaited."""
+
+    def __init__(self, url: str, *, key: str | None = None, timeout: float = TIMEOUT_S) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=_checked_url(url), headers=_headers(key), timeout=timeout
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    async def search(self, query: str, **asked: Unpack[SearchOptions]) -> SearchAnswer:
+        """Concepts and regions by text."""
+        return await self._ask(_search(query, asked))
+
+    async def search_all(
+        self, questions: Sequence[Question | str], **asked: Unpack[BatchOptions]
+    ) -> SearchAnswers:
+        """Several searches at once."""
+        return await self._ask(_search_all(questions, asked))
+
+    async def search_picture(
+        self, picture: bytes, name: str, **asked: Unpack[PictureOptions]
+    ) -> SearchAnswer:
+        """Concepts and regions by a picture, the bytes of its file."""
+        return await self._ask(_search_picture(picture, name, asked))
+
+    async def search_place(self, centre: Point, **asked: Unpack[PlaceOptions]) -> PlaceAnswer:
+        """Concepts that a ball carries."""
+        return await self._ask(_search_place(centre, asked))
+
+    async def search_region(
+        self, atlas: str, region: str, **asked: Unpack[RegionOptions]
+    ) -> RegionConceptsAnswer:
+        """Concepts that a region carries."""
+        return await self._ask(_search_region(atlas, region, asked))
+
+    async def concepts(self, **asked: Unpack[ListOptions]) -> AsyncIterator[ConceptSummary]:
+        """Concepts of current runs, or of one run, page after page."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self._ask(_page(cursor, asked))
+            for item in page.items:
+                yield item
+            cursor = page.next
+
+    async def concept(self, component: int) -> ConceptAnswer:
+        """Everything that is known of one concept."""
+        return await self._ask(_concept(component))
+
+    async def similar(self, component: int, **asked: Unpack[SimilarOptions]) -> SimilarAnswer:
+        """Concepts nearest to one."""
+        return await self._ask(_similar(component, asked))
+
+    async def mask(self, component: int, subject: str, space: Space = "native") -> bytes:
+        """A participant's mask, as the bytes of a ``.nii.gz`` file."""
+        return await self._file(component, "mask", subject=subject, space=space)
+
+    async def voxels(
+        self,
+        component: int,
+        subject: str,
+        format: Literal["csv", "parquet"] = "parquet",  # noqa: A002
+    ) -> bytes:
+        """The members of a participant's mask, as the bytes of a file."""
+        return await self._file(component, "voxels", subject=subject, format=format)
+
+    async def datasets(self) -> DatasetList:
+        """All datasets."""
+        return await self._ask(_datasets())
+
+    async def runs(self, dataset: str | None = None) -> RunList:
+        """All published runs, or those of one dataset."""
+        return await self._ask(_runs(dataset))
+
+    async def network(self, subject: str, **asked: Unpack[RunOptions]) -> NetworkAnswer:
+        """Which concepts belong together in one participant."""
+        return await self._ask(_network(subject, asked))
+
+    async def validation(self, **asked: Unpack[ValidationOptions]) -> ValidationAnswer:
+        """How concepts found by words lie on localisers' regions."""
+        return await self._ask(_validation(asked))
+
+    async def _ask(self, call: _Call[Answer]) -> Answer:
+        return call.read(await self._send(**call.request))
+
+    async def _file(self, component: int, part: str, **params: str) -> bytes:
+        url = f"/v1/components/{component}/{part}"
+        return _check(await self._send(method="GET", url=url, params=params)).content
+
+    async def _send(self, **request: Any) -> httpx.Response:
+        try:
+            return await self._http.request(**request)
+        except httpx.HTTPError as error:
+            raise _unreachable(self._http.base_url, error) from error
+
+
+def _search(query: str, asked: SearchOptions) -> _Call[SearchAnswer]:
+    params = {"template" if name == "templates" else name: each for name, each in asked.items()}
+    return _Call("/v1/search", SearchAnswer, {"q": query} | params)
+
+
+def _search_all(questions: Sequence[Question | str], asked: BatchOptions) -> _Call[SearchAnswers]:
+    told = [Question(query=each) if isinstance(each, str) else each for each in questions]
+    try:
+        body = Questions.model_validate({"questions": told} | asked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return _Call("/v1/search", SearchAnswers, body=body)
+
+
+def _search_picture(picture: bytes, name: str, asked: PictureOptions) -> _Call[SearchAnswer]:
+    return _Call("/v1/search/image", SearchAnswer, {**asked}, files={"image": (name, picture)})
+
+
+def _search_place(centre: Point, asked: PlaceOptions) -> _Call[PlaceAnswer]:
+    return _Call("/v1/search/place", PlaceAnswer, dict(zip("xyz", centre, strict=True)) | {**asked})
+
+
+def _search_region(atlas: str, region: str, asked: RegionOptions) -> _Call[RegionConceptsAnswer]:
+    params = {"atlas": atlas, "region": region} | {**asked}
+    return _Call("/v1/search/region", RegionConceptsAnswer, params)
+
+
+def _page(cursor: str, asked: ListOptions) -> _Call[Page[ConceptSummary]]:
+    params = {"cursor": cursor or None} | {**asked}
+    return _Call("/v1/components", Page[ConceptSummary], params)
+
+
+def _concept(component: int) -> _Call[ConceptAnswer]:
+    return _Call(f"/v1/components/{component}", ConceptAnswer)
+
+
+def _similar(component: int, asked: SimilarOptions) -> _Call[SimilarAnswer]:
+    return _Call(f"/v1/components/{component}/similar", SimilarAnswer, {**asked})
+
+
+def _datasets() -> _Call[DatasetList]:
+    return _Call("/v1/datasets", DatasetList)
+
+
+def _runs(dataset: str | None) -> _Call[RunList]:
+    return _Call("/v1/runs", RunList, {"dataset": dataset})
+
+
+def _network(subject: str, asked: RunOptions) -> _Call[NetworkAnswer]:
+    return _Call(f"/v1/networks/{quote(subject, safe='')}", NetworkAnswer, {**asked})
+
+
+def _validation(asked: ValidationOptions) -> _Call[ValidationAnswer]:
+    return _Call("/v1/validation", ValidationAnswer, {**asked})
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+def _checked_url(url: str) -> str:
+    try:
+        known = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        known = httpx.URL("")
+    if known.scheme not in {"http", "https"} or not known.host:
+        raise InputError(
+            f"{url!r} is no URL of a server", hint="it looks like http://127.0.0.1:8000"
+        )
+    return url
+
+
+def _check(response: httpx.Response) -> httpx.Response:
+    """The response, where it tells no problem."""
+    if response.is_success:
+        return response
+    try:
+        problem = response.json()
+        detail, hint = str(problem["detail"]), str(problem.get("hint") or "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _no_catalog(response) from None
+    raise _ERRORS.get(response.status_code, CatalogError)(detail, hint=hint)
+
+
+def _no_catalog(response: httpx.Response) -> UnavailableError:
+    where = response.request.url.copy_with(query=None)
+    return UnavailableError(
+        f"{where} answers {response.status_code}, and not as this version of the catalog does",
+        hint="is this the URL of `sdc serve`, of the same version?",
+    )
+
+
+def _unreachable(url: httpx.URL, error: httpx.HTTPError) -> UnavailableError:
+    return UnavailableError(
+        f"the server {url} cannot be reached: {error or type(error).__name__}",
+        hint="start it with `sdc serve`, or mend its URL",
+    )

@@ -1,0 +1,110 @@
+"""Concepts, over HTTP."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from app.concepts import service
+from app.concepts.schemas import ConceptAnswer, ConceptSummary, SimilarAnswer
+from app.dependencies import ReadingSession
+from app.immutable import tagged
+from app.masks.service import MaskFile, Space, TableFormat, mask_table, mask_volume
+from app.paging import PAGE, Page
+
+router = APIRouter(prefix="/components", tags=["concepts"])
+
+ComponentId = Annotated[int, Path(description="A concept's id, as a search tells it.")]
+Label = Annotated[str, Query(description="A participant's label.", examples=["subj01"])]
+Limit = Annotated[int, Query(ge=1, description="Items a page.")]
+Cursor = Annotated[
+    str | None, Query(max_length=100, description="`next` of the page before; none for the first.")
+]
+UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "What the client has, by its If-None-Match, is the same."}
+}
+
+
+def _file(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    described = {
+        "description": "The file, named by Content-Disposition.",
+        "content": dict.fromkeys(media_types, binary),
+    }
+    return UNCHANGED | {200: described}
+
+
+@router.get("")
+def list_concepts(
+    session: ReadingSession,
+    dataset: Annotated[str | None, Query(description="Of this dataset alone.")] = None,
+    run: Annotated[int | None, Query(description="Of this run, current or not.")] = None,
+    shared: Annotated[bool | None, Query(description="Shared ones, or the others.")] = None,
+    subject: Annotated[str | None, Query(description="Decoded by this participant.")] = None,
+    text: Annotated[str | None, Query(description="Part of the label or nearest terms.")] = None,
+    cursor: Cursor = None,
+    limit: Limit = PAGE,
+) -> Page[ConceptSummary]:
+    """The concepts of current runs, or of one run, by id."""
+    return service.list_concepts(
+        session,
+        dataset=dataset,
+        run=run,
+        shared=shared,
+        subject=subject,
+        text=text,
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+@router.get("/{component_id}", response_model=ConceptAnswer, responses=UNCHANGED)
+def show_concept(session: ReadingSession, request: Request, component_id: ComponentId) -> Response:
+    """Everything that is known of one concept."""
+    answer = service.show_concept(session, component_id)
+    return tagged(request, answer.model_dump_json().encode(), "application/json")
+
+
+@router.get("/{component_id}/similar")
+def similar_concepts(
+    session: ReadingSession,
+    component_id: ComponentId,
+    dataset: Annotated[str | None, Query(description="Look in this dataset alone.")] = None,
+    k: Annotated[int, Query(description="How many.")] = 10,
+) -> SimilarAnswer:
+    """The concepts nearest to one, in its own run and in current runs of its encoder."""
+    return service.similar_concepts(session, component_id, dataset=dataset, k=k)
+
+
+@router.get("/{component_id}/mask", response_class=Response, responses=_file("application/gzip"))
+def download_mask(
+    session: ReadingSession,
+    request: Request,
+    component_id: ComponentId,
+    subject: Label,
+    space: Annotated[
+        Space, Query(description="The responses' grid, or MNI152 at 2 mm.")
+    ] = "native",
+) -> Response:
+    """A participant's mask as a gzipped NIfTI volume, weights for members, 0 elsewhere."""
+    return _download(request, mask_volume(session, component_id, subject, space))
+
+
+@router.get(
+    "/{component_id}/voxels",
+    response_class=Response,
+    responses=_file("text/csv", "application/vnd.apache.parquet"),
+)
+def download_voxels(
+    session: ReadingSession,
+    request: Request,
+    component_id: ComponentId,
+    subject: Label,
+    format: Annotated[TableFormat, Query(description="csv or parquet.")] = "csv",  # noqa: A002
+) -> Response:
+    """The members of a participant's mask, places in mm, native and MNI."""
+    return _download(request, mask_table(session, component_id, subject, format))
+
+
+def _download(request: Request, file: MaskFile) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}
+    return tagged(request, file.content, file.media_type, headers)

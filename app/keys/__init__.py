@@ -1,0 +1,1 @@
+"""Keys to the API, embargoes, and the record of who changed what."""

@@ -1,0 +1,1 @@
+"""One participant's mask of one concept, as files."""

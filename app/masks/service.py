@@ -1,0 +1,198 @@
+"""Masks as NIfTI volumes and as tables, with where they come from written in."""
+
+import gzip
+import json
+import re
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from app.concepts.service import require_component
+from app.database.models import Component, Subject
+from app.errors import ConflictError, NotFoundError
+from app.masks import repository
+from app.runs.service import ChosenRun, choose_run
+from app.volumes import cell_centres, voxel_of_cells
+
+Space = Literal["native", "MNI"]
+TableFormat = Literal["csv", "parquet"]
+
+# The 2 mm grid that FSL, SPM and nilearn draw MNI152 on.
+MNI_SHAPE = (91, 109, 91)
+MNI_MM = 2.0
+MNI_AFFINE = np.array([[-2, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]], dtype=float)
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
+_COMMENT = 6  # NIfTI's extension code for plain text.
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A file to hand out."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class _Mask:
+    component: Component
+    subject: Subject
+    chosen: ChosenRun
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return {
+            "dataset": self.chosen.dataset.slug,
+            "run": self.chosen.run.id,
+            "method": self.chosen.run.method,
+            "encoder": self.chosen.encoder.name,
+            "component": self.component.id,
+            "label": self.component.label,
+            "subject": self.subject.label,
+            "code_version": self.chosen.run.code_version,
+            "licence": self.chosen.dataset.licence,
+            "citation": self.chosen.dataset.citation,
+        }
+
+    def file_name(self, *rest: str) -> str:
+        words = (
+            self.chosen.dataset.slug,
+            f"run-{self.chosen.run.id}",
+            f"component-{self.component.id}",
+            self.subject.label,
+            *rest,
+        )
+        return "_".join(_UNSAFE.sub("-", word) for word in words)
+
+
+def mask_volume(session: Session, component_id: int, subject: str, space: Space) -> MaskFile:
+    """A participant's hard mask, each member with its weight, as a gzipped NIfTI volume.
+
+    Parameters
+    ----------
+    session : Session
+    component_id : int
+    subject : str
+        The participant's label.
+    space : {"native", "MNI"}
+        The grid that the responses came on, or MNI152 at 2 mm: each of its cells shows the
+        voxel that it lies in.
+
+    Returns
+    -------
+    MaskFile
+        Dataset, run, encoder, licence and the rest of `provenance` are in a text extension of
+        the header.
+
+    Raises
+    ------
+    NotFoundError
+        No such component, or its run has no such participant.
+    ConflictError
+        There is no mask of the participant, or its places in MNI space are not known.
+    """
+    from nibabel.nifti1 import Nifti1Extension, Nifti1Image
+
+    mask = _require_mask(session, component_id, subject)
+    rows = repository.voxels_with_weight(session, component_id, mask.subject.id, members=False)
+    weight = np.array([row.weight or 0.0 for row in rows], dtype=np.float32)
+    if space == "native":
+        affine = np.array(mask.subject.affine, dtype=float).reshape(4, 4)
+        volume = np.zeros(mask.subject.grid, dtype=np.float32)
+        volume[tuple(np.array([(row.i, row.j, row.k) for row in rows]).T)] = weight
+    else:
+        affine, volume = MNI_AFFINE, _in_mni(mask, rows, weight)
+    image = Nifti1Image(volume, affine)  # type: ignore[no-untyped-call]
+    # Aligned to MNI152 (4), or to the scanner (1), as NIfTI numbers what coordinates mean.
+    code = 4 if space == "MNI" else 1
+    image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
+    image.set_sform(affine, code)  # type: ignore[no-untyped-call]
+    image.set_qform(affine, code)  # type: ignore[no-untyped-call]
+    image.header["descrip"] = f"sdc run {mask.chosen.run.id} component {component_id}".encode()
+    told = json.dumps(mask.provenance).encode()
+    image.header.extensions.append(Nifti1Extension(_COMMENT, told))
+    return MaskFile(
+        name=mask.file_name(f"space-{space}", "mask.nii.gz"),
+        media_type="application/gzip",
+        # Without a time, so that the same mask is the same bytes.
+        content=gzip.compress(image.to_bytes(), mtime=0),
+    )
+
+
+def mask_table(session: Session, component_id: int, subject: str, kind: TableFormat) -> MaskFile:
+    """The members of a participant's hard mask, as CSV or parquet.
+
+    Places are mm, native and MNI, noise ceilings fractions. Every row names run, component and
+    participant; parquet's metadata hold the rest of where it comes from.
+
+    Raises
+    ------
+    NotFoundError, ConflictError
+        As `mask_volume`.
+    """
+    import polars
+
+    mask = _require_mask(session, component_id, subject)
+    rows = repository.voxels_with_weight(session, component_id, mask.subject.id, members=True)
+    columns = {
+        "voxel_id": polars.Int64,
+        **dict.fromkeys(("i", "j", "k"), polars.Int16),
+        **dict.fromkeys(("x", "y", "z", "mni_x", "mni_y", "mni_z"), polars.Float32),
+        **dict.fromkeys(("noise_ceiling", "weight"), polars.Float32),
+    }
+    table = polars.DataFrame(
+        [tuple(row) for row in rows], schema=columns, orient="row"
+    ).with_columns(
+        run=polars.lit(mask.chosen.run.id),
+        component=polars.lit(component_id),
+        subject=polars.lit(mask.subject.label),
+    )
+    out = BytesIO()
+    if kind == "csv":
+        table.write_csv(out)
+        return MaskFile(mask.file_name("voxels.csv"), "text/csv", out.getvalue())
+    told = {name: str(value) for name, value in mask.provenance.items()}
+    table.write_parquet(out, metadata=told)
+    return MaskFile(
+        mask.file_name("voxels.parquet"), "application/vnd.apache.parquet", out.getvalue()
+    )
+
+
+def _require_mask(session: Session, component_id: int, label: str) -> _Mask:
+    component = require_component(session, component_id)
+    chosen = choose_run(session, run=component.run_id)
+    found = repository.find_subject(session, component.id, label)
+    if found is None:
+        known = ", ".join(repository.component_subjects(session, component.id))
+        raise NotFoundError(
+            f"the run of component {component_id} has no subject {label!r}", hint=f"known: {known}"
+        )
+    subject, statistics = found
+    if not statistics.n_voxels:
+        raise ConflictError(
+            f"{label} has no mask of component {component_id}: "
+            f"{statistics.reason or 'no voxel is in it'}",
+            hint="ask for another participant",
+        )
+    return _Mask(component, subject, chosen)
+
+
+def _in_mni(mask: _Mask, rows: Any, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    places = np.array([(row.mni_x, row.mni_y, row.mni_z) for row in rows], dtype=float)
+    known = np.isfinite(places).all(axis=1)
+    if not known.any():
+        raise ConflictError(
+            f"it is not known where the voxels of {mask.subject.label} lie in MNI space",
+            hint="ask for the native space",
+        )
+    nearest = voxel_of_cells(places[known], cell_centres(MNI_SHAPE, MNI_AFFINE), MNI_MM)
+    volume: NDArray[np.float32] = np.where(nearest >= 0, weight[known][nearest], 0).reshape(
+        MNI_SHAPE
+    )
+    return volume

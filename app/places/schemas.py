@@ -1,0 +1,61 @@
+"""What is told about places."""
+
+from pydantic import BaseModel, Field
+
+from app.regions.schemas import RegionOverlap, Space
+
+
+class BallShare(BaseModel):
+    """How much of a ball one participant's mask of a concept takes."""
+
+    subject: str
+    n_voxels: int = Field(description="Members of the mask inside the ball.")
+    coverage: float = Field(description="Their weights' sum over the voxels kept in the ball.")
+    nearest_mm: float = Field(description="Distance of the nearest member from the centre.")
+
+
+class PlaceConcept(BaseModel):
+    """A concept that a ball carries."""
+
+    id: int
+    label: str
+    shared: bool
+    coverage: float = Field(description="Mean over all participants who have voxels there.")
+    subjects: list[BallShare]
+
+
+class PlaceAnswer(BaseModel):
+    """The concepts that a ball carries, by coverage."""
+
+    centre_mm: tuple[float, float, float]
+    radius_mm: float
+    space: Space
+    dataset: str
+    run: int
+    encoder: str
+    method: str
+    voxels: dict[str, int] = Field(description="Voxels kept in the ball, by participant.")
+    concepts: list[PlaceConcept]
+
+
+class RegionConcept(BaseModel):
+    """A concept by what a region carries of it."""
+
+    id: int
+    label: str
+    shared: bool
+    auc: float = Field(description="Mean over participants who decode it, over all if none does.")
+    subjects: list[RegionOverlap]
+
+
+class RegionConceptsAnswer(BaseModel):
+    """The concepts that a region carries, those it carries significantly first, then by AUC."""
+
+    atlas: str
+    region: str
+    dataset: str
+    run: int
+    encoder: str
+    method: str
+    q_family: str
+    concepts: list[RegionConcept]

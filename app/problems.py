@@ -1,0 +1,92 @@
+"""Errors as problem details (RFC 9457), the same for every part of the API."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from app.errors import CatalogError
+from app.failures import as_catalog_error
+
+MEDIA_TYPE = "application/problem+json"
+logger = logging.getLogger(__name__)
+
+
+class Fault(BaseModel):
+    """One part of a request that cannot be used."""
+
+    where: str = Field(description="Path of the part, such as query.k.")
+    message: str
+
+
+class Problem(BaseModel):
+    """Why a request was not answered."""
+
+    type: str = Field(default="about:blank", description="The status says what kind it is.")
+    title: str
+    status: int
+    detail: str
+    hint: str | None = Field(default=None, description="What to do about it.")
+    errors: list[Fault] | None = None
+
+
+def problem_response(
+    status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    """A response that tells a problem.
+
+    Parameters
+    ----------
+    status : int
+        Of HTTP.
+    detail : str
+        One line that names what is at fault.
+    headers : dict, optional
+    **more
+        ``hint`` and ``errors`` of `Problem`.
+    """
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, **more)
+    return JSONResponse(
+        problem.model_dump(exclude_none=True), status, headers=headers, media_type=MEDIA_TYPE
+    )
+
+
+def problem_of(error: CatalogError) -> JSONResponse:
+    """The response that tells an error of the catalog."""
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    return problem_response(error.status, error.message, headers=headers, hint=error.hint or None)
+
+
+def tell_problems(api: FastAPI) -> None:
+    """Make an application tell every error as a problem."""
+
+    @api.exception_handler(HTTPException)
+    def refused(_request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers) if error.headers else None
+        return problem_response(error.status_code, str(error.detail), headers=headers)
+
+    @api.exception_handler(RequestValidationError)
+    def misformed(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # What was given is left out: it may be long, or secret.
+        faults = [
+            Fault(where=".".join(map(str, each["loc"])), message=each["msg"])
+            for each in error.errors()
+        ]
+        first = faults[0]
+        return problem_response(422, f"{first.where}: {first.message}", errors=faults)
+
+    @api.exception_handler(Exception)
+    @api.exception_handler(CatalogError)
+    def failed(_request: Request, error: Exception) -> JSONResponse:
+        known = as_catalog_error(error)
+        if known is not None:
+            return problem_of(known)
+        logger.error("a request failed", exc_info=error)
+        return problem_response(
+            500, "the catalog failed to answer", hint="its log tells why; the request may be fine"
+        )

@@ -1,0 +1,152 @@
+"""Tests of concepts over HTTP."""
+
+import gzip
+from io import BytesIO
+
+import numpy as np
+import polars
+import pytest
+from fastapi.testclient import TestClient
+from nibabel.nifti1 import Nifti1Image
+from sqlalchemy.orm import Session
+
+from app.concepts.service import show_concept, similar_concepts
+from tests.app.published import CONCEPTS, UNSHARED, VOXELS_A_REGION, Published
+
+
+def all_pages(client: TestClient, limit: int, **filters: object) -> tuple[list[int], set[int]]:
+    """Ids over all pages, and the totals that pages told."""
+    ids, totals, cursor = [], set(), None
+    while True:
+        asked = filters | {"limit": limit} | ({"cursor": cursor} if cursor else {})
+        page = client.get("/v1/components", params=asked).json()
+        assert len(page["items"]) <= limit
+        ids += [each["id"] for each in page["items"]]
+        totals.add(page["total"])
+        cursor = page["next"]
+        if cursor is None:
+            return ids, totals
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4, 6, 50])
+def test_pages_hold_every_concept_once(
+    client: TestClient, published: Published, limit: int
+) -> None:
+    assert all_pages(client, limit) == (sorted(published.components.values()), {len(CONCEPTS)})
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"shared": True}, set(CONCEPTS) - {UNSHARED}),
+        ({"shared": False}, {UNSHARED}),
+        ({"subject": "subj02"}, set(CONCEPTS) - {UNSHARED}),
+        ({"subject": "nobody"}, set()),
+        ({"text": "ANIM"}, {UNSHARED}),
+        ({"text": "%"}, set()),
+        ({"dataset": "lab-a"}, set(CONCEPTS)),
+    ],
+)
+def test_filters(
+    client: TestClient, published: Published, filters: dict[str, object], expected: set[str]
+) -> None:
+    ids, totals = all_pages(client, 2, **filters)
+    assert set(ids) == {published.components[name] for name in expected}
+    assert totals == {len(expected)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "detail"),
+    [
+        ({"dataset": "lab-x"}, 404, "no dataset 'lab-x' is in the catalog"),
+        ({"run": 10**9}, 404, "there is no run 1000000000"),
+        ({"cursor": "abc"}, 422, "the cursor is none of this catalog's"),
+        ({"limit": 501}, 422, "limit is 501"),
+        ({"text": ""}, 422, "the text is empty"),
+        ({"subject": "\0"}, 422, "the subject is not valid text: '\\x00'"),
+    ],
+)
+def test_bad_lists(client: TestClient, asked: dict[str, object], status: int, detail: str) -> None:
+    response = client.get("/v1/components", params=asked)
+    assert (response.status_code, response.json()["detail"]) == (status, detail)
+
+
+def test_one_concept_and_its_tag(
+    client: TestClient, session: Session, published: Published
+) -> None:
+    path = f"/v1/components/{published.components['face']}"
+    response = client.get(path)
+    expected = show_concept(session, published.components["face"])
+    assert response.json() == expected.model_dump(mode="json")
+    for known in (response.headers["etag"], f'"other", W/{response.headers["etag"]}', "*"):
+        again = client.get(path, headers={"If-None-Match": known})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == response.headers["etag"]
+    assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
+    assert client.get("/v1/components/0").status_code == 404
+
+
+def test_similar(client: TestClient, session: Session, published: Published) -> None:
+    component = published.components["face"]
+    answer = client.get(f"/v1/components/{component}/similar", params={"k": 2}).json()
+    assert answer == similar_concepts(session, component, k=2).model_dump(mode="json")
+
+
+@pytest.mark.parametrize("space", ["native", "MNI"])
+def test_mask_as_nifti(client: TestClient, published: Published, space: str) -> None:
+    component = published.components["house"]
+    response = client.get(
+        f"/v1/components/{component}/mask", params={"subject": "subj01", "space": space}
+    )
+    name = f"lab-a_run-{published.run}_component-{component}_subj01_space-{space}_mask.nii.gz"
+    assert response.headers["content-disposition"] == f'attachment; filename="{name}"'
+    image = Nifti1Image.from_bytes(gzip.decompress(response.content))
+    assert f'"run": {published.run}' in image.header.extensions[0].get_content().decode()
+    data = image.get_fdata()
+    at = CONCEPTS.index("house")
+    weights = np.linspace(1, 0.6, VOXELS_A_REGION)
+    if space == "native":
+        assert data.shape == (len(CONCEPTS), VOXELS_A_REGION, 1)
+        np.testing.assert_allclose(data[at, :, 0], weights, atol=1e-6)
+        assert (np.delete(data, at, axis=0) == 0).all()
+    else:
+        # Voxel (i, j, 0) lies at (2 i - 40, 2 j - 40, -40) mm.
+        places = np.array([(2 * at - 40, 2 * j - 40, -40) for j in range(VOXELS_A_REGION)])
+        cells = np.linalg.inv(image.affine) @ np.c_[places, np.ones(VOXELS_A_REGION)].T
+        np.testing.assert_allclose(data[tuple(cells[:3].round().astype(int))], weights, atol=1e-6)
+        assert data.shape == (91, 109, 91)
+        # No cell of another voxel, and none farther off than a voxel's corner.
+        assert set(np.unique(data).round(6)) == {0.0, *weights.round(6)}
+        filled = (image.affine @ np.c_[np.argwhere(data), np.ones((data > 0).sum())].T)[:3].T
+        distance = np.linalg.norm(filled[:, None] - places, axis=2).min(axis=1)
+        assert distance.max() <= 2 * np.sqrt(3) / 2 + 1e-6
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_voxels_as_tables(client: TestClient, published: Published, kind: str) -> None:
+    component = published.components["house"]
+    response = client.get(
+        f"/v1/components/{component}/voxels", params={"subject": "subj01", "format": kind}
+    )
+    name = f"lab-a_run-{published.run}_component-{component}_subj01_voxels.{kind}"
+    assert response.headers["content-disposition"] == f'attachment; filename="{name}"'
+    content = BytesIO(response.content)
+    table = polars.read_csv(content) if kind == "csv" else polars.read_parquet(content)
+    assert table["run"].unique().to_list() == [published.run]
+    assert table["subject"].unique().to_list() == ["subj01"]
+    assert table["i"].to_list() == [CONCEPTS.index("house")] * VOXELS_A_REGION
+    np.testing.assert_allclose(table["mni_y"], 2.0 * np.arange(VOXELS_A_REGION) - 40)
+    np.testing.assert_allclose(table["weight"], np.linspace(1, 0.6, VOXELS_A_REGION), atol=1e-6)
+    if kind == "parquet":
+        content.seek(0)
+        assert polars.read_parquet_metadata(content)["encoder"] == published.encoder
+
+
+@pytest.mark.parametrize("part", ["mask", "voxels"])
+def test_files_that_cannot_be_had(client: TestClient, published: Published, part: str) -> None:
+    path = f"/v1/components/{published.components['face']}/{part}"
+    response = client.get(path, params={"subject": "nobody"})
+    assert response.status_code == 404
+    assert response.json()["hint"] == "known: subj01, subj02"
+    assert client.get(path).status_code == 422
+    assert client.get(f"/v1/components/0/{part}", params={"subject": "subj01"}).status_code == 404

@@ -1,0 +1,197 @@
+"""Tests of the client, against the API served for real."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+from sqlalchemy.orm import Session
+
+from app.api import make_api
+from app.client import AsyncCatalog, Catalog
+from app.concepts.service import show_concept, similar_concepts
+from app.datasets.service import list_datasets
+from app.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from app.networks.service import network
+from app.places.service import search_place, search_region
+from app.runs.service import list_runs
+from app.search.schemas import Question
+from app.search.service import search
+from tests.app.conftest import Sdc
+from tests.app.published import Published
+
+
+@pytest.fixture
+def url(published: Published) -> Iterator[str]:
+    """Where the API is served, by a server in a thread."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(make_api(), log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+CALLS: dict[str, tuple[Callable[[Session, Published], Any], Callable[[Any, Published], Any]]] = {
+    "search": (
+        lambda session, _: search(
+            session, "food", k=3, minus=["face"], negate=True, templates=("{}",), subject="subj01"
+        ),
+        lambda catalog, _: catalog.search(
+            "food", k=3, minus=["face"], negate=True, templates=("{}",), subject="subj01"
+        ),
+    ),
+    "concept": (
+        lambda session, published: show_concept(session, published.components["face"]),
+        lambda catalog, published: catalog.concept(published.components["face"]),
+    ),
+    "similar": (
+        lambda session, published: similar_concepts(session, published.components["face"], k=2),
+        lambda catalog, published: catalog.similar(published.components["face"], k=2),
+    ),
+    "place": (
+        lambda session, _: search_place(session, (-40, -40, -40), 5, "MNI", subject="subj02"),
+        lambda catalog, _: catalog.search_place((-40, -40, -40), radius=5, subject="subj02"),
+    ),
+    "region": (
+        lambda session, _: search_region(session, "floc", "food patch", k=2),
+        lambda catalog, _: catalog.search_region("floc", "food patch", k=2),
+    ),
+    "datasets": (lambda session, _: list_datasets(session), lambda catalog, _: catalog.datasets()),
+    "runs": (
+        lambda session, _: list_runs(session, "lab-a"),
+        lambda catalog, _: catalog.runs("lab-a"),
+    ),
+    "network": (
+        lambda session, _: network(session, "subj01", dataset="lab-a"),
+        lambda catalog, _: catalog.network("subj01", dataset="lab-a"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_both_clients_answer_as_the_service(
+    url: str, session: Session, published: Published, name: str
+) -> None:
+    here, there = CALLS[name]
+    expected = here(session, published)
+
+    async def awaited() -> Any:
+        async with AsyncCatalog(url) as catalog:
+            return await there(catalog, published)
+
+    with Catalog(url) as catalog:
+        assert there(catalog, published) == expected
+    assert asyncio.run(awaited()) == expected
+
+
+def test_lists_files_and_batches(url: str, published: Published) -> None:
+    component = published.components["face"]
+
+    async def awaited() -> tuple[list[int], bytes, bytes, list[str]]:
+        async with AsyncCatalog(url) as catalog:
+            return (
+                [each.id async for each in catalog.concepts(shared=True, limit=2)],
+                await catalog.mask(component, "subj01", "MNI"),
+                await catalog.voxels(component, "subj01", "csv"),
+                [each.query for each in (await catalog.search_all(["face", "food"], k=1)).answers],
+            )
+
+    with Catalog(url) as catalog:
+        ids = [each.id for each in catalog.concepts(shared=True, limit=2)]
+        mask = catalog.mask(component, "subj01", "MNI")
+        voxels = catalog.voxels(component, "subj01", "csv")
+        told = catalog.search_all([Question(query="face"), "food"], k=1)
+    assert len(ids) == 5
+    assert mask.startswith(b"\x1f\x8b")
+    assert voxels.startswith(b"voxel_id,")
+    assert asyncio.run(awaited()) == (ids, mask, voxels, [each.query for each in told.answers])
+
+
+def test_errors_are_the_service_s(url: str, published: Published) -> None:
+    with Catalog(url) as catalog:
+        with pytest.raises(NotFoundError) as missing:
+            catalog.search("face", dataset="lab-x")
+        assert missing.value.hint == "known: lab-a"
+        with pytest.raises(InputError, match="k is 0"):
+            catalog.search("face", k=0)
+        with pytest.raises(InputError, match=r"questions: List should have at least 1 item"):
+            catalog.search_all([])
+        with pytest.raises(ConflictError, match="reads no pictures"):
+            catalog.search_picture(PNG, "p.png")
+        with pytest.raises(NotFoundError, match="no subject 'a/b'"):
+            catalog.network("a/b")
+
+
+# One white point.
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d494844520000000100000001080000000"
+    "03a7e9b550000000a49444154789c63f80f0001010100"
+    "1bb6ee560000000049454e44ae426082"
+)
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "ftp://host", "http://"])
+def test_what_is_no_url(url: str) -> None:
+    with pytest.raises(InputError, match="is no URL of a server"):
+        Catalog(url)
+
+
+def test_where_nobody_listens() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with Catalog(url) as catalog, pytest.raises(UnavailableError, match="cannot be reached"):
+        catalog.datasets()
+
+
+def test_where_something_else_listens(url: str) -> None:
+    with Catalog(f"{url}/elsewhere") as catalog, pytest.raises(NotFoundError):
+        catalog.datasets()
+    with Catalog(f"{url}/docs#") as catalog, pytest.raises((UnavailableError, NotFoundError)):
+        catalog.datasets()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("search", "face", "-k", "2", "--plus", "food"),
+        ("show", "1"),
+        ("similar", "1", "-k", "2"),
+        ("datasets",),
+        ("runs",),
+        ("network", "subj01"),
+    ],
+)
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_the_command_line_asks_a_server(
+    url: str, sdc: Sdc, words: tuple[str, ...], form: tuple[str, ...]
+) -> None:
+    here, there = sdc(*words, *form), sdc("--server", url, *words, *form)
+    assert here.exit_code == there.exit_code == 0
+    assert there.stdout == here.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("doctor",), "`sdc doctor` works on this machine's catalog alone"),
+        (("terms", "add", "x"), "`sdc terms` works on this machine's catalog alone"),
+        (("validate", "--figure", "x.png"), "a server draws no figures"),
+        (("search", "face", "--run", "99"), "there is no run 99"),
+    ],
+)
+def test_what_a_server_does_not_do(
+    url: str, sdc: Sdc, words: tuple[str, ...], message: str
+) -> None:
+    result = sdc("--server", url, *words)
+    assert result.exit_code == 2
+    assert message in result.stderr
