@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -230,6 +231,22 @@ def test_who_else_may_not_log_in(
     told = _refusal("SELECT 1")
     assert isinstance(told, UnavailableError)
     assert message in str(told)
+
+
+def test_a_member_of_the_readers_role_reads_in_a_read_only_transaction(
+    reader: Published, settings: Set
+) -> None:
+    url = get_settings().database_url
+    assert url is not None
+    name = f"analyst_{uuid4().hex[:12]}"
+    with psycopg.connect(url.get_secret_value(), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN IN ROLE {READER}")
+        settings(reader_url=_with_user(url.get_secret_value(), name))
+        asked = "SELECT session_user, current_setting('transaction_read_only') FROM catalog.runs"
+        assert read_sql(asked, rows=1).rows == [[name, "on"]]
+        told = _refusal("SELECT set_config('transaction_read_only', 'off', true)")
+        assert "must be set before any query" in str(told)
+        connection.execute(f"DROP ROLE {name}")
 
 
 def test_an_unreachable_server_keeps_its_password(published: Published, settings: Set) -> None:
