@@ -6,21 +6,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
-from app.access import NOBODY, access_of, restrict
+from app.access import NOBODY, access_of
 from app.errors import UnauthorisedError
-from app.keys.service import check_key, require_scope
+from app.keys.service import admit, require_scope, secret_of
 from app.rates import Rates
 from app.reading import reading_session
-from app.settings import get_settings
-
-
-def _secret(request: Request) -> str | None:
-    """What was given as a key; what is no bearer's is no key, and not nobody's."""
-    given = request.headers.get("authorization")
-    if given is None:
-        return None
-    scheme, _, secret = given.partition(" ")
-    return secret if scheme.lower() == "bearer" else given
 
 
 def _reading(request: Request) -> Iterator[Session]:
@@ -28,14 +18,11 @@ def _reading(request: Request) -> Iterator[Session]:
     with reading_session() as session:
         address = request.client.host if request.client else "unknown"
         try:
-            access = check_key(session, _secret(request))
+            access = admit(session, secret_of(request.headers.get("authorization")))
         except UnauthorisedError:
             rates.count(address)
             raise
         rates.count(address if access is NOBODY else access.actor)
-        restrict(session, access)
-        if get_settings().reading_needs_key:
-            require_scope(access, "read")
         yield session
 
 

@@ -49,6 +49,16 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None, description="PostgreSQL 15+ with pgvector; the embedded server by default."
     )
+    reader_url: SecretStr | None = Field(
+        default=None,
+        description="The same database, logged in to as catalog_reader; SQL of others runs there.",
+    )
+    sql_rows: int = Field(
+        default=200, ge=1, description="Most rows that SQL of others is answered with."
+    )
+    key: SecretStr | None = Field(
+        default=None, description="Key of whoever starts a process that asks in their name."
+    )
     store: str = Field(default="", description="fsspec URL of the artefact store.")
     device: str = Field(default="cpu", description="cpu, cuda or cuda:N.")
     statement_timeout_s: float = Field(

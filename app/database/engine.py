@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import psycopg
 from pgvector.psycopg import register_vector
+from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
@@ -30,7 +31,24 @@ def database_url(settings: Settings) -> str:
         from app.database.embedded import start_server
 
         return start_server(settings.home)
-    url = settings.database_url.get_secret_value()
+    return postgres_url(settings.database_url, "SDC_DATABASE_URL")
+
+
+def postgres_url(secret: SecretStr, name: str) -> str:
+    """A setting's URL as libpq takes it.
+
+    Parameters
+    ----------
+    secret : SecretStr
+    name : str
+        The setting's name, for the message.
+
+    Raises
+    ------
+    InputError
+        It is no PostgreSQL URL.
+    """
+    url = secret.get_secret_value()
     try:
         known = make_url(url).drivername in {"postgresql", "postgres", "postgresql+psycopg"}
     except (ArgumentError, ValueError):
@@ -38,7 +56,7 @@ def database_url(settings: Settings) -> str:
     if not known:
         # The value itself may hold a password.
         raise InputError(
-            "SDC_DATABASE_URL is no PostgreSQL URL",
+            f"{name} is no PostgreSQL URL",
             hint="it looks like postgresql://user@host:5432/database",
         ) from None
     return url.replace("postgresql+psycopg://", "postgresql://").replace(

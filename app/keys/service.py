@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from app.access import NOBODY, Access, access_of
+from app.access import NOBODY, Access, access_of, restrict
 from app.database.models import ApiKey
 from app.errors import ForbiddenError, InputError, NotFoundError, UnauthorisedError
 from app.keys import repository
@@ -25,6 +25,7 @@ from app.keys.schemas import (
 )
 from app.paging import PAGE, Page, check_limit, page_of, read_cursor
 from app.runs.service import require_dataset
+from app.settings import get_settings
 
 PREFIX = "sdc_"
 _SECRET = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
@@ -62,6 +63,35 @@ def check_key(session: Session, secret: str | None) -> Access:
         key.last_used_at = now
         session.flush()
     return Access(f"key {key.id} ({key.name})", frozenset(key.scopes), frozenset(key.datasets))
+
+
+def secret_of(authorization: str | None) -> str | None:
+    """The key in an ``Authorization`` header; None where there is no such header.
+
+    What is no bearer's is taken for a key that is none, so that whoever sent it is told, and does
+    not pass for nobody.
+    """
+    if authorization is None:
+        return None
+    scheme, _, secret = authorization.partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else authorization
+
+
+def admit(session: Session, secret: str | None) -> Access:
+    """Let the bearer of a key read, and restrict the session to what they may see.
+
+    Raises
+    ------
+    UnauthorisedError
+        The key is not valid, or none was given where the setting ``reading_needs_key`` wants one.
+    ForbiddenError
+        It has not the scope ``read`` there.
+    """
+    access = check_key(session, secret)
+    restrict(session, access)
+    if get_settings().reading_needs_key:
+        require_scope(access, "read")
+    return access
 
 
 def require_scope(access: Access, scope: Scope) -> None:

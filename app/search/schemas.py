@@ -67,3 +67,17 @@ class SearchAnswers(BaseModel):
     """An answer to each question, in their order."""
 
     answers: list[SearchAnswer]
+
+
+class RegionsAnswer(BaseModel):
+    """Regions that carry a text or a concept, best first."""
+
+    query: str | None
+    component: int | None
+    label: str | None = Field(description="Of the component.")
+    dataset: str
+    run: int
+    encoder: str
+    method: str = Field(description="How the run found its concepts: masks or clusters.")
+    q_family: str = Field(description="What the q values are corrected over.")
+    regions: list[RegionAnswer]

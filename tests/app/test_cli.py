@@ -378,6 +378,7 @@ def test_help_names_every_command(sdc: Sdc) -> None:
         "network",
         "datasets",
         "runs",
+        "mcp",
         "terms",
         "db",
         "doctor",

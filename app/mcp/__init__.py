@@ -1,0 +1,1 @@
+"""The catalog for language models, over the Model Context Protocol."""

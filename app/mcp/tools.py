@@ -1,0 +1,160 @@
+"""The tools: the questions of the command line, answered by the same services."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from mcp.types import ToolAnnotations
+from pydantic import Field
+
+from app.concepts.schemas import ConceptAnswer, SimilarAnswer
+from app.concepts.service import show_concept, similar_concepts
+from app.database.reader import SqlAnswer
+from app.datasets.schemas import DatasetList
+from app.datasets.service import list_datasets
+from app.mcp.faults import CatalogTool
+from app.mcp.session import Call, caller_key, open_reader, read_statement
+from app.patterns import MOST
+from app.runs.schemas import RunList
+from app.runs.service import list_runs
+from app.search import service
+from app.search.regions import find_regions
+from app.search.schemas import RegionsAnswer, SearchAnswer
+
+Prompt = Annotated[
+    str, Field(description='What to look for, in words, such as "a photo of a face".')
+]
+Dataset = Annotated[
+    str | None,
+    Field(description="A dataset's name, as `datasets` tells it. Needed where several answer."),
+]
+Subject = Annotated[
+    str | None, Field(description="Tell regions of this participant alone, such as subj01.")
+]
+Atlas = Annotated[str | None, Field(description="Tell regions of this atlas alone.")]
+Component = Annotated[int, Field(description="A concept's id, as `search` tells it.")]
+Many = Annotated[
+    int,
+    Field(description="How many at most.", json_schema_extra={"minimum": 1, "maximum": MOST}),
+]
+Statement = Annotated[str, Field(description="One SELECT, WITH, VALUES or TABLE in PostgreSQL.")]
+
+
+def search(
+    call: Call,
+    prompt: Prompt,
+    dataset: Dataset = None,
+    subject: Subject = None,
+    atlas: Atlas = None,
+    k: Many = 10,
+) -> SearchAnswer:
+    """Find the concepts nearest to a text, and the brain regions that carry them.
+
+    A concept is a direction of CLIP space that brains decode. `similarity` is the cosine with the
+    prompt, best first; `shared` tells whether participants share it, `p_value` and `q_value` how
+    sure that is. `regions` names each participant's regions that carry these concepts: `score` is
+    similarity x (2 AUC - 1), `auc` how well the concept's mask tells the region's voxels (chance
+    is 0.5). Of the answer, what has a q_value of 0.05 or more is no finding.
+    """
+    with open_reader(caller_key(call)) as session:
+        return service.search(session, prompt, dataset=dataset, subject=subject, atlas=atlas, k=k)
+
+
+def show(call: Call, component: Component) -> ConceptAnswer:
+    """Tell everything about one concept.
+
+    Statistics per participant, overlap with every region, the stimuli that brains tell best and
+    worst by it, the words and stimuli farthest from it, and whether other seeds find it.
+    """
+    with open_reader(caller_key(call)) as session:
+        return show_concept(session, component)
+
+
+def similar(
+    call: Call, component: Component, dataset: Dataset = None, k: Many = 10
+) -> SimilarAnswer:
+    """Find the concepts nearest to a concept, in its run and in other datasets' current runs."""
+    with open_reader(caller_key(call)) as session:
+        return similar_concepts(session, component, dataset=dataset, k=k)
+
+
+def regions(
+    call: Call,
+    prompt: Annotated[
+        str | None, Field(description="What the regions should carry, in words.")
+    ] = None,
+    component: Annotated[
+        int | None, Field(description="The concept's id that they should carry, instead.")
+    ] = None,
+    dataset: Dataset = None,
+    subject: Subject = None,
+    atlas: Atlas = None,
+    k: Many = 10,
+) -> RegionsAnswer:
+    """Find the brain regions that carry a text or a concept, per participant, best first.
+
+    Give either `prompt` or `component`. The regions of a prompt are those that carry the k
+    concepts nearest to it. `score` is similarity x (2 AUC - 1), the similarity of a concept with
+    itself being 1; `peak_mm` is where its mask is strongest inside the participant, in the `space`
+    told.
+    """
+    with open_reader(caller_key(call)) as session:
+        return find_regions(
+            session,
+            prompt=prompt,
+            component=component,
+            dataset=dataset,
+            subject=subject,
+            atlas=atlas,
+            k=k,
+        )
+
+
+def datasets(call: Call) -> DatasetList:
+    """List the datasets: their participants, atlases, stimuli, and the run that answers."""
+    with open_reader(caller_key(call)) as session:
+        return list_datasets(session)
+
+
+def runs(call: Call, dataset: Dataset = None) -> RunList:
+    """List the published runs, with their settings' seed and their metrics, newest first."""
+    with open_reader(caller_key(call)) as session:
+        return list_runs(session, dataset)
+
+
+def sql(call: Call, statement: Statement) -> SqlAnswer:
+    """Ask the catalog in SQL, read-only (PostgreSQL with pgvector).
+
+    Views of the schema catalog: runs, subjects, voxels, concepts, concept_regions,
+    concept_voxels. Functions: search_concepts(prompt, k), search_regions(prompt, k),
+    search_voxels(prompt, k), nearest_terms(component_id, k). Name them in full, such as
+    SELECT * FROM catalog.search_concepts('a face', 5); the columns of a view are told by
+    SELECT * FROM catalog.concepts LIMIT 1. A prompt must have a vector: `search` for it first.
+    `truncated` tells that there are more rows: count or aggregate in SQL.
+    """
+    return read_statement(caller_key(call), statement)
+
+
+TOOLS: dict[str, Callable[..., Any]] = {
+    "Search in words": search,
+    "One concept": show,
+    "Similar concepts": similar,
+    "Regions that carry": regions,
+    "Datasets": datasets,
+    "Runs": runs,
+    "Read-only SQL": sql,
+}
+
+
+def make_tools() -> list[CatalogTool]:
+    """The tools, as a server offers them."""
+    return [_tool(title, function) for title, function in TOOLS.items()]
+
+
+def _tool(title: str, function: Callable[..., Any]) -> CatalogTool:
+    tool = CatalogTool.from_function(
+        function,
+        title=title,
+        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+    )
+    tool.parameters["additionalProperties"] = False
+    return tool  # type: ignore[return-value]
