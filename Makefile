@@ -37,13 +37,16 @@ check: $(INSTALLED)  ## Lint and types.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# Two files at a time, each on one thread: threads that spin while they wait would take each other's cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 .PHONY: test
 test: check  ## Lint, types and every test that is quick enough to run always.
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 .PHONY: test-all
 test-all: check  ## Lint, types and every test.
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 .PHONY: bench
 bench: $(INSTALLED)  ## Benchmarks, as ratios measured side by side.
