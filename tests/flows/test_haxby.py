@@ -54,10 +54,12 @@ def test_a_human_face_is_answered_by_face_above_house(published_haxby: int) -> N
     with open_session() as session:
         answer = search(session, "a human face", k=8)
         shown = {found.id: show_concept(session, found.id) for found in answer.concepts}
-    # The words nearest to a concept, and the held-out block that the brain tells most of it.
+    # The words nearest to a concept, and the held-out blocks that the brain tells most of it: one
+    # block of each of the eight categories, so that which of the best comes first is chance.
     first = answer.concepts[0]
     assert "face" in shown[first.id].terms
-    assert shown[first.id].best[0].captions == ["face"]
+    assert ["face"] in [each.captions for each in shown[first.id].best[:2]]
+    assert ["house"] in [each.captions for each in shown[first.id].worst]
     house = next(found for found in answer.concepts if shown[found.id].terms[0] == "house")
     assert first.similarity > house.similarity
 

@@ -10,7 +10,6 @@ from sqlalchemy import func, select
 
 from app.database.engine import open_session
 from app.database.models import Component, ComponentSubject, Decoder, Subject
-from app.errors import InputError
 from app.search.service import search
 from app.validation.service import validate
 from flows.config import StabilityConfig
@@ -142,12 +141,14 @@ def test_clusters_name_planted_voxels(flows_home: Path, tmp_path: Path) -> None:
         str(tmp_path / "cohort"), INGEST.model_dump() | {"source": {"slug": "demo"}}
     )
     by_clusters = ONE_SEED.model_dump(mode="json") | {"method": "clusters"}
-    with pytest.raises(InputError, match="there is no cluster"):
-        run_pipeline(ingested["dataset"], by_clusters | {"clusters": {"eps": 0.5}})
-    run_pipeline(ingested["dataset"], by_clusters)
+    narrow = run_pipeline(ingested["dataset"], by_clusters | {"clusters": {"eps": 0.5}})
+    run = run_pipeline(ingested["dataset"], by_clusters)
     truth = load_truth(tmp_path / "truth")
     with open_session() as session:
-        clusters = session.scalar(select(func.count(Component.id)))
+        fewer, clusters = (
+            session.scalar(select(func.count()).where(Component.run_id == each["run"]))
+            for each in (narrow, run)
+        )
         members = soft_masks(session, get_store(), "demo")
         planted = planted_voxels(session, "demo", truth)
         precision, recall = {}, {}
@@ -163,8 +164,10 @@ def test_clusters_name_planted_voxels(flows_home: Path, tmp_path: Path) -> None:
                 precision[concept.name] = (own & true).sum() / own.sum()
                 recall[concept.name] = (own & true).sum() / true.sum()
     told = {name: (round(p, 2), round(recall[name], 2)) for name, p in precision.items()}
-    print(clusters, told)
+    print(fewer, clusters, told)
+    assert fewer is not None
     assert clusters is not None
+    assert fewer < clusters
     assert 20 <= clusters <= 80
     assert len(told) >= 6, told
     assert median(precision.values()) > 0.5, told
