@@ -5,8 +5,7 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from app.patterns import LONGEST, MOST, NO_NUL, SAYS_SOMETHING
-
-FARTHEST_MM = 1000
+from app.places.service import FARTHEST_MM
 
 Prompt = Annotated[
     str,
