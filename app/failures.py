@@ -58,7 +58,7 @@ def _database_error(cause: psycopg.Error, error: DBAPIError | None) -> CatalogEr
             return UnavailableError(
                 f"the database refuses: {reason}", hint="use a role that may write the catalog"
             )
-        case psycopg.DataError():
+        case psycopg.DataError() | errors.ProgramLimitExceeded():
             return InputError(f"the database cannot take a value: {reason}")
         case psycopg.OperationalError():
             if isinstance(error, OperationalError):

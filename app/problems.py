@@ -15,6 +15,7 @@ from app.errors import CatalogError
 from app.failures import as_catalog_error
 
 MEDIA_TYPE = "application/problem+json"
+MOST_FAULTS = 20
 logger = logging.getLogger(__name__)
 
 
@@ -33,7 +34,9 @@ class Problem(BaseModel):
     status: int
     detail: str
     hint: str | None = Field(default=None, description="What to do about it.")
-    errors: list[Fault] | None = None
+    errors: list[Fault] | None = Field(
+        default=None, description=f"Misformed parts of the request, the first {MOST_FAULTS}."
+    )
 
 
 def problem_response(
@@ -79,7 +82,7 @@ def tell_problems(api: FastAPI) -> None:
         # What was given is left out: it may be long, or secret.
         faults = [
             Fault(where=".".join(map(str, each["loc"])), message=each["msg"])
-            for each in error.errors()
+            for each in error.errors()[:MOST_FAULTS]
         ]
         first = faults[0]
         return problem_response(422, f"{first.where}: {first.message}", errors=faults)

@@ -14,6 +14,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from app.patterns import MOST
+
 HOME_NAME = ".sdc"
 
 
@@ -71,8 +73,9 @@ class Settings(BaseSettings):
         default=600, ge=1, description="Most requests of one key, or of one address without one."
     )
     page_limit: int = Field(default=500, ge=1, description="Most items of one page of a list.")
-    prompt_batch: int = Field(default=50, ge=1, description="Most prompts of one request.")
-    upload_mb: float = Field(default=64.0, gt=0, description="Largest body of a request, in MB.")
+    prompt_batch: int = Field(default=50, ge=1, le=MOST, description="Most prompts of one request.")
+    upload_mb: float = Field(default=64.0, gt=0, description="Largest upload of files, in MB.")
+    json_mb: float = Field(default=4.0, gt=0, description="Largest body without files, in MB.")
     min_free_disk_gb: float = Field(
         default=2.0, ge=0, description="Free disk below which `sdc doctor` complains, in GB."
     )

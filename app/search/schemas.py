@@ -54,7 +54,7 @@ class Question(BaseModel):
 class Questions(BaseModel):
     """Several questions to one run."""
 
-    questions: list[Question] = Field(min_length=1)
+    questions: list[Question] = Field(min_length=1, max_length=MOST)
     dataset: Name | None = None
     run: int | None = None
     subject: Name | None = None

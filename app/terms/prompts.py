@@ -17,6 +17,8 @@ from app.patterns import LONGEST
 from app.terms import repository
 
 Vector = NDArray[np.float32]
+# Both are in one index of PostgreSQL, whose entries have 2,704 bytes at most.
+MOST_BYTES = 2_600
 
 
 def clean_text(text: str, what: str = "the prompt") -> str:
@@ -134,6 +136,11 @@ def ensure_prompts(
     ]
     if not missing:
         return 0
+    if (most := max(len(f"{text}{template}".encode()) for text, template in missing)) > MOST_BYTES:
+        raise InputError(
+            f"a prompt and its template have {most:,} bytes in UTF-8",
+            hint=f"{MOST_BYTES:,} are the most",
+        )
     model = model or load_stored_encoder(encoder)
     rows = [
         {

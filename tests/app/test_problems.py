@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.errors import ConflictError, NotFoundError, StorageError
-from app.problems import tell_problems
+from app.problems import MOST_FAULTS, tell_problems
 
 
 def asked(error: Exception) -> TestClient:
@@ -55,6 +55,21 @@ def test_what_is_misformed_is_named_but_not_repeated() -> None:
     problem = response.json()
     assert problem["detail"].startswith("query.count: ")
     assert problem["errors"][0]["where"] == "query.count"
+
+
+def test_of_many_faults_the_first_are_told() -> None:
+    api = FastAPI()
+    tell_problems(api)
+
+    @api.post("/counts")
+    def count(counts: list[int]) -> None:
+        raise RuntimeError
+
+    response = TestClient(api).post("/counts", json=["x"] * 1000)
+    assert response.status_code == 422
+    assert [each["where"] for each in response.json()["errors"]] == [
+        f"body.{number}" for number in range(MOST_FAULTS)
+    ]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/x", 404), ("PUT", "/fails", 405)])

@@ -8,13 +8,15 @@ from fastapi.testclient import TestClient
 from app.settings import get_settings
 from tests.app.published import Published
 
-LIMIT = "the body is larger than 0.001 MB, the setting upload_mb"
+LIMIT = "the body is larger than 0.001 MB, the setting json_mb"
+FORM = {"content-type": "multipart/form-data; boundary=x"}
 
 
 @pytest.fixture(autouse=True)
 def small(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bodies of 1,000 bytes at most."""
-    monkeypatch.setenv("SDC_UPLOAD_MB", "0.001")
+    """Bodies of 1,000 bytes at most, with files of 2,000."""
+    monkeypatch.setenv("SDC_JSON_MB", "0.001")
+    monkeypatch.setenv("SDC_UPLOAD_MB", "0.002")
     get_settings.cache_clear()
 
 
@@ -42,3 +44,16 @@ def test_a_body_in_pieces(client: TestClient) -> None:
 def test_a_length_that_is_a_lie(client: TestClient) -> None:
     response = client.post("/v1/search", content=pieces(20), headers={"content-length": "10"})
     assert response.status_code == 413
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "0" * 5000 + "1001"])
+def test_a_length_of_many_digits(client: TestClient, digits: str) -> None:
+    response = client.post("/v1/search", content=b"{}", headers={"content-length": digits})
+    assert (response.status_code, response.json()["detail"]) == (413, LIMIT)
+
+
+def test_an_upload_may_be_larger(client: TestClient) -> None:
+    assert client.post("/v1/search/image", content=b"x" * 2000, headers=FORM).status_code != 413
+    response = client.post("/v1/search/image", content=b"x" * 2001, headers=FORM)
+    assert response.status_code == 413
+    assert response.json()["detail"] == "the body is larger than 0.002 MB, the setting upload_mb"

@@ -1,13 +1,26 @@
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.database.models import Encoder, Term
 from app.errors import InputError
+from app.failures import as_catalog_error
 from app.terms import repository
-from app.terms.prompts import LONGEST, check_templates, clean_text, prompt_direction
+from app.terms.prompts import (
+    LONGEST,
+    MOST_BYTES,
+    check_templates,
+    clean_text,
+    ensure_prompts,
+    prompt_direction,
+)
+from tests.app.conftest import Counts
 from tests.app.published import Published
 
 
@@ -46,6 +59,39 @@ def test_storing_what_somebody_stored_meanwhile_leaves_theirs(
     row = {"encoder_id": encoder.id, "text": "dog", "template": "{}", "vector": [0.0] * 7 + [1.0]}
     repository.add_prompts(session, [row])
     assert list(session.scalar(select(Term.vector).where(Term.text == "dog"))) == before
+
+
+def of_bytes(number: int) -> str:
+    """A text of that many bytes, which no compression makes shorter."""
+    random = np.random.default_rng(0)
+    text = "".join(map(chr, random.integers(0x4E00, 0x9FA5, number // 3)))
+    return text + "x" * (number - len(text.encode()))
+
+
+def test_the_index_takes_the_longest_prompt_and_template(
+    session: Session, published: Published
+) -> None:
+    encoder = session.scalar(select(Encoder))
+    text, template = of_bytes(MOST_BYTES - 100), "x" * 98 + "{}"
+    row = {"encoder_id": encoder.id, "text": text, "template": template, "vector": [1.0] * 8}
+    repository.add_prompts(session, [row])
+    assert ensure_prompts(session, encoder, [text], [template]) == 0
+    with pytest.raises(DBAPIError, match="index row size") as caught, session.begin_nested():
+        repository.add_prompts(session, [row | {"text": of_bytes(MOST_BYTES + 200)}])
+    assert isinstance(as_catalog_error(caught.value), InputError)
+
+
+def test_a_longer_one_is_refused_and_nothing_stored(
+    session: Session, published: Published, count_rows: Callable[[], Counts]
+) -> None:
+    before = count_rows()
+    encoder = session.scalar(select(Encoder))
+    long = of_bytes(MOST_BYTES - 1)
+    with pytest.raises(InputError, match="and its template have 2,601 bytes") as caught:
+        ensure_prompts(session, encoder, ["the dog", long])
+    assert caught.value.hint == "2,600 are the most"
+    session.commit()
+    assert count_rows() == before
 
 
 def test_a_prompt_is_a_unit_vector(session: Session, published: Published) -> None:
