@@ -18,12 +18,12 @@ from app.concepts.schemas import (
     SubjectStatistics,
 )
 from app.database.models import Component, Run
-from app.errors import InputError, NotFoundError
+from app.errors import ConflictError, InputError, NotFoundError
 from app.paging import PAGE, Page, check_limit, page_of, read_cursor
 from app.patterns import MOST
 from app.regions.repository import list_overlaps, peak_of
 from app.regions.service import REGION_FAMILY, rank_overlaps, region_overlap
-from app.runs.service import choose_run, require_dataset
+from app.runs.service import ChosenRun, choose_run, require_dataset
 from app.terms.prompts import clean_text
 
 CONCEPT_FAMILY = "concept q: Benjamini-Hochberg over all components of the run"
@@ -222,14 +222,16 @@ def similar_concepts(
     Raises
     ------
     NotFoundError
-        There is no such component or dataset.
+        There is no such component or dataset, or nothing of the dataset has been published.
     InputError
         `k` is out of range.
+    ConflictError
+        The dataset's current run has another encoder.
     """
     check_k(k)
     component = require_component(session, component_id)
     chosen = choose_run(session, run=component.run_id)
-    where = None if dataset is None else require_dataset(session, dataset).id
+    where = None if dataset is None else _comparable(session, chosen, dataset)
     rows = repository.nearest_to_component(session, component, where, k)
     subjects = repository.decoding_subjects(session, [row.Component.id for row in rows])
     return SimilarAnswer(
@@ -264,6 +266,20 @@ def hit_fields(component: Component, similarity: float, subjects: list[str]) -> 
         "q_value": component.q_value,
         "stability": _stability(component),
     }
+
+
+def _comparable(session: Session, chosen: ChosenRun, dataset: str) -> int:
+    """The id of a dataset whose concepts lie in the space of a run."""
+    if dataset != chosen.dataset.slug:
+        other = choose_run(session, dataset)
+        if other.encoder.id != chosen.encoder.id:
+            raise ConflictError(
+                f"the concepts of {dataset} lie in the space of {other.encoder.name}, and those of "
+                f"{chosen.dataset.slug} in that of {chosen.encoder.name}",
+                hint="spaces of two encoders cannot be compared; ask both in the same words",
+            )
+        return other.dataset.id
+    return chosen.dataset.id
 
 
 def _stability(component: Component) -> Stability | None:

@@ -125,10 +125,12 @@ def sql(call: Call, statement: Statement) -> SqlAnswer:
     """Ask the catalog in SQL, read-only (PostgreSQL with pgvector).
 
     Views of the schema catalog: runs, subjects, voxels, concepts, concept_regions,
-    concept_voxels. Functions: search_concepts(prompt, k), search_regions(prompt, k),
-    search_voxels(prompt, k), nearest_terms(component_id, k). Name them in full, such as
+    concept_voxels. Functions: search_concepts(prompt, k), search_concepts(prompt, k, of_dataset),
+    search_regions(prompt, k), search_regions(prompt, k, of_dataset), search_voxels(prompt, k),
+    search_voxels(prompt, k, of_dataset), nearest_terms(component_id, k). Name them in full, such as
     SELECT * FROM catalog.search_concepts('a face', 5); the columns of a view are told by
     SELECT * FROM catalog.concepts LIMIT 1. A prompt must have a vector: `search` for it first.
+    Name the dataset where several encoders are in use: their spaces cannot be compared.
     `truncated` tells that there are more rows: count or aggregate in SQL.
     """
     return read_statement(caller_key(call), statement)

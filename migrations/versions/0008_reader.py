@@ -215,18 +215,25 @@ def upgrade() -> None:
         guarded = f"{query} {'AND' if 'WHERE dataset' in query else 'WHERE'} {GUARD}"
         op.execute(f"CREATE OR REPLACE VIEW catalog.{name} WITH (security_barrier) AS {guarded}")
         _comment_view(name, *VIEWS[name])
-    older = _functions()
-    anchor = "run.encoder_id = term.encoder_id"
-    _replace_function(PROMPT_VECTORS, _guarded(older[PROMPT_VECTORS], anchor))
-    plain, path = "LANGUAGE sql STABLE", f"pg_catalog, {_schema_of_vectors()}, pg_temp"
-    for bare, (condition, _comment) in CONTRACT.items():
-        body = _guarded(older[bare], condition) if condition else older[bare]
-        definer = f"{plain} SECURITY DEFINER SET search_path = {path}"
-        _replace_function(bare, body.replace(plain, definer))
+    for bare, body in guarded_functions().items():
+        _replace_function(bare, body)
     for bare, comment in _comments().items():
         op.execute(f"COMMENT ON FUNCTION catalog.{bare} IS $${comment}$$")
     _grant()
     _withhold()
+
+
+def guarded_functions() -> dict[str, str]:
+    """Bodies of the functions as they are from here on."""
+    older = _functions()
+    anchor = "run.encoder_id = term.encoder_id"
+    bodies = {PROMPT_VECTORS: _guarded(older[PROMPT_VECTORS], anchor)}
+    plain, path = "LANGUAGE sql STABLE", f"pg_catalog, {_schema_of_vectors()}, pg_temp"
+    for bare, (condition, _comment) in CONTRACT.items():
+        body = _guarded(older[bare], condition) if condition else older[bare]
+        definer = f"{plain} SECURITY DEFINER SET search_path = {path}"
+        bodies[bare] = body.replace(plain, definer)
+    return bodies
 
 
 def downgrade() -> None:

@@ -64,9 +64,26 @@ def test_no_view_shows_it(reader: psycopg.Connection, owner: psycopg.Connection,
 def test_no_search_finds_it(
     reader: psycopg.Connection, owner: psycopg.Connection, function: str, word: str
 ) -> None:
-    source = f"{function}('{word}', 1000)"
-    assert datasets(reader, source) == {OPEN}
-    assert datasets(owner, source) == ALL
+    assert datasets(reader, f"{function}('{word}', 1000)") == {OPEN}
+    for slug in ALL:
+        assert datasets(owner, f"{function}('{word}', 1000, '{slug}')") == {slug}
+
+
+@pytest.mark.parametrize("function", SEARCHES)
+def test_it_cannot_be_named(
+    reader: psycopg.Connection, owner: psycopg.Connection, function: str
+) -> None:
+    """Nor does the choice among encoders that the owner has to make tell a reader of it."""
+    told = []
+    for slug in (HIDDEN, FOREIGN, "lab-nowhere"):
+        with pytest.raises(errors.NoDataFound, match="has a published run") as caught:
+            reader.execute(f"SELECT * FROM {function}('face', 5, %s)", [slug])  # noqa: S608
+        told.append(str(caught.value).replace(slug, "..."))
+    assert len(set(told)) == 1
+    with pytest.raises(errors.AmbiguousParameter, match="several encoders can answer") as refused:
+        owner.execute(f"SELECT * FROM catalog.{function}('face', 5)")  # noqa: S608
+    hint = f"name one as the third argument: {', '.join(sorted(ALL))}"
+    assert refused.value.diag.message_hint == hint
 
 
 @pytest.mark.parametrize("function", SEARCHES)
@@ -103,7 +120,7 @@ def test_a_prompt_of_its_encoder_alone_is_unknown(
         None,
         "run: sdc terms add '...'",
     ]
-    source = f"{function}('{UNHEARD}', 1000)"
+    source = f"{function}('{UNHEARD}', 1000, '{FOREIGN}')"
     assert datasets(owner, source) == {FOREIGN}
 
 
@@ -151,7 +168,8 @@ def test_functions_of_that_name_elsewhere_are_not_asked(analyst: psycopg.Connect
 
 def test_members_of_the_owner_see_it(colleague: psycopg.Connection) -> None:
     assert datasets(colleague, "concepts") == ALL
-    assert datasets(colleague, "search_voxels('face', 1000)") == ALL
+    for slug in ALL:
+        assert datasets(colleague, f"search_voxels('face', 1000, '{slug}')") == {slug}
 
 
 def test_a_superuser_that_reads_as_the_reader_sees_what_the_reader_sees(

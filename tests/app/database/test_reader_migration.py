@@ -11,7 +11,7 @@ from psycopg import errors
 from sqlalchemy import Engine
 
 from app.database.engine import make_engine
-from app.database.migrate import current_revision, downgrade, upgrade
+from app.database.migrate import current_revision, downgrade, head_revision, upgrade
 from app.errors import UnavailableError
 from tests.app.database.conftest import FOREIGN, HIDDEN, OPEN, READER, fill, login, new_database
 
@@ -109,6 +109,17 @@ def test_the_contract_comes_and_goes(catalog_engine: Engine, database: str) -> N
     assert not rows(database, spaces)
 
 
+def test_searches_of_one_encoder_come_and_go(catalog_engine: Engine, database: str) -> None:
+    upgrade(catalog_engine, "0009")
+    before = rows(database, FUNCTIONS)
+    upgrade(catalog_engine, "0010")
+    told = rows(database, FUNCTIONS)
+    assert len(told) == len(before) + 3
+    assert all(comment for _, comment, _ in told)
+    downgrade(catalog_engine, "0009")
+    assert rows(database, FUNCTIONS) == before
+
+
 def test_a_labs_view_on_the_contract_outlives_both_ways(
     catalog_engine: Engine, database: str
 ) -> None:
@@ -118,8 +129,8 @@ def test_a_labs_view_on_the_contract_outlives_both_ways(
         "CREATE VIEW public.labs AS SELECT dataset, n_voxels FROM catalog.subjects"
         " JOIN catalog.search_voxels('face', 1) USING (dataset)",
     )
-    upgrade(catalog_engine, "0008")
-    assert current_revision(catalog_engine) == "0008"
+    upgrade(catalog_engine)
+    assert current_revision(catalog_engine) == head_revision()
     downgrade(catalog_engine, "0007")
     assert rows(database, "SELECT count(*) FROM pg_views WHERE viewname = 'labs'") == [(1,)]
 
@@ -221,10 +232,11 @@ def test_an_owner_who_is_no_superuser(
     with caplog.at_level(logging.WARNING):
         migrate(plain_owner)
     fill(plain_owner, tmp_path)
-    query = "SELECT DISTINCT dataset FROM catalog.search_voxels('face', 1000) ORDER BY 1"
-    assert rows(login(plain_owner, READER), query) == [(OPEN,)]
-    assert rows(plain_owner, query) == [(OPEN,), (FOREIGN,), (HIDDEN,)]
-    assert rows(login(plain_owner, "postgres"), query) == [(OPEN,), (FOREIGN,), (HIDDEN,)]
+    query = "SELECT DISTINCT dataset FROM catalog.search_voxels('face', 1000{}) ORDER BY 1"
+    assert rows(login(plain_owner, READER), query.format("")) == [(OPEN,)]
+    for slug in (OPEN, FOREIGN, HIDDEN):
+        for user in ("lab_owner", "postgres"):
+            assert rows(login(plain_owner, user), query.format(f", '{slug}'")) == [(slug,)]
     # The owner of a database takes temporary tables from PUBLIC, and large objects a superuser.
     (told,) = [each for each in caplog.messages if "objects of its own" in each]
     assert "lo_create" in told
