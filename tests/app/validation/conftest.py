@@ -28,16 +28,21 @@ WORDLESS = SUBJECTS[1]
 
 @pytest.fixture
 def localised(own_published: Published) -> Published:
-    """The run, with overlaps of every mask and the categories `PROBES` stored.
+    """The run, held against localisers."""
+    localise(own_published)
+    return own_published
+
+
+def localise(published: Published) -> None:
+    """Store overlaps of every mask of a run, and its categories, `PROBES`.
 
     The table of words does not hold "a car", and there are no place regions.
     """
     with open_session() as session, session.begin():
-        add_localisers(session, own_published)
-        run = session.get_one(models.Run, own_published.run)
+        add_localisers(session, published)
+        run = session.get_one(models.Run, published.run)
         encoder = session.get_one(models.Encoder, run.encoder_id)
         validate_run(session, run, encoder, PROBES)
-    return own_published
 
 
 def add_localisers(session: Session, published: Published) -> None:
