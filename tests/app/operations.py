@@ -12,6 +12,8 @@ from PIL import Image
 from tests.app.published import ATLAS, Published
 
 Document = dict[str, Any]
+# An atlas of tests.app.validation.conftest's.
+LOCALISER = "floc-faces"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def requests_to(published: Published, concept: str = "face") -> dict[str, Asked]
         "GET /v1/datasets": Asked(),
         "GET /v1/networks/{subject}": Asked(path={"subject": "subj01"}, query={"dataset": dataset}),
         "GET /v1/validation": Asked(
-            query={"dataset": dataset, "subject": "subj01", "atlas": ATLAS, "prompt": concept}
+            query={"dataset": dataset, "subject": "subj01", "atlas": LOCALISER, "prompt": concept}
         ),
         "POST /v1/keys": Asked(
             body={"name": "a test", "scopes": ["read"], "datasets": [dataset], "days": 1}

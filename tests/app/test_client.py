@@ -2,16 +2,12 @@
 
 import asyncio
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 from sqlalchemy.orm import Session
 
-from app.api import make_api
 from app.client import AsyncCatalog, Catalog
 from app.concepts.service import show_concept, similar_concepts
 from app.datasets.service import list_datasets
@@ -23,21 +19,14 @@ from app.search.schemas import Question
 from app.search.service import search
 from tests.app.conftest import Sdc
 from tests.app.published import Published
+from tests.app.serving import serving
 
 
 @pytest.fixture
 def url(published: Published) -> Iterator[str]:
-    """Where the API is served, by a server in a thread."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(make_api(), log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    """Where the API is served."""
+    with serving() as url:
+        yield url
 
 
 CALLS: dict[str, tuple[Callable[[Session, Published], Any], Callable[[Any, Published], Any]]] = {

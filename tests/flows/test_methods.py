@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
 from app.cli import app
+from app.client import Catalog
 from app.concepts.service import show_concept, similar_concepts
 from app.database.engine import open_session
 from app.database.models import (
@@ -42,10 +43,12 @@ from flows.pipeline import run_pipeline
 from flows.publish import TERMS
 from flows.science.voxel_clusters import ClusterConfig, cluster_voxels
 from flows.stages import get_store
+from tests.app.serving import serving
 from tests.flows.conftest import home_of_a_module
 from tests.flows.test_ingest import OPTIONS, counts
 from tests.flows.test_network import assert_network_is_that_of_the_masks
 from tests.flows.test_validate import SMALL
+from tests.flows.through_the_client import assert_the_client_answers_as_the_services, told_of
 
 EVERYDAY = load_everyday_terms()[:500]
 CLUSTERS = ClusterConfig(min_neighbours=1)
@@ -112,6 +115,20 @@ def test_the_same_questions_are_answered_by_each_run_with_its_method(both: BothR
         for view in ("runs", "concepts", "concept_regions", "concept_voxels"):
             rows = session.execute(text(f"SELECT DISTINCT run_id, method FROM catalog.{view}"))  # noqa: S608
             assert [tuple(row) for row in rows] == [(both.clusters, "clusters")]
+
+
+def test_from_data_to_the_client_the_answers_stay_the_same(both: BothRuns) -> None:
+    """The whole house: what the flows published of a small cohort, served and asked over HTTP."""
+    with open_session() as session, serving() as url:
+        told = told_of(session, both.clusters)
+        assert_the_client_answers_as_the_services(url, session, told)
+        with Catalog(url) as catalog:
+            assert catalog.search("a face").run == both.clusters
+            older = catalog.search("a face", run=both.masks)
+            assert older == search(session, "a face", run=both.masks)
+            (dataset,) = catalog.datasets().datasets
+            assert (dataset.dataset, dataset.subjects) == ("small", ["subj01", "subj02"])
+            assert {each.run for each in catalog.runs().runs} == {both.masks, both.clusters}
 
 
 def test_components_are_centroids_and_masks_the_members(both: BothRuns) -> None:
