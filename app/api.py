@@ -78,6 +78,8 @@ def _document(api: FastAPI) -> dict[str, Any]:
     document = FastAPI.openapi(api)
     described = {"type": "http", "scheme": "bearer", "description": "See `sdc keys create`."}
     document["components"]["securitySchemes"] = {"key": described}
+    asked = document["components"]["schemas"]["Questions"]["properties"]["questions"]
+    asked["maxItems"] = get_settings().prompt_batch
     for path, operations in document["paths"].items():
         for operation in operations.values():
             for parameter in operation.get("parameters", []):
