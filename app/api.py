@@ -15,7 +15,6 @@ from app.problems import MEDIA_TYPE, Problem, tell_problems
 from app.rates import Rates
 from app.runs.endpoints import router as runs_router
 from app.search.endpoints import router as search_router
-from app.settings import get_settings
 from app.uploads import BodyLimit
 from app.validation.endpoints import router as validation_router
 
@@ -40,6 +39,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         422: "What was given cannot be used.",
         429: "More requests in a minute than the setting `requests_per_minute`.",
         503: "A part that the catalog needs cannot be used now.",
+        504: "A query took longer than the setting `statement_timeout_s`.",
         507: "The artefact store or a disk cannot give back what it should.",
     }.items()
 }
@@ -80,9 +80,6 @@ def _document(api: FastAPI) -> dict[str, Any]:
     document["components"]["securitySchemes"] = {"key": described}
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            for parameter in operation.get("parameters", []):
-                if parameter["name"] == "limit":
-                    parameter["schema"]["maximum"] = get_settings().page_limit
             if path.startswith("/v1"):
                 must = ADMINISTRATION in operation["tags"]
                 operation["security"] = [{"key": []}] if must else [{"key": []}, {}]

@@ -30,7 +30,7 @@ INTERRUPTED = 130
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Dataset = Annotated[str | None, typer.Option(help="Name of a dataset; see `sdc datasets`.")]
 Encoder = Annotated[str | None, typer.Option(help="Name or spec of an encoder.")]
-Many = Annotated[int, typer.Option("-k", help="How many, 1 to 1,000.")]
+Many = Annotated[int, typer.Option("-k", help="How many, 1 to 1,000 (SDC_K_LIMIT).")]
 Component = Annotated[int, typer.Argument(help="A concept's id, as `sdc search` tells it.")]
 
 

@@ -23,6 +23,7 @@ from app.errors import (
     NotFoundError,
     StorageError,
     TooManyRequestsError,
+    TooSlowError,
     UnauthorisedError,
     UnavailableError,
 )
@@ -47,6 +48,7 @@ _ERRORS: Mapping[int, type[CatalogError]] = {
     404: NotFoundError,
     409: ConflictError,
     503: UnavailableError,
+    504: TooSlowError,
     507: StorageError,
 }
 
@@ -164,7 +166,7 @@ class Catalog:
     Raises
     ------
     InputError, NotFoundError, ConflictError, StorageError, UnauthorisedError, ForbiddenError, \
-    TooManyRequestsError
+    TooManyRequestsError, TooSlowError
         By every method, as the service raised it.
     UnavailableError
         By every method: the server cannot be reached, or is none of this catalog's.

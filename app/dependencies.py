@@ -7,22 +7,15 @@ from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
 from app.access import NOBODY, access_of
-from app.errors import UnauthorisedError
-from app.keys.service import admit, require_scope, secret_of
-from app.rates import Rates
+from app.admission import address_of, admit_counted
+from app.keys.service import require_scope, secret_of
 from app.reading import reading_session
 
 
 def _reading(request: Request) -> Iterator[Session]:
-    rates: Rates = request.app.state.rates
+    secret = secret_of(request.headers.get("authorization"))
     with reading_session() as session:
-        address = request.client.host if request.client else "unknown"
-        try:
-            access = admit(session, secret_of(request.headers.get("authorization")))
-        except UnauthorisedError:
-            rates.count(address)
-            raise
-        rates.count(address if access is NOBODY else access.actor)
+        admit_counted(session, secret, address_of(request), request.app.state.rates)
         yield session
 
 

@@ -19,7 +19,7 @@ from app.parameters import (
     Limit,
     RunId,
 )
-from app.patterns import LONGEST, NO_NUL, SAYS_SOMETHING
+from app.patterns import NO_NUL, PROMPT_LENGTH, SAYS_SOMETHING
 
 router = APIRouter(prefix="/components", tags=["concepts"])
 
@@ -48,11 +48,8 @@ def list_concepts(
     ] = None,
     text: Annotated[
         str | None,
-        Query(
-            description="Part of the label or nearest terms.",
-            max_length=LONGEST,
-            pattern=SAYS_SOMETHING,
-        ),
+        PROMPT_LENGTH,
+        Query(description="Part of the label or nearest terms.", pattern=SAYS_SOMETHING),
     ] = None,
     cursor: Cursor = None,
     limit: Limit = PAGE,

@@ -20,10 +20,10 @@ from app.concepts.schemas import (
 from app.database.models import Component, Run
 from app.errors import InputError, NotFoundError
 from app.paging import PAGE, Page, check_limit, page_of, read_cursor
-from app.patterns import MOST
 from app.regions.repository import list_overlaps, peak_of
 from app.regions.service import REGION_FAMILY, rank_overlaps, region_overlap
 from app.runs.service import choose_run, require_dataset
+from app.settings import get_settings
 from app.terms.prompts import clean_text
 
 CONCEPT_FAMILY = "concept q: Benjamini-Hochberg over all components of the run"
@@ -35,10 +35,11 @@ def check_k(k: int) -> None:
     Raises
     ------
     InputError
-        `k` is below 1 or above 1,000.
+        `k` is below 1 or above the setting ``k_limit``.
     """
-    if not 1 <= k <= MOST:
-        raise InputError(f"k is {k}", hint=f"ask for 1 to {MOST:,} answers")
+    most = get_settings().k_limit
+    if not 1 <= k <= most:
+        raise InputError(f"k is {k}", hint=f"ask for 1 to {most:,} answers, the setting k_limit")
 
 
 def require_component(session: Session, component_id: int) -> Component:

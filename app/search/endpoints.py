@@ -126,7 +126,8 @@ def search_texts(session: ReadingSession, asked: Questions) -> SearchAnswers:
     most = get_settings().prompt_batch
     if len(asked.questions) > most:
         raise InputError(
-            f"there are {len(asked.questions)} questions", hint=f"ask {most} at once at most"
+            f"there are {len(asked.questions)} questions",
+            hint=f"ask {most:,} at once at most, the setting prompt_batch",
         )
     return SearchAnswers(
         answers=[

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 
 from app.dependencies import ReadingSession
 from app.parameters import AtlasName, DatasetName, RunId, SubjectName
-from app.patterns import LONGEST, SAYS_SOMETHING
+from app.patterns import PROMPT_LENGTH, SAYS_SOMETHING
 from app.validation import service
 from app.validation.schemas import ValidationAnswer
 
@@ -22,10 +22,10 @@ def validate(
     atlas: AtlasName = None,
     prompt: Annotated[
         str | None,
+        PROMPT_LENGTH,
         Query(
             description="Hold what this finds against `atlas` instead.",
             min_length=1,
-            max_length=LONGEST,
             pattern=SAYS_SOMETHING,
         ),
     ] = None,

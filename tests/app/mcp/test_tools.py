@@ -89,8 +89,16 @@ def test_regions_of_a_text_and_of_a_concept(ask: Ask, sdc: Sdc, published: Publi
 
 BAD = [
     ("search", {"prompt": " "}, "the prompt is empty (give at least one word)"),
-    ("search", {"prompt": "face", "k": 0}, "k is 0 (ask for 1 to 1,000 answers)"),
-    ("search", {"prompt": "face", "k": 1001}, "k is 1001 (ask for 1 to 1,000 answers)"),
+    (
+        "search",
+        {"prompt": "face", "k": 0},
+        "k is 0 (ask for 1 to 1,000 answers, the setting k_lim",
+    ),
+    (
+        "search",
+        {"prompt": "face", "k": 1001},
+        "k is 1001 (ask for 1 to 1,000 answers, the setting k_lim",
+    ),
     ("search", {"prompt": "face", "k": "many"}, "k cannot be used: Input should be a valid int"),
     ("search", {}, "prompt cannot be used: Field required (see the tool's schema)"),
     ("search", {"prompt": "face", "person": 1}, "search takes no 'person' (it takes prompt, dat"),
