@@ -13,8 +13,11 @@ from app.keys.endpoints import router as keys_router
 from app.networks.endpoints import router as networks_router
 from app.problems import MEDIA_TYPE, Problem, tell_problems
 from app.rates import Rates
+from app.regions.endpoints import router as regions_router
 from app.runs.endpoints import router as runs_router
 from app.search.endpoints import router as search_router
+from app.terms.endpoints import INGESTION
+from app.terms.endpoints import router as terms_router
 from app.uploads import BodyLimit
 from app.validation.endpoints import router as validation_router
 
@@ -61,10 +64,12 @@ def make_api() -> FastAPI:
     for router in (
         search_router,
         concepts_router,
+        regions_router,
         runs_router,
         datasets_router,
         networks_router,
         validation_router,
+        terms_router,
         keys_router,
     ):
         v1.include_router(router)
@@ -81,7 +86,7 @@ def _document(api: FastAPI) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             if path.startswith("/v1"):
-                must = ADMINISTRATION in operation["tags"]
+                must = not {ADMINISTRATION, INGESTION}.isdisjoint(operation["tags"])
                 operation["security"] = [{"key": []}] if must else [{"key": []}, {}]
     return document
 

@@ -20,7 +20,7 @@ from app.errors import CatalogError, InputError, UnavailableError
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from app.client import Catalog, SearchOptions, ValidationOptions
+    from app.client import Catalog, SearchOptions, SimilarOptions, ValidationOptions
 
 PLUGINS = "sdc.commands"
 DEBUG = "--debug"
@@ -175,15 +175,23 @@ def search(
 
 @app.command()
 def similar(
-    component: Component, dataset: Dataset = None, k: Many = 10, as_json: AsJson = False
+    component: Component,
+    dataset: Annotated[str | None, typer.Option(help="Look in this dataset alone.")] = None,
+    run: Annotated[int | None, typer.Option(help="Look in this run alone, current or not.")] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="Look among those that this participant's brain decodes.")
+    ] = None,
+    k: Many = 10,
+    as_json: AsJson = False,
 ) -> None:
     """Find the concepts nearest to a concept."""
     from app.answers import print_similar
     from app.concepts.service import similar_concepts
 
+    asked: SimilarOptions = {"dataset": dataset, "run": run, "subject": subject, "k": k}
     answer = _ask(
-        lambda session: similar_concepts(session, component, dataset=dataset, k=k),
-        lambda catalog: catalog.similar(component, dataset=dataset, k=k),
+        lambda session: similar_concepts(session, component, **asked),
+        lambda catalog: catalog.similar(component, **asked),
     )
     console.print_json(answer) if as_json else print_similar(answer)
 
@@ -337,7 +345,7 @@ def terms_add(
 
     texts = [*(text or []), *(_lines(file) if file else [])]
     with _session() as session:
-        answer = add_terms(session, texts, dataset=dataset, encoder=encoder)
+        answer = add_terms(session, texts, actor=_actor(), dataset=dataset, encoder=encoder)
     console.print_json(answer) if as_json else print_terms(answer)
 
 

@@ -23,6 +23,14 @@ def _reading(request: Request) -> Iterator[Session]:
 ReadingSession = Annotated[Session, Depends(_reading, scope="function")]
 
 
+def _ingesting(session: ReadingSession) -> Session:
+    require_scope(access_of(session) or NOBODY, "ingest")
+    return session
+
+
+IngestingSession = Annotated[Session, Depends(_ingesting, scope="function")]
+
+
 def _administering(session: ReadingSession) -> Session:
     require_scope(access_of(session) or NOBODY, "admin")
     return session

@@ -24,6 +24,7 @@ DatasetName = Annotated[
     str | None,
     Query(description="A dataset; needed where several have a current run.", pattern=NO_NUL),
 ]
+DatasetFilter = Annotated[str | None, Query(description="Of this dataset alone.", pattern=NO_NUL)]
 RunId = Annotated[int | None, Query(description="An older run, instead of the current one.")]
 SubjectName = Annotated[
     str | None, Query(description="Tell of this participant alone.", pattern=NO_NUL)

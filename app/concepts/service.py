@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import numpy as np
 from sqlalchemy.orm import Session
 
 from app.concepts import repository
 from app.concepts.schemas import (
     ConceptAnswer,
     ConceptSummary,
+    ConceptTermsAnswer,
     Example,
     FarStimulus,
+    NearTerm,
     Negation,
     SimilarAnswer,
     SimilarConcept,
@@ -18,13 +21,14 @@ from app.concepts.schemas import (
     SubjectStatistics,
 )
 from app.database.models import Component, Run
-from app.errors import InputError, NotFoundError
+from app.errors import ConflictError, InputError, NotFoundError
 from app.paging import PAGE, Page, check_limit, page_of, read_cursor
 from app.regions.repository import list_overlaps, peak_of
 from app.regions.service import REGION_FAMILY, rank_overlaps, region_overlap
-from app.runs.service import choose_run, require_dataset
+from app.runs.service import choose_run, require_dataset, require_subject
 from app.settings import get_settings
 from app.terms.prompts import clean_text
+from app.terms.repository import nearest_terms
 
 CONCEPT_FAMILY = "concept q: Benjamini-Hochberg over all components of the run"
 
@@ -171,11 +175,8 @@ def show_concept(session: Session, component_id: int) -> ConceptAnswer:
         id=component.id,
         label=component.label,
         terms=component.terms,
-        dataset=chosen.dataset.slug,
-        run=chosen.run.id,
+        **chosen.names,
         current=chosen.current,
-        encoder=chosen.encoder.name,
-        method=chosen.run.method,
         index=component.index,
         shared=component.shared,
         subjects=[each.subject for each in statistics if each.decodes],
@@ -206,8 +207,46 @@ def show_concept(session: Session, component_id: int) -> ConceptAnswer:
     )
 
 
+def concept_terms(session: Session, component_id: int, *, k: int = 10) -> ConceptTermsAnswer:
+    """The words of its encoder's vocabulary that lie nearest to a concept.
+
+    ``catalog.nearest_terms`` tells the same of a current run's.
+
+    Parameters
+    ----------
+    session : Session
+    component_id : int
+    k : int
+        How many.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such component.
+    InputError
+        `k` is out of range.
+    """
+    check_k(k)
+    component = require_component(session, component_id)
+    chosen = choose_run(session, run=component.run_id)
+    vector = np.asarray(component.vector, np.float32)
+    rows = nearest_terms(session, component.encoder_id, vector, k)
+    return ConceptTermsAnswer(
+        id=component.id,
+        label=component.label,
+        **chosen.names,
+        terms=[NearTerm(term=row.text, similarity=row.similarity) for row in rows],
+    )
+
+
 def similar_concepts(
-    session: Session, component_id: int, *, dataset: str | None = None, k: int = 10
+    session: Session,
+    component_id: int,
+    *,
+    dataset: str | None = None,
+    run: int | None = None,
+    subject: str | None = None,
+    k: int = 10,
 ) -> SimilarAnswer:
     """The concepts nearest to one, among its own run's and current runs' of the same encoder.
 
@@ -217,29 +256,46 @@ def similar_concepts(
     component_id : int
     dataset : str, optional
         Look in this dataset alone.
+    run : int, optional
+        Look in this run alone, current or not.
+    subject : str, optional
+        Look among those that this participant's brain decodes.
     k : int
         How many.
 
     Raises
     ------
     NotFoundError
-        There is no such component or dataset.
+        There is no such component, dataset or run, or the one that is named has no such
+        participant.
     InputError
-        `k` is out of range.
+        `k` is out of range, or the run is another dataset's.
+    ConflictError
+        The run's encoder is another one.
     """
     check_k(k)
     component = require_component(session, component_id)
-    chosen = choose_run(session, run=component.run_id)
-    where = None if dataset is None else require_dataset(session, dataset).id
-    rows = repository.nearest_to_component(session, component, where, k)
+    own = choose_run(session, run=component.run_id)
+    where = None if dataset is None else require_dataset(session, dataset)
+    if run is not None:
+        other = choose_run(session, dataset, run)
+        if other.encoder.id != component.encoder_id:
+            raise ConflictError(
+                f"run {run} is of the encoder {other.encoder.name}, and concept {component.id} "
+                f"of {own.encoder.name}",
+                hint="vectors of two encoders cannot be compared: name another run",
+            )
+        where = other.dataset
+    if subject is not None and where is not None:
+        require_subject(session, where, subject)
+    rows = repository.nearest_to_component(
+        session, component, dataset=dataset, run=run, subject=subject, k=k
+    )
     subjects = repository.decoding_subjects(session, [row.Component.id for row in rows])
     return SimilarAnswer(
         id=component.id,
         label=component.label,
-        dataset=chosen.dataset.slug,
-        run=chosen.run.id,
-        encoder=chosen.encoder.name,
-        method=chosen.run.method,
+        **own.names,
         concepts=[
             SimilarConcept(
                 dataset=row.slug,

@@ -71,11 +71,25 @@ def show(call: Call, component: Component) -> ConceptAnswer:
 
 
 def similar(
-    call: Call, component: Component, dataset: Dataset = None, k: Many = 10
+    call: Call,
+    component: Component,
+    dataset: Annotated[
+        str | None, Field(description="Look in this dataset alone, as `datasets` tells it.")
+    ] = None,
+    run: Annotated[
+        int | None, Field(description="Look in this run alone, as `runs` tells it.")
+    ] = None,
+    subject: Annotated[
+        str | None,
+        Field(
+            description="Look among those that this participant's brain decodes, such as subj01."
+        ),
+    ] = None,
+    k: Many = 10,
 ) -> SimilarAnswer:
     """Find the concepts nearest to a concept, in its run and in other datasets' current runs."""
     with open_reader(call) as session:
-        return similar_concepts(session, component, dataset=dataset, k=k)
+        return similar_concepts(session, component, dataset=dataset, run=run, subject=subject, k=k)
 
 
 def regions(

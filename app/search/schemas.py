@@ -5,8 +5,9 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from app.concepts.schemas import ConceptHit
-from app.patterns import K_LIMIT, NO_NUL, PROMPT_BATCH, PROMPT_LENGTH, SAYS_SOMETHING
+from app.patterns import K_LIMIT, NO_NUL, PROMPT_BATCH, PROMPT_LENGTH
 from app.regions.schemas import RegionAnswer
+from app.terms.schemas import Text
 
 
 class FoundConcept(ConceptHit):
@@ -36,7 +37,6 @@ class SearchAnswer(BaseModel):
     regions: list[RegionAnswer]
 
 
-Text = Annotated[str, PROMPT_LENGTH, Field(min_length=1, pattern=SAYS_SOMETHING)]
 Name = Annotated[str, Field(pattern=NO_NUL)]
 # One place for the text, and nothing else in braces.
 Template = Annotated[str, PROMPT_LENGTH, Field(pattern=r"^[^\x00{}]*\{\}[^\x00{}]*$")]

@@ -45,6 +45,22 @@ def clean_text(text: str, what: str = "the prompt") -> str:
     return stripped
 
 
+def check_batch(number: int, what: str) -> None:
+    """Refuse more prompts than one request may bring.
+
+    Raises
+    ------
+    InputError
+        They are more than the setting ``prompt_batch``.
+    """
+    most = get_settings().prompt_batch
+    if number > most:
+        raise InputError(
+            f"there are {number:,} {what}",
+            hint=f"{most:,} at once are the most, the setting prompt_batch",
+        )
+
+
 def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
     """Templates as they are used: each once, in their order.
 
