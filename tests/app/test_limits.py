@@ -51,7 +51,7 @@ def bounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str
         (
             {"SDC_PROMPT_BATCH": "2"},
             *("POST", "/v1/search", {"questions": [FACE] * 3}, 422),
-            ("there are 3 questions", "ask 2 at once at most, the setting prompt_batch"),
+            ("there are 3 questions", "2 at once are the most, the setting prompt_batch"),
         ),
         (
             {"SDC_PAGE_LIMIT": "60"},

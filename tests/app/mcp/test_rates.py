@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import httpx
+from mcp import Client
 
 from app.database.engine import open_session
 from app.keys.service import create_key, wanted_key
 from app.settings import get_settings
-from tests.app.mcp.conftest import call, environment, fault, over_http, over_stdio
+from tests.app.mcp.conftest import call, environment, fault, over_http, over_stdio, with_client
 from tests.app.published import Published
 
 TOO_MANY = "more than 2 requests in a minute, the setting requests_per_minute (wait "
@@ -50,6 +51,8 @@ def test_a_rate_for_each_asker_over_http_alone(own_published: Published, catalog
         # Guesses count for the address, which has used up its own.
         assert told(url, "datasets", "sdc_guess").startswith(TOO_MANY)
         assert fault(call(url, "datasets", {})).startswith(TOO_MANY)
-    server = over_stdio(own)
-    for _ in range(3):
-        assert not call(server, "datasets", {}).is_error
+
+    async def thrice(client: Client) -> list[bool]:
+        return [(await client.call_tool("datasets", {})).is_error for _ in range(3)]
+
+    assert with_client(over_stdio(own), thrice) == [False] * 3
