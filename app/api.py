@@ -13,9 +13,11 @@ from app.keys.endpoints import router as keys_router
 from app.networks.endpoints import router as networks_router
 from app.problems import MEDIA_TYPE, Problem, tell_problems
 from app.rates import Rates
+from app.regions.endpoints import router as regions_router
 from app.runs.endpoints import router as runs_router
 from app.search.endpoints import router as search_router
-from app.settings import get_settings
+from app.terms.endpoints import INGESTION
+from app.terms.endpoints import router as terms_router
 from app.uploads import BodyLimit
 from app.validation.endpoints import router as validation_router
 
@@ -40,6 +42,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         422: "What was given cannot be used.",
         429: "More requests in a minute than the setting `requests_per_minute`.",
         503: "A part that the catalog needs cannot be used now.",
+        504: "A query took longer than the setting `statement_timeout_s`.",
         507: "The artefact store or a disk cannot give back what it should.",
     }.items()
 }
@@ -61,10 +64,12 @@ def make_api() -> FastAPI:
     for router in (
         search_router,
         concepts_router,
+        regions_router,
         runs_router,
         datasets_router,
         networks_router,
         validation_router,
+        terms_router,
         keys_router,
     ):
         v1.include_router(router)
@@ -78,15 +83,10 @@ def _document(api: FastAPI) -> dict[str, Any]:
     document = FastAPI.openapi(api)
     described = {"type": "http", "scheme": "bearer", "description": "See `sdc keys create`."}
     document["components"]["securitySchemes"] = {"key": described}
-    asked = document["components"]["schemas"]["Questions"]["properties"]["questions"]
-    asked["maxItems"] = get_settings().prompt_batch
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            for parameter in operation.get("parameters", []):
-                if parameter["name"] == "limit":
-                    parameter["schema"]["maximum"] = get_settings().page_limit
             if path.startswith("/v1"):
-                must = ADMINISTRATION in operation["tags"]
+                must = not {ADMINISTRATION, INGESTION}.isdisjoint(operation["tags"])
                 operation["security"] = [{"key": []}] if must else [{"key": []}, {}]
     return document
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from app.concepts.schemas import ConceptAnswer, ConceptSummary, SimilarAnswer
+from app.concepts.schemas import ConceptAnswer, ConceptSummary, ConceptTermsAnswer, SimilarAnswer
 from app.datasets.schemas import DatasetList
 from app.errors import (
     CatalogError,
@@ -23,20 +23,23 @@ from app.errors import (
     NotFoundError,
     StorageError,
     TooManyRequestsError,
+    TooSlowError,
     UnauthorisedError,
     UnavailableError,
 )
 from app.networks.schemas import NetworkAnswer
 from app.paging import Page
 from app.places.schemas import PlaceAnswer, RegionConceptsAnswer
-from app.regions.schemas import Space
+from app.regions.schemas import RegionSummary, Space
 from app.runs.schemas import RunList
 from app.search.schemas import Question, Questions, SearchAnswer, SearchAnswers
+from app.terms.schemas import TermsReport, TermsWanted
 from app.validation.schemas import ValidationAnswer
 
 TIMEOUT_S = 120.0
 
 Answer = TypeVar("Answer", bound=BaseModel)
+Body = TypeVar("Body", bound=BaseModel)
 Point = tuple[float, float, float]
 _ERRORS: Mapping[int, type[CatalogError]] = {
     401: UnauthorisedError,
@@ -47,6 +50,7 @@ _ERRORS: Mapping[int, type[CatalogError]] = {
     404: NotFoundError,
     409: ConflictError,
     503: UnavailableError,
+    504: TooSlowError,
     507: StorageError,
 }
 
@@ -96,11 +100,20 @@ class BatchOptions(PictureOptions, total=False):
     templates: Sequence[str]
 
 
-class SimilarOptions(TypedDict, total=False):
+class SimilarOptions(RunOptions, total=False):
     """Where concepts near to one are sought."""
 
-    dataset: str | None
+    subject: str | None
     k: int
+
+
+class RegionListOptions(TypedDict, total=False):
+    """Which regions are listed."""
+
+    dataset: str | None
+    atlas: str | None
+    subject: str | None
+    limit: int
 
 
 class ListOptions(RunOptions, total=False):
@@ -164,7 +177,7 @@ class Catalog:
     Raises
     ------
     InputError, NotFoundError, ConflictError, StorageError, UnauthorisedError, ForbiddenError, \
-    TooManyRequestsError
+    TooManyRequestsError, TooSlowError
         By every method, as the service raised it.
     UnavailableError
         By every method: the server cannot be reached, or is none of this catalog's.
@@ -231,6 +244,22 @@ class Catalog:
     def similar(self, component: int, **asked: Unpack[SimilarOptions]) -> SimilarAnswer:
         """Concepts nearest to one."""
         return self._ask(_similar(component, asked))
+
+    def terms(self, component: int, k: int = 10) -> ConceptTermsAnswer:
+        """Words of the vocabulary nearest to one."""
+        return self._ask(_terms(component, k))
+
+    def add_terms(self, texts: Sequence[str], dataset: str | None = None) -> TermsReport:
+        """Give texts a vector, so that SQL can ask them; a key with the scope ingest is needed."""
+        return self._ask(_add_terms(texts, dataset))
+
+    def regions(self, **asked: Unpack[RegionListOptions]) -> Iterator[RegionSummary]:
+        """Regions of datasets, page after page."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._ask(_regions(cursor, asked))
+            yield from page.items
+            cursor = page.next
 
     def mask(self, component: int, subject: str, space: Space = "native") -> bytes:
         """A participant's mask, as the bytes of a ``.nii.gz`` file."""
@@ -341,6 +370,23 @@ class AsyncCatalog:
         """Concepts nearest to one."""
         return await self._ask(_similar(component, asked))
 
+    async def terms(self, component: int, k: int = 10) -> ConceptTermsAnswer:
+        """Words of the vocabulary nearest to one."""
+        return await self._ask(_terms(component, k))
+
+    async def add_terms(self, texts: Sequence[str], dataset: str | None = None) -> TermsReport:
+        """Give texts a vector, so that SQL can ask them; a key with the scope ingest is needed."""
+        return await self._ask(_add_terms(texts, dataset))
+
+    async def regions(self, **asked: Unpack[RegionListOptions]) -> AsyncIterator[RegionSummary]:
+        """Regions of datasets, page after page."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self._ask(_regions(cursor, asked))
+            for item in page.items:
+                yield item
+            cursor = page.next
+
     async def mask(self, component: int, subject: str, space: Space = "native") -> bytes:
         """A participant's mask, as the bytes of a ``.nii.gz`` file."""
         return await self._file(component, "mask", subject=subject, space=space)
@@ -391,12 +437,7 @@ def _search(query: str, asked: SearchOptions) -> _Call[SearchAnswer]:
 
 def _search_all(questions: Sequence[Question | str], asked: BatchOptions) -> _Call[SearchAnswers]:
     told = [Question(query=each) if isinstance(each, str) else each for each in questions]
-    try:
-        body = Questions.model_validate({"questions": told} | asked)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    return _Call("/v1/search", SearchAnswers, body=body)
+    return _Call("/v1/search", SearchAnswers, body=_body(Questions, {"questions": told} | asked))
 
 
 def _search_picture(picture: bytes, name: str, asked: PictureOptions) -> _Call[SearchAnswer]:
@@ -425,6 +466,20 @@ def _similar(component: int, asked: SimilarOptions) -> _Call[SimilarAnswer]:
     return _Call(f"/v1/components/{component}/similar", SimilarAnswer, {**asked})
 
 
+def _terms(component: int, k: int) -> _Call[ConceptTermsAnswer]:
+    return _Call(f"/v1/components/{component}/terms", ConceptTermsAnswer, {"k": k})
+
+
+def _add_terms(texts: Sequence[str], dataset: str | None) -> _Call[TermsReport]:
+    body = _body(TermsWanted, {"texts": list(texts), "dataset": dataset})
+    return _Call("/v1/terms", TermsReport, body=body)
+
+
+def _regions(cursor: str, asked: RegionListOptions) -> _Call[Page[RegionSummary]]:
+    params = {"cursor": cursor or None} | {**asked}
+    return _Call("/v1/regions", Page[RegionSummary], params)
+
+
 def _datasets() -> _Call[DatasetList]:
     return _Call("/v1/datasets", DatasetList)
 
@@ -439,6 +494,14 @@ def _network(subject: str, asked: RunOptions) -> _Call[NetworkAnswer]:
 
 def _validation(asked: ValidationOptions) -> _Call[ValidationAnswer]:
     return _Call("/v1/validation", ValidationAnswer, {**asked})
+
+
+def _body(model: type[Body], asked: Mapping[str, Any]) -> Body:
+    try:
+        return model.model_validate(asked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _headers(key: str | None) -> dict[str, str]:

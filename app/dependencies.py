@@ -7,27 +7,28 @@ from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
 from app.access import NOBODY, access_of
-from app.errors import UnauthorisedError
-from app.keys.service import admit, require_scope, secret_of
-from app.rates import Rates
+from app.admission import address_of, admit_counted
+from app.keys.service import require_scope, secret_of
 from app.reading import reading_session
 
 
 def _reading(request: Request) -> Iterator[Session]:
-    rates: Rates = request.app.state.rates
+    secret = secret_of(request.headers.get("authorization"))
     with reading_session() as session:
-        address = request.client.host if request.client else "unknown"
-        try:
-            access = admit(session, secret_of(request.headers.get("authorization")))
-        except UnauthorisedError:
-            rates.count(address)
-            raise
-        rates.count(address if access is NOBODY else access.actor)
+        admit_counted(session, secret, address_of(request), request.app.state.rates)
         yield session
 
 
 # The function's scope: what could not be committed must not have been answered already.
 ReadingSession = Annotated[Session, Depends(_reading, scope="function")]
+
+
+def _ingesting(session: ReadingSession) -> Session:
+    require_scope(access_of(session) or NOBODY, "ingest")
+    return session
+
+
+IngestingSession = Annotated[Session, Depends(_ingesting, scope="function")]
 
 
 def _administering(session: ReadingSession) -> Session:

@@ -80,6 +80,12 @@ class UnavailableError(CatalogError):
     exit_code = 1
 
 
+class TooSlowError(UnavailableError):
+    """A query was stopped because it took longer than queries may."""
+
+    status = 504
+
+
 class StorageError(CatalogError):
     """The artefact store or a disk cannot take or give back what it should."""
 

@@ -7,7 +7,7 @@ from psycopg import errors
 from pydantic import ValidationError
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
-from app.errors import CatalogError, InputError, StorageError, UnavailableError
+from app.errors import CatalogError, InputError, StorageError, TooSlowError, UnavailableError
 
 
 def as_catalog_error(error: Exception) -> CatalogError | None:
@@ -48,7 +48,7 @@ def _database_error(cause: psycopg.Error, error: DBAPIError | None) -> CatalogEr
     reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
     match cause:
         case errors.QueryCanceled():
-            return UnavailableError(
+            return TooSlowError(
                 "the database query took too long and was stopped",
                 hint="ask for less, or raise SDC_STATEMENT_TIMEOUT_S",
             )

@@ -1,8 +1,19 @@
 """Answers that a client may keep: it asks whether they changed, and is told so in a line."""
 
 import hashlib
+from typing import Any
 
 from fastapi import Request, Response
+from pydantic import BaseModel
+
+UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "What the client has, by its If-None-Match, is the same."}
+}
+
+
+def tagged_answer(request: Request, answer: BaseModel) -> Response:
+    """An answer as JSON, `tagged`."""
+    return tagged(request, answer.model_dump_json().encode(), "application/json")
 
 
 def tagged(

@@ -35,5 +35,6 @@ class Rates:
             free = self._limiter.get_window_stats(most, asker).reset_time
             wait = max(1, math.ceil(free - time.time()))
             raise TooManyRequestsError(
-                f"more than {most.amount} requests in a minute", hint=f"wait {wait} s"
+                f"more than {most.amount:,} requests in a minute, the setting requests_per_minute",
+                hint=f"wait {wait} s",
             )

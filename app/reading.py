@@ -20,6 +20,9 @@ def reading_session() -> Iterator[Session]:
     ------
     UnavailableError
         The database is unreachable, or at another migration.
+    TooSlowError
+        By whoever tells its errors (`app.failures`): a query took longer than the setting
+        ``statement_timeout_s``.
     """
     limit = func.set_config(
         "statement_timeout", str(int(get_settings().statement_timeout_s * 1000)), True

@@ -14,8 +14,6 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from app.patterns import MOST
-
 HOME_NAME = ".sdc"
 
 
@@ -72,8 +70,15 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(
         default=600, ge=1, description="Most requests of one key, or of one address without one."
     )
-    page_limit: int = Field(default=500, ge=1, description="Most items of one page of a list.")
-    prompt_batch: int = Field(default=50, ge=1, le=MOST, description="Most prompts of one request.")
+    # These two are no less than what is answered where nobody says how much.
+    page_limit: int = Field(default=500, ge=50, description="Most items of one page of a list.")
+    k_limit: int = Field(
+        default=1000, ge=10, le=100_000, description="Most answers to one question."
+    )
+    prompt_length: int = Field(
+        default=1000, ge=1, le=2600, description="Most characters of a prompt, and of a template."
+    )
+    prompt_batch: int = Field(default=50, ge=1, le=1000, description="Most prompts of one request.")
     upload_mb: float = Field(default=64.0, gt=0, description="Largest upload of files, in MB.")
     json_mb: float = Field(default=4.0, gt=0, description="Largest body without files, in MB.")
     min_free_disk_gb: float = Field(

@@ -5,27 +5,24 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from app.concepts import service
-from app.concepts.schemas import ConceptAnswer, ConceptSummary, SimilarAnswer
+from app.concepts.schemas import ConceptAnswer, ConceptSummary, ConceptTermsAnswer, SimilarAnswer
 from app.dependencies import ReadingSession
-from app.immutable import tagged
+from app.immutable import UNCHANGED, tagged, tagged_answer
 from app.masks.service import MaskFile, Space, TableFormat, mask_table, mask_volume
 from app.paging import PAGE, Page
 from app.parameters import (
     ComponentId,
     Count,
     Cursor,
+    DatasetFilter,
     DatasetName,
     Label,
     Limit,
     RunId,
 )
-from app.patterns import LONGEST, NO_NUL, SAYS_SOMETHING
+from app.patterns import NO_NUL, PROMPT_LENGTH, SAYS_SOMETHING
 
 router = APIRouter(prefix="/components", tags=["concepts"])
-
-UNCHANGED: dict[int | str, dict[str, Any]] = {
-    304: {"description": "What the client has, by its If-None-Match, is the same."}
-}
 
 
 def _file(*media_types: str) -> dict[int | str, dict[str, Any]]:
@@ -48,11 +45,8 @@ def list_concepts(
     ] = None,
     text: Annotated[
         str | None,
-        Query(
-            description="Part of the label or nearest terms.",
-            max_length=LONGEST,
-            pattern=SAYS_SOMETHING,
-        ),
+        PROMPT_LENGTH,
+        Query(description="Part of the label or nearest terms.", pattern=SAYS_SOMETHING),
     ] = None,
     cursor: Cursor = None,
     limit: Limit = PAGE,
@@ -73,19 +67,32 @@ def list_concepts(
 @router.get("/{component_id}", response_model=ConceptAnswer, responses=UNCHANGED)
 def show_concept(session: ReadingSession, request: Request, component_id: ComponentId) -> Response:
     """Everything that is known of one concept."""
-    answer = service.show_concept(session, component_id)
-    return tagged(request, answer.model_dump_json().encode(), "application/json")
+    return tagged_answer(request, service.show_concept(session, component_id))
 
 
 @router.get("/{component_id}/similar")
 def similar_concepts(
     session: ReadingSession,
     component_id: ComponentId,
-    dataset: DatasetName = None,
+    dataset: DatasetFilter = None,
+    run: Annotated[int | None, Query(description="Of this run alone, current or not.")] = None,
+    subject: Annotated[
+        str | None, Query(description="Decoded by this participant.", pattern=NO_NUL)
+    ] = None,
     k: Count = 10,
 ) -> SimilarAnswer:
     """The concepts nearest to one, in its own run and in current runs of its encoder."""
-    return service.similar_concepts(session, component_id, dataset=dataset, k=k)
+    return service.similar_concepts(
+        session, component_id, dataset=dataset, run=run, subject=subject, k=k
+    )
+
+
+@router.get("/{component_id}/terms", response_model=ConceptTermsAnswer, responses=UNCHANGED)
+def concept_terms(
+    session: ReadingSession, request: Request, component_id: ComponentId, k: Count = 10
+) -> Response:
+    """The words of its encoder's vocabulary that lie nearest to a concept."""
+    return tagged_answer(request, service.concept_terms(session, component_id, k=k))
 
 
 @router.get("/{component_id}/mask", response_class=Response, responses=_file("application/gzip"))

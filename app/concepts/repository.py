@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, func, or_, select
+from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.database.models import (
@@ -61,12 +61,7 @@ def list_components(
     if shared is not None:
         query = query.where(Component.shared == shared)
     if subject is not None:
-        decoding = (
-            select(ComponentSubject.component_id)
-            .join(Subject, Subject.id == ComponentSubject.subject_id)
-            .where(Subject.label == subject, ComponentSubject.decodes)
-        )
-        query = query.where(Component.id.in_(decoding))
+        query = query.where(Component.id.in_(_decoded_by(subject)))
     if text is not None:
         said = func.array_to_string(Component.terms, ", ")
         query = query.where(
@@ -94,10 +89,20 @@ def nearest_to_vector(
 
 
 def nearest_to_component(
-    session: Session, component: Component, dataset_id: int | None, k: int
+    session: Session,
+    component: Component,
+    *,
+    dataset: str | None,
+    run: int | None,
+    subject: str | None,
+    k: int,
 ) -> Sequence[Row[Component, float, str, str]]:
-    """The k components nearest to one, of its own run and of current runs of its encoder."""
+    """The k components nearest to one, of its own run and of current runs of its encoder.
+
+    Or of one run, current or not; of one dataset alone; `subject` decodes them.
+    """
     similarity = cosine_similarity(Component.vector, component.vector)
+    told = or_(Component.run_id == component.run_id, Dataset.current_run_id == Run.id)
     query = (
         select(Component, similarity.label("similarity"), Dataset.slug, Run.method)
         .join(Run, Run.id == Component.run_id)
@@ -105,13 +110,15 @@ def nearest_to_component(
         .where(
             Component.encoder_id == component.encoder_id,
             Component.id != component.id,
-            or_(Component.run_id == component.run_id, Dataset.current_run_id == Run.id),
+            told if run is None else Run.id == run,
         )
         .order_by(similarity.desc(), Component.id)
         .limit(k)
     )
-    if dataset_id is not None:
-        query = query.where(Run.dataset_id == dataset_id)
+    if dataset is not None:
+        query = query.where(Dataset.slug == dataset)
+    if subject is not None:
+        query = query.where(Component.id.in_(_decoded_by(subject)))
     return session.execute(query).all()
 
 
@@ -159,3 +166,12 @@ def negations(session: Session, component_id: int) -> Sequence[Row[ComponentNega
         .where(ComponentNegation.component_id == component_id)
         .order_by(ComponentNegation.rank)
     ).all()
+
+
+def _decoded_by(subject: str) -> Select[int]:
+    """Ids of the components that participants of this label decode."""
+    return (
+        select(ComponentSubject.component_id)
+        .join(Subject, Subject.id == ComponentSubject.subject_id)
+        .where(Subject.label == subject, ComponentSubject.decodes)
+    )

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from app.regions.schemas import Millimetres, RegionOverlap, Space
+from app.runs.schemas import OfRun
 
 
 class Stability(BaseModel):
@@ -64,16 +65,31 @@ class SimilarConcept(ConceptHit):
     method: str
 
 
-class SimilarAnswer(BaseModel):
-    """The concepts nearest to one concept, in its encoder's space."""
+class NamedConcept(BaseModel):
+    """The concept that is asked about."""
 
     id: int
     label: str
-    dataset: str
-    run: int
-    encoder: str
-    method: str
+
+
+# Fields come in the order of the bases from the last one on: what was asked, then who answers.
+class SimilarAnswer(OfRun, NamedConcept):
+    """The concepts nearest to one concept, in its encoder's space."""
+
     concepts: list[SimilarConcept]
+
+
+class NearTerm(BaseModel):
+    """A word of the vocabulary near to a concept."""
+
+    term: str
+    similarity: float = Field(description="Cosine, the texts' mean taken off.")
+
+
+class ConceptTermsAnswer(OfRun, NamedConcept):
+    """The words of its encoder's vocabulary that lie nearest to one concept, best first."""
+
+    terms: list[NearTerm]
 
 
 class SubjectStatistics(BaseModel):

@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import numpy as np
 from sqlalchemy.orm import Session
 
 from app.concepts import repository
 from app.concepts.schemas import (
     ConceptAnswer,
     ConceptSummary,
+    ConceptTermsAnswer,
     Example,
     FarStimulus,
+    NearTerm,
     Negation,
     SimilarAnswer,
     SimilarConcept,
@@ -20,11 +23,12 @@ from app.concepts.schemas import (
 from app.database.models import Component, Run
 from app.errors import ConflictError, InputError, NotFoundError
 from app.paging import PAGE, Page, check_limit, page_of, read_cursor
-from app.patterns import MOST
 from app.regions.repository import list_overlaps, peak_of
 from app.regions.service import REGION_FAMILY, rank_overlaps, region_overlap
-from app.runs.service import ChosenRun, choose_run, require_dataset
+from app.runs.service import ChosenRun, choose_run, require_dataset, require_subject
+from app.settings import get_settings
 from app.terms.prompts import clean_text
+from app.terms.repository import nearest_terms
 
 CONCEPT_FAMILY = "concept q: Benjamini-Hochberg over all components of the run"
 
@@ -35,10 +39,11 @@ def check_k(k: int) -> None:
     Raises
     ------
     InputError
-        `k` is below 1 or above 1,000.
+        `k` is below 1 or above the setting ``k_limit``.
     """
-    if not 1 <= k <= MOST:
-        raise InputError(f"k is {k}", hint=f"ask for 1 to {MOST:,} answers")
+    most = get_settings().k_limit
+    if not 1 <= k <= most:
+        raise InputError(f"k is {k}", hint=f"ask for 1 to {most:,} answers, the setting k_limit")
 
 
 def require_component(session: Session, component_id: int) -> Component:
@@ -170,11 +175,8 @@ def show_concept(session: Session, component_id: int) -> ConceptAnswer:
         id=component.id,
         label=component.label,
         terms=component.terms,
-        dataset=chosen.dataset.slug,
-        run=chosen.run.id,
+        **chosen.names,
         current=chosen.current,
-        encoder=chosen.encoder.name,
-        method=chosen.run.method,
         index=component.index,
         shared=component.shared,
         subjects=[each.subject for each in statistics if each.decodes],
@@ -205,8 +207,46 @@ def show_concept(session: Session, component_id: int) -> ConceptAnswer:
     )
 
 
+def concept_terms(session: Session, component_id: int, *, k: int = 10) -> ConceptTermsAnswer:
+    """The words of its encoder's vocabulary that lie nearest to a concept.
+
+    ``catalog.nearest_terms`` tells the same of a current run's.
+
+    Parameters
+    ----------
+    session : Session
+    component_id : int
+    k : int
+        How many.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such component.
+    InputError
+        `k` is out of range.
+    """
+    check_k(k)
+    component = require_component(session, component_id)
+    chosen = choose_run(session, run=component.run_id)
+    vector = np.asarray(component.vector, np.float32)
+    rows = nearest_terms(session, component.encoder_id, vector, k)
+    return ConceptTermsAnswer(
+        id=component.id,
+        label=component.label,
+        **chosen.names,
+        terms=[NearTerm(term=row.text, similarity=row.similarity) for row in rows],
+    )
+
+
 def similar_concepts(
-    session: Session, component_id: int, *, dataset: str | None = None, k: int = 10
+    session: Session,
+    component_id: int,
+    *,
+    dataset: str | None = None,
+    run: int | None = None,
+    subject: str | None = None,
+    k: int = 10,
 ) -> SimilarAnswer:
     """The concepts nearest to one, among its own run's and current runs' of the same encoder.
 
@@ -216,31 +256,43 @@ def similar_concepts(
     component_id : int
     dataset : str, optional
         Look in this dataset alone.
+    run : int, optional
+        Look in this run alone, current or not.
+    subject : str, optional
+        Look among those that this participant's brain decodes.
     k : int
         How many.
 
     Raises
     ------
     NotFoundError
-        There is no such component or dataset, or nothing of the dataset has been published.
+        There is no such component, dataset or run, the one that is named has no such participant,
+        or nothing of the dataset has been published.
     InputError
-        `k` is out of range.
+        `k` is out of range, or the run is another dataset's.
     ConflictError
-        The dataset's current run has another encoder.
+        The dataset or the run that is named is of another encoder.
     """
     check_k(k)
     component = require_component(session, component_id)
-    chosen = choose_run(session, run=component.run_id)
-    where = None if dataset is None else _comparable(session, chosen, dataset)
-    rows = repository.nearest_to_component(session, component, where, k)
+    own = choose_run(session, run=component.run_id)
+    where = None
+    if run is not None or (dataset is not None and dataset != own.dataset.slug):
+        other = choose_run(session, dataset, run)
+        _require_comparable(own, other)
+        where = other.dataset
+    elif dataset is not None:
+        where = own.dataset
+    if subject is not None and where is not None:
+        require_subject(session, where, subject)
+    rows = repository.nearest_to_component(
+        session, component, dataset=dataset, run=run, subject=subject, k=k
+    )
     subjects = repository.decoding_subjects(session, [row.Component.id for row in rows])
     return SimilarAnswer(
         id=component.id,
         label=component.label,
-        dataset=chosen.dataset.slug,
-        run=chosen.run.id,
-        encoder=chosen.encoder.name,
-        method=chosen.run.method,
+        **own.names,
         concepts=[
             SimilarConcept(
                 dataset=row.slug,
@@ -268,18 +320,15 @@ def hit_fields(component: Component, similarity: float, subjects: list[str]) -> 
     }
 
 
-def _comparable(session: Session, chosen: ChosenRun, dataset: str) -> int:
-    """The id of a dataset whose concepts lie in the space of a run."""
-    if dataset != chosen.dataset.slug:
-        other = choose_run(session, dataset)
-        if other.encoder.id != chosen.encoder.id:
-            raise ConflictError(
-                f"the concepts of {dataset} lie in the space of {other.encoder.name}, and those of "
-                f"{chosen.dataset.slug} in that of {chosen.encoder.name}",
-                hint="spaces of two encoders cannot be compared; ask both in the same words",
-            )
-        return other.dataset.id
-    return chosen.dataset.id
+def _require_comparable(own: ChosenRun, other: ChosenRun) -> None:
+    """Refuse a run whose concepts lie in another space than those of a concept's own run."""
+    if other.encoder.id != own.encoder.id:
+        raise ConflictError(
+            f"the concepts of run {other.run.id} ({other.dataset.slug}) lie in the space of "
+            f"{other.encoder.name}, and those of run {own.run.id} ({own.dataset.slug}) in that of "
+            f"{own.encoder.name}",
+            hint="spaces of two encoders cannot be compared; ask both in the same words",
+        )
 
 
 def _stability(component: Component) -> Stability | None:

@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 from app.database.engine import CONNECT_TIMEOUT_S, get_engine, postgres_url
 from app.database.json_values import as_json, load_json_values
-from app.errors import CatalogError, InputError, UnavailableError
+from app.errors import CatalogError, InputError, TooSlowError, UnavailableError
 from app.settings import Settings, get_settings
 
 READER = "catalog_reader"
@@ -87,7 +87,9 @@ def read_sql(statement: str, *, rows: int) -> SqlAnswer:
     InputError
         The statement is none, is several, PostgreSQL refuses it, or one row is too large.
     UnavailableError
-        The reader cannot log in or may write, or the statement took too long.
+        The reader cannot log in, or may write.
+    TooSlowError
+        The statement took too long.
     """
     query = _clean(statement)
     settings = get_settings()
@@ -187,7 +189,7 @@ def _failure(error: psycopg.Error, settings: Settings) -> CatalogError:
     reason = " ".join((error.diag.message_primary or str(error)).split())
     match error:
         case errors.QueryCanceled():
-            return UnavailableError(
+            return TooSlowError(
                 "the statement took too long and was stopped",
                 hint=f"ask for less: {settings.statement_timeout_s:g} s are the most "
                 "(SDC_STATEMENT_TIMEOUT_S), unless the reader's role has less",

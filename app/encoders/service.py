@@ -162,4 +162,7 @@ def nearest_terms(
         component.
     """
     vectors: Sequence[NDArray[np.float32]] = list(np.asarray(components, np.float32))
-    return [terms.nearest_terms(session, encoder.id, vector, k, among) for vector in vectors]
+    return [
+        [row.text for row in terms.nearest_terms(session, encoder.id, vector, k, among)]
+        for vector in vectors
+    ]

@@ -2,11 +2,14 @@
 
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 from app.database.models import Encoder as EncoderRow
 from app.embedding import Encoder, load_encoder
 from app.errors import ConflictError
 from app.settings import get_settings
+
+_loading: dict[tuple[str, str], Lock] = {}
 
 
 def load_stored_encoder(row: EncoderRow) -> Encoder:
@@ -19,7 +22,10 @@ def load_stored_encoder(row: EncoderRow) -> Encoder:
     InputError, UnavailableError
         It does not load, see `app.embedding.load_encoder`.
     """
-    encoder = _load(row.spec, get_settings().device)
+    device = get_settings().device
+    # A cache alone lets each who asks before it is filled load the weights for itself.
+    with _loading.setdefault((row.spec, device), Lock()):
+        encoder = _load(row.spec, device)
     require_same_encoder(row, encoder)
     return encoder
 

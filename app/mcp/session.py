@@ -7,12 +7,16 @@ from typing import Any
 from mcp.server.mcpserver import Context
 from sqlalchemy.orm import Session
 
+from app.admission import address_of, admit_counted
 from app.database.reader import SqlAnswer, read_sql
 from app.keys.service import admit, secret_of
+from app.rates import Rates
 from app.reading import reading_session
 from app.settings import get_settings
 
 Call = Context[Any, Any]
+
+_rates = Rates()
 
 
 def caller_key(call: Call) -> str | None:
@@ -28,39 +32,45 @@ def caller_key(call: Call) -> str | None:
 
 
 @contextmanager
-def open_reader(key: str | None) -> Iterator[Session]:
-    """A session for the services, in the name of a key's owner.
+def open_reader(call: Call) -> Iterator[Session]:
+    """A session for the services, in the name of the owner of a call's key.
 
     Parameters
     ----------
-    key : str, optional
-        As `caller_key` tells it.
+    call : Context
+        It counts where it came over HTTP, as requests to the REST API do.
 
     Raises
     ------
     UnauthorisedError, ForbiddenError
         The key is not valid, or reading needs one.
+    TooManyRequestsError
+        It is more than the setting ``requests_per_minute``.
     """
+    key, request = caller_key(call), call.request_context.request
     with reading_session() as session:
-        admit(session, key)
+        if request is None:
+            admit(session, key)
+        else:
+            admit_counted(session, key, address_of(request), _rates)
         yield session
 
 
-def read_statement(key: str | None, statement: str) -> SqlAnswer:
+def read_statement(call: Call, statement: str) -> SqlAnswer:
     """What a statement reads; the role that runs it sees no embargoed dataset, whatever the key.
 
     Parameters
     ----------
-    key : str, optional
-        As `caller_key` tells it.
+    call : Context
+        As `open_reader`.
     statement : str
         See `app.database.reader.read_sql`.
 
     Raises
     ------
-    UnauthorisedError, ForbiddenError
-        The key is not valid, or reading needs one.
+    UnauthorisedError, ForbiddenError, TooManyRequestsError
+        As `open_reader`.
     """
-    with open_reader(key):
+    with open_reader(call):
         pass
     return read_sql(statement, rows=get_settings().sql_rows)

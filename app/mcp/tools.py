@@ -12,8 +12,8 @@ from app.database.reader import SqlAnswer
 from app.datasets.schemas import DatasetList
 from app.datasets.service import list_datasets
 from app.mcp.faults import CatalogTool
-from app.mcp.session import Call, caller_key, open_reader, read_statement
-from app.patterns import MOST
+from app.mcp.session import Call, open_reader, read_statement
+from app.patterns import K_LIMIT, PROMPT_LENGTH
 from app.runs.schemas import RunList
 from app.runs.service import list_runs
 from app.search import service
@@ -21,7 +21,9 @@ from app.search.regions import find_regions
 from app.search.schemas import RegionsAnswer, SearchAnswer
 
 Prompt = Annotated[
-    str, Field(description='What to look for, in words, such as "a photo of a face".')
+    str,
+    PROMPT_LENGTH,
+    Field(description='What to look for, in words, such as "a photo of a face".'),
 ]
 Dataset = Annotated[
     str | None,
@@ -33,8 +35,7 @@ Subject = Annotated[
 Atlas = Annotated[str | None, Field(description="Tell regions of this atlas alone.")]
 Component = Annotated[int, Field(description="A concept's id, as `search` tells it.")]
 Many = Annotated[
-    int,
-    Field(description="How many at most.", json_schema_extra={"minimum": 1, "maximum": MOST}),
+    int, K_LIMIT, Field(description="How many at most.", json_schema_extra={"minimum": 1})
 ]
 Statement = Annotated[str, Field(description="One SELECT, WITH, VALUES or TABLE in PostgreSQL.")]
 
@@ -55,7 +56,7 @@ def search(
     similarity x (2 AUC - 1), `auc` how well the concept's mask tells the region's voxels (chance
     is 0.5). Of the answer, what has a q_value of 0.05 or more is no finding.
     """
-    with open_reader(caller_key(call)) as session:
+    with open_reader(call) as session:
         return service.search(session, prompt, dataset=dataset, subject=subject, atlas=atlas, k=k)
 
 
@@ -65,22 +66,36 @@ def show(call: Call, component: Component) -> ConceptAnswer:
     Statistics per participant, overlap with every region, the stimuli that brains tell best and
     worst by it, the words and stimuli farthest from it, and whether other seeds find it.
     """
-    with open_reader(caller_key(call)) as session:
+    with open_reader(call) as session:
         return show_concept(session, component)
 
 
 def similar(
-    call: Call, component: Component, dataset: Dataset = None, k: Many = 10
+    call: Call,
+    component: Component,
+    dataset: Annotated[
+        str | None, Field(description="Look in this dataset alone, as `datasets` tells it.")
+    ] = None,
+    run: Annotated[
+        int | None, Field(description="Look in this run alone, as `runs` tells it.")
+    ] = None,
+    subject: Annotated[
+        str | None,
+        Field(
+            description="Look among those that this participant's brain decodes, such as subj01."
+        ),
+    ] = None,
+    k: Many = 10,
 ) -> SimilarAnswer:
     """Find the concepts nearest to a concept, in its run and in other datasets' current runs."""
-    with open_reader(caller_key(call)) as session:
-        return similar_concepts(session, component, dataset=dataset, k=k)
+    with open_reader(call) as session:
+        return similar_concepts(session, component, dataset=dataset, run=run, subject=subject, k=k)
 
 
 def regions(
     call: Call,
     prompt: Annotated[
-        str | None, Field(description="What the regions should carry, in words.")
+        str | None, PROMPT_LENGTH, Field(description="What the regions should carry, in words.")
     ] = None,
     component: Annotated[
         int | None, Field(description="The concept's id that they should carry, instead.")
@@ -97,7 +112,7 @@ def regions(
     itself being 1; `peak_mm` is where its mask is strongest inside the participant, in the `space`
     told.
     """
-    with open_reader(caller_key(call)) as session:
+    with open_reader(call) as session:
         return find_regions(
             session,
             prompt=prompt,
@@ -111,13 +126,13 @@ def regions(
 
 def datasets(call: Call) -> DatasetList:
     """List the datasets: their participants, atlases, stimuli, and the run that answers."""
-    with open_reader(caller_key(call)) as session:
+    with open_reader(call) as session:
         return list_datasets(session)
 
 
 def runs(call: Call, dataset: Dataset = None) -> RunList:
     """List the published runs, with their settings' seed and their metrics, newest first."""
-    with open_reader(caller_key(call)) as session:
+    with open_reader(call) as session:
         return list_runs(session, dataset)
 
 
@@ -133,7 +148,7 @@ def sql(call: Call, statement: Statement) -> SqlAnswer:
     Name the dataset where several encoders are in use: their spaces cannot be compared.
     `truncated` tells that there are more rows: count or aggregate in SQL.
     """
-    return read_statement(caller_key(call), statement)
+    return read_statement(call, statement)
 
 
 TOOLS: dict[str, Callable[..., Any]] = {

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request, Response
 
 from app.dependencies import ReadingSession
+from app.immutable import UNCHANGED, tagged_answer
 from app.networks import service
 from app.networks.schemas import NetworkAnswer
 from app.parameters import DatasetName, RunId
@@ -13,14 +14,15 @@ from app.patterns import NO_NUL
 router = APIRouter(prefix="/networks", tags=["networks"])
 
 
-@router.get("/{subject:path}")
+@router.get("/{subject:path}", response_model=NetworkAnswer, responses=UNCHANGED)
 def show_network(
     session: ReadingSession,
+    request: Request,
     subject: Annotated[
         str, Path(description="A participant's label.", examples=["subj01"], pattern=NO_NUL)
     ],
     dataset: DatasetName = None,
     run: RunId = None,
-) -> NetworkAnswer:
+) -> Response:
     """Which concepts belong together in one participant, in communities."""
-    return service.network(session, subject, dataset=dataset, run=run)
+    return tagged_answer(request, service.network(session, subject, dataset=dataset, run=run))

@@ -60,10 +60,7 @@ def network(
         raise _missing(session, chosen, subject)
     return NetworkAnswer(
         subject=subject,
-        dataset=chosen.dataset.slug,
-        run=chosen.run.id,
-        encoder=chosen.encoder.name,
-        method=chosen.run.method,
+        **chosen.names,
         q_family=EDGE_FAMILY,
         nodes=nodes,
         edges=[

@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field
 
 from app.regions.schemas import RegionOverlap, Space
+from app.runs.schemas import OfRun
 
 
 class BallShare(BaseModel):
@@ -24,16 +25,18 @@ class PlaceConcept(BaseModel):
     subjects: list[BallShare]
 
 
-class PlaceAnswer(BaseModel):
-    """The concepts that a ball carries, by coverage."""
+class Ball(BaseModel):
+    """The place that is asked about."""
 
     centre_mm: tuple[float, float, float]
     radius_mm: float
     space: Space
-    dataset: str
-    run: int
-    encoder: str
-    method: str
+
+
+# Fields come in the order of the bases from the last one on: what was asked, then who answers.
+class PlaceAnswer(OfRun, Ball):
+    """The concepts that a ball carries, by coverage."""
+
     voxels: dict[str, int] = Field(description="Voxels kept in the ball, by participant.")
     concepts: list[PlaceConcept]
 
@@ -48,14 +51,15 @@ class RegionConcept(BaseModel):
     subjects: list[RegionOverlap]
 
 
-class RegionConceptsAnswer(BaseModel):
-    """The concepts that a region carries, those it carries significantly first, then by AUC."""
+class NamedRegion(BaseModel):
+    """The region that is asked about."""
 
     atlas: str
     region: str
-    dataset: str
-    run: int
-    encoder: str
-    method: str
+
+
+class RegionConceptsAnswer(OfRun, NamedRegion):
+    """The concepts that a region carries, those it carries significantly first, then by AUC."""
+
     q_family: str
     concepts: list[RegionConcept]

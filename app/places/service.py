@@ -108,10 +108,7 @@ def search_place(
         centre_mm=centre,
         radius_mm=radius,
         space=space,
-        dataset=chosen.dataset.slug,
-        run=chosen.run.id,
-        encoder=chosen.encoder.name,
-        method=chosen.run.method,
+        **chosen.names,
         voxels=voxels,
         concepts=concepts[:k],
     )
@@ -146,10 +143,7 @@ def search_region(
     return RegionConceptsAnswer(
         atlas=atlas,
         region=region,
-        dataset=chosen.dataset.slug,
-        run=chosen.run.id,
-        encoder=chosen.encoder.name,
-        method=chosen.run.method,
+        **chosen.names,
         q_family=REGION_FAMILY,
         concepts=[
             RegionConcept(

@@ -1,12 +1,21 @@
 """Queries on the overlap of masks with regions."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from app.database.models import ComponentRegion, ComponentSubject, Region, Subject, Voxel
+from app.database.models import (
+    ComponentRegion,
+    ComponentSubject,
+    Dataset,
+    Region,
+    Subject,
+    Voxel,
+    VoxelRegion,
+)
 from app.regions.schemas import Peak
 
 
@@ -80,6 +89,57 @@ def peak_of(voxel: Voxel | None) -> Peak:
     if voxel.mni_x is not None and voxel.mni_y is not None and voxel.mni_z is not None:
         return Peak(peak_mm=(voxel.mni_x, voxel.mni_y, voxel.mni_z), space="MNI")
     return Peak(peak_mm=(voxel.x, voxel.y, voxel.z), space="native")
+
+
+def list_regions(
+    session: Session,
+    *,
+    dataset: str | None,
+    atlas: str | None,
+    subject: str | None,
+    after: int,
+    limit: int,
+) -> tuple[Sequence[Row[Region, str]], int]:
+    """Regions by id behind one, with their dataset, and how many there are in all.
+
+    Of one dataset, of one atlas; `subject` has voxels there.
+    """
+    query = select(Region, Dataset.slug).join(Dataset, Dataset.id == Region.dataset_id)
+    if dataset is not None:
+        query = query.where(Dataset.slug == dataset)
+    if atlas is not None:
+        query = query.where(Region.atlas == atlas)
+    if subject is not None:
+        own = (
+            select(VoxelRegion.region_id)
+            .join(Voxel, Voxel.id == VoxelRegion.voxel_id)
+            .join(Subject, Subject.id == Voxel.subject_id)
+            .where(Subject.label == subject)
+        )
+        query = query.where(Region.id.in_(own))
+    total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    page = query.where(Region.id > after).order_by(Region.id).limit(limit)
+    return session.execute(page).all(), total
+
+
+def count_voxels(
+    session: Session, regions: Sequence[int], subject: str | None
+) -> dict[int, dict[str, int]]:
+    """How many voxels each participant has in each region, by the region's id."""
+    query = (
+        select(VoxelRegion.region_id, Subject.label, func.count().label("voxels"))
+        .join(Voxel, Voxel.id == VoxelRegion.voxel_id)
+        .join(Subject, Subject.id == Voxel.subject_id)
+        .where(VoxelRegion.region_id.in_(regions))
+        .group_by(VoxelRegion.region_id, Subject.label)
+        .order_by(VoxelRegion.region_id, Subject.label)
+    )
+    if subject is not None:
+        query = query.where(Subject.label == subject)
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    for region, label, voxels in session.execute(query):
+        found[region][label] = voxels
+    return found
 
 
 def atlases(session: Session, dataset_id: int) -> list[str]:

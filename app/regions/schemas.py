@@ -8,6 +8,17 @@ Millimetres = tuple[float, float, float]
 Space = Literal["MNI", "native"]
 
 
+class RegionSummary(BaseModel):
+    """A region in a list."""
+
+    dataset: str
+    atlas: str
+    region: str
+    voxels: dict[str, int] = Field(
+        description="Voxels that were kept there, by participant; of those who have some."
+    )
+
+
 class Peak(BaseModel):
     """Where a mask is strongest: MNI mm where the participant has a transform, else native mm."""
 

@@ -1,4 +1,4 @@
-"""Which region to name first."""
+"""The regions there are, and which of them to name first."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,14 +8,71 @@ from sqlalchemy.orm import Session
 
 from app.database.models import Dataset
 from app.errors import NotFoundError
+from app.paging import PAGE, Page, check_limit, page_of, read_cursor
 from app.regions import repository
 from app.regions.repository import Overlap
-from app.regions.schemas import RegionAnswer, RegionOverlap
+from app.regions.schemas import RegionAnswer, RegionOverlap, RegionSummary
+from app.runs.service import require_dataset, require_subject
 
 SIGNIFICANT = 0.05
 REGION_FAMILY = (
     "region q: Benjamini-Hochberg over all components x regions of a participant in the run"
 )
+
+
+def list_regions(
+    session: Session,
+    *,
+    dataset: str | None = None,
+    atlas: str | None = None,
+    subject: str | None = None,
+    cursor: str | None = None,
+    limit: int = PAGE,
+) -> Page[RegionSummary]:
+    """The regions of datasets, in the order they came into the catalog.
+
+    Parameters
+    ----------
+    session : Session
+    dataset, atlas : str, optional
+        Of this dataset, of this atlas alone.
+    subject : str, optional
+        Where this participant has voxels, with theirs alone.
+    cursor : str, optional
+        Where the page before ended.
+    limit : int
+        Regions a page.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such dataset, or it has no such atlas or participant; or the cursor is none.
+    InputError
+        `limit` cannot be used.
+    """
+    check_limit(limit)
+    after = read_cursor(cursor)
+    if dataset is not None:
+        where = require_dataset(session, dataset)
+        if atlas is not None:
+            require_atlas(session, where, atlas)
+        if subject is not None:
+            require_subject(session, where, subject)
+    rows, total = repository.list_regions(
+        session, dataset=dataset, atlas=atlas, subject=subject, after=after, limit=limit + 1
+    )
+    ids = [row.Region.id for row in rows]
+    voxels = repository.count_voxels(session, ids, subject)
+    items = [
+        RegionSummary(
+            dataset=row.slug,
+            atlas=row.Region.atlas,
+            region=row.Region.name,
+            voxels=voxels.get(row.Region.id, {}),
+        )
+        for row in rows
+    ]
+    return page_of(items, ids, total, limit)
 
 
 def require_atlas(session: Session, dataset: Dataset, atlas: str) -> None:

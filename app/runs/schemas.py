@@ -3,7 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+
+
+class OfRun(BaseModel):
+    """What an answer out of a run names."""
+
+    dataset: str
+    run: int
+    encoder: str
+    method: str = Field(description="How the run found its concepts: masks or clusters.")
 
 
 class RunAnswer(BaseModel):

@@ -1,6 +1,7 @@
 """Which run answers a question."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -22,6 +23,16 @@ class ChosenRun:
     def current(self) -> bool:
         """Whether the dataset's answers come from this run."""
         return self.dataset.current_run_id == self.run.id
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """The fields of an `OfRun`."""
+        return {
+            "dataset": self.dataset.slug,
+            "run": self.run.id,
+            "encoder": self.encoder.name,
+            "method": self.run.method,
+        }
 
 
 def choose_run(session: Session, dataset: str | None = None, run: int | None = None) -> ChosenRun:

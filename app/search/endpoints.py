@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, File, Query, UploadFile
+from fastapi import APIRouter, File, Query, Request, Response, UploadFile
 
 from app.dependencies import ReadingSession
 from app.embedding.prompts import AS_TYPED, ENSEMBLE
-from app.errors import ConflictError, InputError
+from app.errors import ConflictError
+from app.immutable import UNCHANGED, tagged_answer
 from app.parameters import (
     AtlasName,
     Count,
@@ -25,7 +26,7 @@ from app.places.service import LARGEST_MM
 from app.regions.schemas import Space
 from app.search import service
 from app.search.schemas import Questions, SearchAnswer, SearchAnswers, Template
-from app.settings import get_settings
+from app.terms.prompts import check_batch
 
 # What the field holds, which its schema, bytes, does not tell.
 PICTURE = {"encoding": {"image": {"contentType": "image/png, image/jpeg, image/webp, image/gif"}}}
@@ -88,9 +89,10 @@ def search_image(
     )
 
 
-@router.get("/place")
+@router.get("/place", response_model=PlaceAnswer, responses=UNCHANGED)
 def search_place(
     session: ReadingSession,
+    request: Request,
     x: Millimetre,
     y: Millimetre,
     z: Millimetre,
@@ -100,34 +102,33 @@ def search_place(
     run: RunId = None,
     subject: SubjectName = None,
     k: Count = 10,
-) -> PlaceAnswer:
+) -> Response:
     """The concepts whose masks take most of a ball."""
-    return places.search_place(
+    answer = places.search_place(
         session, (x, y, z), radius, space, dataset=dataset, run=run, subject=subject, k=k
     )
+    return tagged_answer(request, answer)
 
 
-@router.get("/region")
+@router.get("/region", response_model=RegionConceptsAnswer, responses=UNCHANGED)
 def search_region(
     session: ReadingSession,
+    request: Request,
     atlas: Annotated[str, Query(examples=["floc-faces"], pattern=NO_NUL)],
     region: Annotated[str, Query(examples=["FFA-1"], pattern=NO_NUL)],
     dataset: DatasetName = None,
     run: RunId = None,
     k: Count = 10,
-) -> RegionConceptsAnswer:
+) -> Response:
     """The concepts that a region carries, those it carries significantly first."""
-    return places.search_region(session, atlas, region, dataset=dataset, run=run, k=k)
+    answer = places.search_region(session, atlas, region, dataset=dataset, run=run, k=k)
+    return tagged_answer(request, answer)
 
 
 @router.post("")
 def search_texts(session: ReadingSession, asked: Questions) -> SearchAnswers:
     """Several questions to one run, each answered as `search_text` does."""
-    most = get_settings().prompt_batch
-    if len(asked.questions) > most:
-        raise InputError(
-            f"there are {len(asked.questions)} questions", hint=f"ask {most} at once at most"
-        )
+    check_batch(len(asked.questions), "questions")
     return SearchAnswers(
         answers=[
             service.search(

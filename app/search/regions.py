@@ -74,10 +74,7 @@ def find_regions(
         query=None,
         component=concept.id,
         label=concept.label,
-        dataset=chosen.dataset.slug,
-        run=chosen.run.id,
-        encoder=chosen.encoder.name,
-        method=chosen.run.method,
+        **chosen.names,
         q_family=REGION_FAMILY,
         regions=best_regions(overlaps, {concept.id: 1.0})[:k],
     )

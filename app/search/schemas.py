@@ -5,8 +5,9 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from app.concepts.schemas import ConceptHit
-from app.patterns import LONGEST, MOST, NO_NUL, SAYS_SOMETHING
+from app.patterns import K_LIMIT, NO_NUL, PROMPT_BATCH, PROMPT_LENGTH
 from app.regions.schemas import RegionAnswer
+from app.terms.schemas import Text
 
 
 class FoundConcept(ConceptHit):
@@ -36,10 +37,9 @@ class SearchAnswer(BaseModel):
     regions: list[RegionAnswer]
 
 
-Text = Annotated[str, Field(min_length=1, max_length=LONGEST, pattern=SAYS_SOMETHING)]
 Name = Annotated[str, Field(pattern=NO_NUL)]
 # One place for the text, and nothing else in braces.
-Template = Annotated[str, Field(max_length=LONGEST, pattern=r"^[^\x00{}]*\{\}[^\x00{}]*$")]
+Template = Annotated[str, PROMPT_LENGTH, Field(pattern=r"^[^\x00{}]*\{\}[^\x00{}]*$")]
 
 
 class Question(BaseModel):
@@ -54,12 +54,12 @@ class Question(BaseModel):
 class Questions(BaseModel):
     """Several questions to one run."""
 
-    questions: list[Question] = Field(min_length=1, max_length=MOST)
+    questions: Annotated[list[Question], PROMPT_BATCH, Field(min_length=1)]
     dataset: Name | None = None
     run: int | None = None
     subject: Name | None = None
     atlas: Name | None = None
-    k: int = Field(default=10, ge=1, le=MOST)
+    k: Annotated[int, K_LIMIT, Field(ge=1)] = 10
     templates: list[Template] = Field(default=["{}"], min_length=1, max_length=20)
 
 

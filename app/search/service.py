@@ -182,10 +182,7 @@ def _answer(
         overlaps[overlap.component].append(overlap)
     return SearchAnswer(
         **asked,
-        encoder=chosen.encoder.name,
-        run=chosen.run.id,
-        dataset=chosen.dataset.slug,
-        method=chosen.run.method,
+        **chosen.names,
         q_family=f"{CONCEPT_FAMILY}; {REGION_FAMILY}",
         concepts=[
             FoundConcept(

@@ -13,12 +13,15 @@ from app.embedding.encoder import unit_rows
 from app.embedding.prompts import AS_TYPED, SLOT, embed_prompt
 from app.encoders.stored import load_stored_encoder
 from app.errors import InputError
-from app.patterns import LONGEST
+from app.settings import get_settings
 from app.terms import repository
 
 Vector = NDArray[np.float32]
 # Both are in one index of PostgreSQL, whose entries have 2,704 bytes at most.
 MOST_BYTES = 2_600
+
+# What PostgreSQL takes into an index, a page's third, with the encoder beside it.
+MOST_BYTES = 2600
 
 
 def clean_text(text: str, what: str = "the prompt") -> str:
@@ -27,16 +30,37 @@ def clean_text(text: str, what: str = "the prompt") -> str:
     Raises
     ------
     InputError
-        Nothing is left, it is longer than 1,000 characters, or the database cannot hold it.
+        Nothing is left, it is longer than the setting ``prompt_length``, or the database cannot
+        hold it.
     """
     stripped = text.strip()
     if not stripped:
         raise InputError(f"{what} is empty", hint="give at least one word")
-    if len(stripped) > LONGEST:
-        raise InputError(f"{what} has {len(stripped)} characters", hint=f"{LONGEST:,} are the most")
+    most = get_settings().prompt_length
+    if len(text) > most:
+        raise InputError(
+            f"{what} has {len(text)} characters",
+            hint=f"{most:,} are the most, the setting prompt_length",
+        )
     if "\0" in stripped or not _encodes(stripped):
         raise InputError(f"{what} is not valid text: {stripped!a}", hint="use UTF-8 without NUL")
     return stripped
+
+
+def check_batch(number: int, what: str) -> None:
+    """Refuse more prompts than one request may bring.
+
+    Raises
+    ------
+    InputError
+        They are more than the setting ``prompt_batch``.
+    """
+    most = get_settings().prompt_batch
+    if number > most:
+        raise InputError(
+            f"there are {number:,} {what}",
+            hint=f"{most:,} at once are the most, the setting prompt_batch",
+        )
 
 
 def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
@@ -125,8 +149,11 @@ def ensure_prompts(
     Raises
     ------
     ConflictError, InputError, NotFoundError, UnavailableError
-        As `prompt_direction`; nothing is stored then.
+        As `prompt_direction`, or a text and its template are too long to be stored; nothing is
+        stored then.
     """
+    for text in texts:
+        _require_storable(text, templates)
     stored = repository.find_vectors(session, encoder.id, texts, templates)
     missing = [
         (text, template)
@@ -153,6 +180,15 @@ def ensure_prompts(
     ]
     repository.add_prompts(session, rows)
     return len(rows)
+
+
+def _require_storable(text: str, templates: Sequence[str]) -> None:
+    size = len(text.encode()) + max(len(template.encode()) for template in templates)
+    if size > MOST_BYTES:
+        raise InputError(
+            f"the prompt {text[:20]!r}... has {size:,} bytes with its template",
+            hint=f"{MOST_BYTES:,} are the most that can be stored: ask in fewer words",
+        )
 
 
 def _encodes(text: str) -> bool:

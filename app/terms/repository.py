@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -82,14 +82,14 @@ def nearest_terms(
     vector: Vectors,
     k: int,
     among: Collection[str] | None = None,
-) -> list[str]:
-    """The k vocabulary terms nearest to a vector, the texts' mean off, best first."""
+) -> Sequence[Row[str, float]]:
+    """The k vocabulary terms nearest to a vector, the texts' mean off, best first; text, cosine."""
     similarity = cosine_similarity(vector_difference(Term.vector, Encoder.text_mean), vector)
     query = (
-        select(Term.text)
+        select(Term.text, similarity.label("similarity"))
         .join(Encoder, Encoder.id == Term.encoder_id)
         .where(Term.encoder_id == encoder_id, Term.in_vocabulary)
     )
     if among is not None:
         query = query.where(Term.text.in_(among))
-    return list(session.scalars(query.order_by(similarity.desc(), Term.text).limit(k)))
+    return session.execute(query.order_by(similarity.desc(), Term.text).limit(k)).all()

@@ -11,6 +11,7 @@ from app.embedding import load_encoder
 from app.encoders.service import choose_encoders, find_encoder, register_encoder
 from app.encoders.stored import load_stored_encoder
 from app.errors import InputError
+from app.keys.repository import add_audit
 from app.settings import get_settings
 from app.terms import repository
 from app.terms.prompts import clean_text, ensure_prompts
@@ -22,6 +23,7 @@ def add_terms(
     session: Session,
     texts: Sequence[str],
     *,
+    actor: str,
     dataset: str | None = None,
     encoder: str | None = None,
 ) -> TermsReport:
@@ -32,6 +34,8 @@ def add_terms(
     session : Session
         The caller commits.
     texts : sequence of str
+    actor : str
+        Who adds them, for the audit.
     dataset : str, optional
         Take the encoder of this dataset's current run.
     encoder : str, optional
@@ -54,6 +58,8 @@ def add_terms(
     for row in choose_encoders(session, dataset, encoder):
         started = perf_counter()
         added = ensure_prompts(session, row, distinct)
+        if added:
+            add_audit(session, actor, "add terms", row.name, {"added": added})
         answers.append(_added(row, added, len(distinct) - added, started))
     return TermsReport(encoders=answers)
 

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, Field
 
+from app.runs.schemas import OfRun
+
 
 class RegionResult(BaseModel):
     """How one participant's mask lies on one region of a category."""
@@ -45,13 +47,9 @@ class CategoryResult(BaseModel):
     subjects: list[SubjectResult]
 
 
-class ValidationAnswer(BaseModel):
+class ValidationAnswer(OfRun):
     """The concepts that words find, held against the regions that localisers found."""
 
-    dataset: str
-    run: int
-    encoder: str
-    method: str
     choice: str = Field(description="How each category's concept was chosen.")
     q_family: str = Field(description="What the q values are corrected over.")
     categories: list[CategoryResult]

@@ -135,10 +135,7 @@ def validate(
                 hint=f"ask for one: --prompt TEXT --atlas {atlas}",
             )
     return ValidationAnswer(
-        dataset=chosen.dataset.slug,
-        run=chosen.run.id,
-        encoder=chosen.encoder.name,
-        method=chosen.run.method,
+        **chosen.names,
         choice=CHOICE,
         q_family=STORED_FAMILY if prompt is None else ASKED_FAMILY,
         categories=[_told(each, subject) for each in found],

@@ -6,7 +6,7 @@ import pytest
 from networkx import read_graphml
 from sqlalchemy import func, select, text
 
-from app import cli
+from app.commands import own_session
 from app.database.engine import get_engine, open_session
 from app.database.migrate import current_revision, downgrade, head_revision
 from app.database.models import Term
@@ -243,7 +243,7 @@ def test_terms_are_added_from_words_and_from_a_file(
 
 def test_the_time_limit_of_a_command_outlives_its_commits(catalog: Path) -> None:
     limit = text("SELECT current_setting('statement_timeout')")
-    with cli._session() as session:
+    with own_session() as session:
         before = session.scalar(limit)
         session.commit()
         assert session.scalar(limit) == before != "0"

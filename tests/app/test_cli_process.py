@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from app.database.migrate import head_revision
 from app.settings import get_settings
 from tests.app.published import Published
@@ -44,6 +46,15 @@ def test_a_setting_that_cannot_be_used(published: Published) -> None:
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "statement_timeout_s" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("--help",), ("terms", "add", "--help")])
+def test_help_loads_no_library_that_answers(words: tuple[str, ...]) -> None:
+    heavy = "('torch', 'numpy', 'sqlalchemy', 'fastapi', 'httpx', 'mcp')"
+    code = f"print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    result = run_sdc(*words, code=code)
+    assert (result.returncode, result.stderr) == (0, "[]\n")
+    assert "Usage: sdc" in result.stdout
 
 
 def test_a_stored_prompt_loads_no_encoder(published: Published) -> None:

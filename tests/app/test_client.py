@@ -6,19 +6,32 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.client import AsyncCatalog, Catalog
-from app.concepts.service import show_concept, similar_concepts
+from app.concepts.service import concept_terms, show_concept, similar_concepts
+from app.database.engine import get_engine, open_session
 from app.datasets.service import list_datasets
-from app.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from app.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    TooSlowError,
+    UnauthorisedError,
+    UnavailableError,
+)
+from app.keys.service import create_key, wanted_key
 from app.networks.service import network
 from app.places.service import search_place, search_region
+from app.regions.schemas import RegionSummary
 from app.runs.service import list_runs
 from app.search.schemas import Question
 from app.search.service import search
+from app.settings import get_settings
+from app.terms.schemas import TermsReport
 from tests.app.conftest import Sdc
-from tests.app.published import Published
+from tests.app.published import REGIONS, VOXELS_A_REGION, Published
 from tests.app.serving import serving
 
 
@@ -45,6 +58,18 @@ CALLS: dict[str, tuple[Callable[[Session, Published], Any], Callable[[Any, Publi
     "similar": (
         lambda session, published: similar_concepts(session, published.components["face"], k=2),
         lambda catalog, published: catalog.similar(published.components["face"], k=2),
+    ),
+    "similar in": (
+        lambda session, published: similar_concepts(
+            session, published.components["face"], run=published.run, subject="subj02"
+        ),
+        lambda catalog, published: catalog.similar(
+            published.components["face"], run=published.run, subject="subj02"
+        ),
+    ),
+    "terms": (
+        lambda session, published: concept_terms(session, published.components["face"], k=3),
+        lambda catalog, published: catalog.terms(published.components["face"], 3),
     ),
     "place": (
         lambda session, _: search_place(session, (-40, -40, -40), 5, "MNI", subject="subj02"),
@@ -85,10 +110,11 @@ def test_both_clients_answer_as_the_service(
 def test_lists_files_and_batches(url: str, published: Published) -> None:
     component = published.components["face"]
 
-    async def awaited() -> tuple[list[int], bytes, bytes, list[str]]:
+    async def awaited() -> tuple[list[int], list[RegionSummary], bytes, bytes, list[str]]:
         async with AsyncCatalog(url) as catalog:
             return (
                 [each.id async for each in catalog.concepts(shared=True, limit=2)],
+                [each async for each in catalog.regions(subject="subj01", limit=4)],
                 await catalog.mask(component, "subj01", "MNI"),
                 await catalog.voxels(component, "subj01", "csv"),
                 [each.query for each in (await catalog.search_all(["face", "food"], k=1)).answers],
@@ -96,13 +122,36 @@ def test_lists_files_and_batches(url: str, published: Published) -> None:
 
     with Catalog(url) as catalog:
         ids = [each.id for each in catalog.concepts(shared=True, limit=2)]
+        regions = list(catalog.regions(subject="subj01", limit=4))
         mask = catalog.mask(component, "subj01", "MNI")
         voxels = catalog.voxels(component, "subj01", "csv")
         told = catalog.search_all([Question(query="face"), "food"], k=1)
     assert len(ids) == 5
+    assert [each.region for each in regions] == list(REGIONS)
+    assert regions[0].voxels == {"subj01": VOXELS_A_REGION}
     assert mask.startswith(b"\x1f\x8b")
     assert voxels.startswith(b"voxel_id,")
-    assert asyncio.run(awaited()) == (ids, mask, voxels, [each.query for each in told.answers])
+    queries = [each.query for each in told.answers]
+    assert asyncio.run(awaited()) == (ids, regions, mask, voxels, queries)
+
+
+def test_terms_are_added_with_a_key(own_published: Published) -> None:
+    with open_session() as session, session.begin():
+        key = create_key(session, wanted_key("test", ["ingest"], [], 30), "a test").key
+    with serving() as url:
+        with Catalog(url) as catalog, pytest.raises(UnauthorisedError, match="a key is needed"):
+            catalog.add_terms(["the dog"])
+        with Catalog(url, key=key) as catalog:
+            (told,) = catalog.add_terms(["the dog", "face"], "lab-a").encoders
+            with pytest.raises(InputError, match=r"texts\.0: String should match pattern"):
+                catalog.add_terms([" "])
+
+        async def awaited() -> TermsReport:
+            async with AsyncCatalog(url, key=key) as catalog:
+                return await catalog.add_terms(["the dog", "the face"])
+
+        (again,) = asyncio.run(awaited()).encoders
+    assert (told.added, told.known) == (again.added, again.known) == (1, 1)
 
 
 def test_errors_are_the_service_s(url: str, published: Published) -> None:
@@ -118,6 +167,18 @@ def test_errors_are_the_service_s(url: str, published: Published) -> None:
             catalog.search_picture(PNG, "p.png")
         with pytest.raises(NotFoundError, match="no subject 'a/b'"):
             catalog.network("a/b")
+
+
+def test_a_question_that_takes_too_long(
+    own_published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDC_STATEMENT_TIMEOUT_S", "0.1")
+    get_settings.cache_clear()
+    with serving() as url, Catalog(url) as catalog, get_engine().begin() as connection:
+        connection.execute(text("LOCK TABLE catalog.dataset IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(TooSlowError, match="took too long") as caught:
+            catalog.datasets()
+    assert "SDC_STATEMENT_TIMEOUT_S" in caught.value.hint
 
 
 # One white point.
@@ -155,6 +216,7 @@ def test_where_something_else_listens(url: str) -> None:
         ("search", "face", "-k", "2", "--plus", "food"),
         ("show", "1"),
         ("similar", "1", "-k", "2"),
+        ("similar", "1", "--dataset", "lab-a", "--run", "1", "--subject", "subj02"),
         ("datasets",),
         ("runs",),
         ("network", "subj01"),

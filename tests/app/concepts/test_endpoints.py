@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from nibabel.nifti1 import Nifti1Image
 from sqlalchemy.orm import Session
 
-from app.concepts.service import show_concept, similar_concepts
+from app.concepts.service import concept_terms, show_concept, similar_concepts
 from tests.app.published import CONCEPTS, UNSHARED, VOXELS_A_REGION, Published
 
 
@@ -91,6 +91,24 @@ def test_similar(client: TestClient, session: Session, published: Published) -> 
     component = published.components["face"]
     answer = client.get(f"/v1/components/{component}/similar", params={"k": 2}).json()
     assert answer == similar_concepts(session, component, k=2).model_dump(mode="json")
+    asked = {"dataset": "lab-a", "run": published.run, "subject": "subj02"}
+    answer = client.get(f"/v1/components/{component}/similar", params=asked).json()
+    expected = similar_concepts(
+        session, component, dataset="lab-a", run=published.run, subject="subj02"
+    )
+    assert answer == expected.model_dump(mode="json")
+    assert len(answer["concepts"]) == len(CONCEPTS) - 2
+    missing = client.get(f"/v1/components/{component}/similar", params=asked | {"run": 99})
+    assert (missing.status_code, missing.json()["detail"]) == (404, "there is no run 99")
+
+
+def test_terms(client: TestClient, session: Session, published: Published) -> None:
+    component = published.components["face"]
+    answer = client.get(f"/v1/components/{component}/terms", params={"k": 3}).json()
+    assert answer == concept_terms(session, component, k=3).model_dump(mode="json")
+    assert client.get("/v1/components/0/terms").status_code == 404
+    refused = client.get(f"/v1/components/{component}/terms", params={"k": 1001})
+    assert (refused.status_code, refused.json()["detail"]) == (422, "k is 1001")
 
 
 @pytest.mark.parametrize("space", ["native", "MNI"])

@@ -1,11 +1,14 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
-from app.concepts.service import show_concept, similar_concepts
+from app.concepts.service import concept_terms, show_concept, similar_concepts
 from app.database.models import Component, ComponentNegation, Dataset, Encoder, Run
-from app.errors import InputError, NotFoundError
+from app.errors import ConflictError, InputError, NotFoundError
 from app.store import ArtefactStore
 from tests.app.published import (
     CHANCE,
@@ -81,6 +84,83 @@ def test_similar_concepts_are_found_in_datasets_of_the_same_encoder_alone(
     assert len(answer.concepts) == 2 * len(CONCEPTS) - 1
     narrowed = similar_concepts(session, published.components["food"], dataset="lab-b")
     assert {each.run for each in narrowed.concepts} == {same.run}
+
+
+def test_similar_concepts_of_one_participant_or_run(
+    session: Session, published: Published, store: ArtefactStore
+) -> None:
+    """The same dataset's older run, and another dataset, whose participants have the same names."""
+    spec = session.get_one(Encoder, 1).spec
+    other = publish(session, spec, store, slug="lab-b")
+    face, animal = published.components["face"], other.components["animal"]
+
+    def found(**asked: Any) -> set[int]:
+        return {each.id for each in similar_concepts(session, face, k=100, **asked).concepts}
+
+    everything = {*published.components.values(), *other.components.values()} - {face}
+    undecoded = {published.components["animal"], animal}
+    assert found() == everything
+    assert found(subject="subj01") == everything
+    assert found(subject="subj02") == everything - undecoded
+    assert found(subject="nobody") == set()
+    assert found(run=other.run) == set(other.components.values())
+    assert found(run=other.run, subject="subj02") == set(other.components.values()) - {animal}
+    assert found(dataset="lab-b", run=other.run) == found(dataset="lab-b") == found(run=other.run)
+    session.scalars(select(Dataset).where(Dataset.slug == "lab-b")).one().current_run_id = None
+    session.flush()
+    assert found() == set(published.components.values()) - {face}
+    assert found(dataset="lab-b") == set()
+    assert found(run=other.run) == set(other.components.values())
+
+
+def test_similar_concepts_that_cannot_be_had(
+    session: Session, published: Published, store: ArtefactStore, tmp_path: Path
+) -> None:
+    write_table(tmp_path / "other.csv", dimension=12)
+    foreign = publish(session, f"vectors:{tmp_path / 'other.csv'}", store, slug="lab-c")
+    face = published.components["face"]
+    for asked, error, message in (
+        ({"run": foreign.run}, ConflictError, f"run {foreign.run} is of the encoder vectors:other"),
+        ({"run": 99}, NotFoundError, "there is no run 99"),
+        ({"dataset": "lab-c", "run": published.run}, InputError, "is of the dataset lab-a, not"),
+        ({"dataset": "lab-x"}, NotFoundError, "no dataset 'lab-x'"),
+        ({"dataset": "lab-a", "subject": "nobody"}, NotFoundError, "no subject 'nobody'"),
+        ({"run": published.run, "subject": "nobody"}, NotFoundError, "no subject 'nobody'"),
+    ):
+        with pytest.raises(error, match=message):
+            similar_concepts(session, face, **asked)
+    # Of another encoder's dataset nothing is near.
+    assert similar_concepts(session, face, dataset="lab-c").concepts == []
+
+
+@pytest.mark.parametrize("k", [1, 5, 100])
+def test_terms_are_those_of_the_sql_function(
+    session: Session, published: Published, k: int
+) -> None:
+    query = text("SELECT term, similarity FROM catalog.nearest_terms(:id, :k)")
+    for concept, component in published.components.items():
+        answer = concept_terms(session, component, k=k)
+        expected = session.execute(query, {"id": component, "k": k}).all()
+        assert [(each.term, each.similarity) for each in answer.terms] == [*map(tuple, expected)]
+        assert (answer.id, answer.terms[0].term) == (component, concept)
+        assert len(answer.terms) == min(k, 18)
+    assert (answer.dataset, answer.run) == ("lab-a", published.run)
+    assert (answer.encoder, answer.method) == (published.encoder, "masks")
+
+
+def test_terms_of_an_older_run(session: Session, published: Published) -> None:
+    component = published.components["food"]
+    before = concept_terms(session, component)
+    session.get_one(Dataset, 1).current_run_id = None
+    session.flush()
+    assert concept_terms(session, component) == before
+    for id_, k, error, message in (
+        (99, 10, NotFoundError, "there is no component 99"),
+        (component, 0, InputError, "k is 0"),
+        (component, 1001, InputError, "k is 1001"),
+    ):
+        with pytest.raises(error, match=message):
+            concept_terms(session, id_, k=k)
 
 
 def test_each_hit_tells_its_own_runs_method(

@@ -3,11 +3,13 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import errors
 from sqlalchemy.orm import Session
 
 from app.database.engine import make_engine
@@ -52,7 +54,30 @@ def documented(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         with psycopg.connect(url, autocommit=True) as connection:
             for statement in SETUP:
                 connection.execute(statement)
+            connection.execute("CREATE ROLE another LOGIN IN ROLE catalog_reader")
         yield Documented(url, login(url, READER))
+        # Roles are the whole server's.
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("DROP ROLE analyst, another")
+
+
+def test_readers_with_logins_of_their_own_cannot_end_each_others_sessions(
+    documented: Documented,
+) -> None:
+    end = "SELECT pg_terminate_backend(%s)"
+    logins = [login(documented.owner, user) for user in ("analyst", "another", READER, READER)]
+    with ExitStack() as stack:
+        one, other, first, second = (
+            stack.enter_context(psycopg.connect(url, autocommit=True)) for url in logins
+        )
+        for asking, asked in ((one, other), (other, one)):
+            with pytest.raises(errors.InsufficientPrivilege):
+                asking.execute(end, [asked.info.backend_pid])
+            assert asked.execute("SELECT count(*) FROM catalog.concepts").fetchone() == (12,)
+        assert one.execute("SHOW statement_timeout").fetchone() == ("30s",)
+        assert first.execute(end, [second.info.backend_pid]).fetchone() == (True,)
+        with pytest.raises(psycopg.OperationalError):
+            second.execute("SELECT 1")
 
 
 def heading(query: str) -> str:
@@ -60,7 +85,7 @@ def heading(query: str) -> str:
 
 
 def test_the_page_has_queries_of_every_kind() -> None:
-    assert (len(READING), len(SETUP), len(FAILING), len(TOLD)) == (12, 2, 1, 1)
+    assert (len(READING), len(SETUP), len(FAILING), len(TOLD)) == (12, 3, 1, 1)
 
 
 @pytest.mark.parametrize("query", READING, ids=heading)

@@ -31,8 +31,8 @@ def headers_of(*scopes: str, datasets: tuple[str, ...] = ()) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def paths(component: int, run: int) -> dict[str, str]:
-    """Every reading path, asked for what is hidden."""
+def paths(component: int, run: int, seen: int) -> dict[str, str]:
+    """Every reading path, asked for what is hidden; by way of a concept that is `seen`, too."""
     return {
         "datasets": "/v1/datasets",
         "runs": "/v1/runs",
@@ -47,6 +47,13 @@ def paths(component: int, run: int) -> dict[str, str]:
         "region": "/v1/search/region?atlas=floc&region=FFA&dataset=hidden",
         "concept": f"/v1/components/{component}",
         "similar": f"/v1/components/{component}/similar",
+        "similar in": f"/v1/components/{seen}/similar?dataset=hidden",
+        "similar in run": f"/v1/components/{seen}/similar?run={run}",
+        "similar of": f"/v1/components/{seen}/similar?subject=subj01&k=1000",
+        "terms": f"/v1/components/{component}/terms",
+        "regions": "/v1/regions",
+        "regions of": "/v1/regions?dataset=hidden&atlas=floc&subject=subj01",
+        "regions where": "/v1/regions?atlas=floc&subject=subj01",
         "mask": f"/v1/components/{component}/mask?subject=subj01",
         "voxels": f"/v1/components/{component}/voxels?subject=subj01",
         "network": "/v1/networks/subj01?dataset=hidden",
@@ -68,20 +75,24 @@ def test_it_is_as_if_it_were_not_there(both: dict[str, Published]) -> None:
     """Answers to all without its scope are those of a catalog that never had it."""
     hidden = both["hidden"]
     component = hidden.components["face"]
-    asked = paths(component, hidden.run)
+    seen = both["open"].components["face"]
+    asked = paths(component, hidden.run, seen)
     client = TestClient(make_api(), raise_server_exceptions=False)
     # Of the dataset that is open, whose neighbours lie in the hidden one.
-    asked["neighbours"] = f"/v1/components/{both['open'].components['face']}/similar?k=1000"
+    asked["neighbours"] = f"/v1/components/{seen}/similar?k=1000"
     outsiders = [{}, headers_of("read"), headers_of("read", datasets=("lab-a",))]
     told = [answers(client, asked, headers=each) for each in outsiders]
-    absent = paths(component + 10_000, hidden.run + 10_000)
+    absent = paths(component + 10_000, hidden.run + 10_000, seen)
     for each in told:
         assert each == told[0]
         for name, answer in each.items():
             # What was asked for is named again in an error, and tells nothing.
             said = answer.replace("no dataset 'hidden'", "")
             assert "hidden" not in said, name
-        for name in ("concept", "similar", "mask", "voxels", "list of run", "search in run"):
+        for name in (
+            *("concept", "similar", "terms", "mask", "voxels"),
+            *("list of run", "search in run", "similar in run"),
+        ):
             missing = client.get(absent[name]).text
             assert each[name].split(" ", 2)[2].replace(str(component), "N").replace(
                 f"run {hidden.run}", "run N"
@@ -90,8 +101,12 @@ def test_it_is_as_if_it_were_not_there(both: dict[str, Published]) -> None:
             )
     page = json.loads(told[0]["list"].split(" ", 2)[2])
     assert page["total"] == len(both["open"].components)
-    near = json.loads(told[0]["neighbours"].split(" ", 2)[2])
-    assert {each["dataset"] for each in near["concepts"]} == {"lab-a"}
+    for name in ("neighbours", "similar of"):
+        near = json.loads(told[0][name].split(" ", 2)[2])
+        assert {each["dataset"] for each in near["concepts"]} == {"lab-a"}
+    for name in ("regions", "regions where"):
+        page = json.loads(told[0][name].split(" ", 2)[2])
+        assert page["total"] == len(both["open"].regions)
 
 
 @pytest.mark.parametrize("insider", ["its scope", "admin"])
@@ -101,12 +116,15 @@ def test_with_its_scope_it_is_there(both: dict[str, Published], insider: str) ->
         headers_of("admin") if insider == "admin" else headers_of("read", datasets=("hidden",))
     )
     client = TestClient(make_api(), raise_server_exceptions=False)
-    asked = paths(hidden.components["face"], hidden.run)
+    asked = paths(hidden.components["face"], hidden.run, both["open"].components["face"])
     # Two datasets can answer now, and the published run was never validated.
     expected = {"search": 422, "validation": 404, "validation of run": 404}
     for name, path in asked.items():
         assert client.get(path, headers=headers).status_code == expected.get(name, 200), name
     assert client.get("/v1/components", headers=headers).json()["total"] == 12
+    assert client.get("/v1/regions", headers=headers).json()["total"] == 12
+    near = client.get(asked["similar in run"], headers=headers).json()
+    assert {each["dataset"] for each in near["concepts"]} == {"hidden"}
 
 
 def test_a_key_cannot_be_scoped_to_what_its_maker_does_not_see(

@@ -192,7 +192,13 @@ def test_a_rate_for_each_asker(own_client: TestClient, monkeypatch: pytest.Monke
         told = [own_client.get("/v1/datasets", headers=headers).status_code for _ in range(3)]
         assert told == [200, 200, 429]
     response = own_client.get("/v1/datasets")
-    assert response.json()["detail"] == "more than 2 requests in a minute"
+    assert response.json()["detail"] == (
+        "more than 2 requests in a minute, the setting requests_per_minute"
+    )
     assert re.fullmatch(r"wait \d+ s", response.json()["hint"])
-    # Guesses count for the address, which has used up its own.
+    # Guesses count for the address, which has used up its own, and so do keys that do not reach.
     assert own_client.get("/v1/datasets", headers=bearer("sdc_guess")).status_code == 429
+    monkeypatch.setenv("SDC_READING_NEEDS_KEY", "true")
+    get_settings.cache_clear()
+    ingest = bearer(make_key("ingest"))
+    assert own_client.get("/v1/datasets", headers=ingest).status_code == 429

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,12 @@ def settings_of_shared(shared_catalog: SharedCatalog) -> dict[str, str]:
     return environment(shared_catalog.home, shared_catalog.url)
 
 
-@pytest.fixture(scope="session")
-def url(settings_of_shared: dict[str, str]) -> Iterator[str]:
-    """URL of a server of the shared catalog over HTTP."""
+@contextmanager
+def over_http(own: dict[str, str]) -> Iterator[str]:
+    """URL of a server that is started with these settings."""
     process = subprocess.Popen(
         [sys.executable, "-c", START, "mcp", "--http", "--port", "0"],
-        env=settings_of_shared,
+        env=own,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -88,6 +89,13 @@ def url(settings_of_shared: dict[str, str]) -> Iterator[str]:
     process.terminate()
     stdout, _ = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (0, "")
+
+
+@pytest.fixture(scope="session")
+def url(settings_of_shared: dict[str, str]) -> Iterator[str]:
+    """URL of a server of the shared catalog over HTTP."""
+    with over_http(settings_of_shared | {"SDC_REQUESTS_PER_MINUTE": "1000000"}) as served:
+        yield served
 
 
 @pytest.fixture(params=["stdio", "http"])

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client
 
 from app.database.engine import open_session
 from app.keys.service import create_key, set_embargo, wanted_key
 from app.settings import get_settings
 from app.store import ArtefactStore
-from tests.app.mcp.conftest import call, environment, fault, over_stdio
+from tests.app.mcp.conftest import environment, fault, over_stdio, with_client
 from tests.app.published import Published, publish
 
 
@@ -35,16 +36,23 @@ def own(catalog: Path) -> dict[str, str]:
 def asked(target: Any, hidden: Published) -> dict[str, Any]:
     """Every tool, asked for what is hidden."""
     component = hidden.components["face"]
+    seen = component - len(hidden.components)
     calls: dict[str, tuple[str, dict[str, Any]]] = {
         "datasets": ("datasets", {}),
         "runs": ("runs", {}),
         "search": ("search", {"prompt": "face", "dataset": "hidden"}),
         "show": ("show", {"component": component}),
         "similar": ("similar", {"component": component}),
+        "similar in": ("similar", {"component": seen, "dataset": "hidden"}),
+        "similar in run": ("similar", {"component": seen, "run": hidden.run}),
         "regions": ("regions", {"component": component}),
         "sql": ("sql", {"statement": "SELECT DISTINCT dataset FROM catalog.concepts ORDER BY 1"}),
     }
-    return {name: call(target, tool, words) for name, (tool, words) in calls.items()}
+
+    async def ask(client: Client) -> dict[str, Any]:
+        return {name: await client.call_tool(tool, words) for name, (tool, words) in calls.items()}
+
+    return with_client(target, ask)  # type: ignore[no-any-return]
 
 
 def test_without_its_scope_it_is_not_there(own: dict[str, str], hidden: Published) -> None:
@@ -53,9 +61,11 @@ def test_without_its_scope_it_is_not_there(own: dict[str, str], hidden: Publishe
         assert not answers[name].is_error
         assert "hidden" not in str(answers[name].structured_content)
         assert "lab-a" in str(answers[name].structured_content)
-    assert fault(answers["search"]).startswith(
-        "no dataset 'hidden' is in the catalog (known: lab-a)"
-    )
+    for name in ("search", "similar in"):
+        assert fault(answers[name]).startswith(
+            "no dataset 'hidden' is in the catalog (known: lab-a)"
+        )
+    assert fault(answers["similar in run"]).startswith(f"there is no run {hidden.run}")
     for name in ("show", "similar", "regions"):
         assert fault(answers[name]).startswith(f"there is no component {hidden.components['face']}")
 

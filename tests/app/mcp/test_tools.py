@@ -11,7 +11,7 @@ from tests.app.published import Published
 TOOLS = {
     "search": {"prompt", "dataset", "subject", "atlas", "k"},
     "show": {"component"},
-    "similar": {"component", "dataset", "k"},
+    "similar": {"component", "dataset", "run", "subject", "k"},
     "regions": {"prompt", "component", "dataset", "subject", "atlas", "k"},
     "datasets": set(),
     "runs": {"dataset"},
@@ -42,6 +42,11 @@ def test_tools_are_listed_with_what_they_take_and_give(target: Any) -> None:
         ),
         ("show", {"component": "face"}, ("show", "face")),
         ("similar", {"component": "face", "k": 2}, ("similar", "face", "-k", "2")),
+        (
+            "similar",
+            {"component": "face", "dataset": "lab-a", "run": 1, "subject": "subj02"},
+            ("similar", "face", "--dataset", "lab-a", "--run", "1", "--subject", "subj02"),
+        ),
         ("datasets", {}, ("datasets",)),
         ("runs", {"dataset": "lab-a"}, ("runs", "--dataset", "lab-a")),
     ],
@@ -89,8 +94,16 @@ def test_regions_of_a_text_and_of_a_concept(ask: Ask, sdc: Sdc, published: Publi
 
 BAD = [
     ("search", {"prompt": " "}, "the prompt is empty (give at least one word)"),
-    ("search", {"prompt": "face", "k": 0}, "k is 0 (ask for 1 to 1,000 answers)"),
-    ("search", {"prompt": "face", "k": 1001}, "k is 1001 (ask for 1 to 1,000 answers)"),
+    (
+        "search",
+        {"prompt": "face", "k": 0},
+        "k is 0 (ask for 1 to 1,000 answers, the setting k_lim",
+    ),
+    (
+        "search",
+        {"prompt": "face", "k": 1001},
+        "k is 1001 (ask for 1 to 1,000 answers, the setting k_lim",
+    ),
     ("search", {"prompt": "face", "k": "many"}, "k cannot be used: Input should be a valid int"),
     ("search", {}, "prompt cannot be used: Field required (see the tool's schema)"),
     ("search", {"prompt": "face", "person": 1}, "search takes no 'person' (it takes prompt, dat"),
@@ -101,6 +114,8 @@ BAD = [
     ("show", {"component": 77}, "there is no component 77 (`sdc search TEXT` tells their ids)"),
     ("similar", {"component": 2**40}, f"there is no component {2**40}"),
     ("similar", {"component": 1, "k": -1}, "k is -1"),
+    ("similar", {"component": 1, "run": 77}, "there is no run 77"),
+    ("similar", {"component": 1, "dataset": "lab-a", "subject": "x"}, "no subject 'x' (known: sub"),
     ("regions", {}, "neither a prompt nor a component is given (give one of them)"),
     ("regions", {"prompt": "face", "component": 1}, "both a prompt and a component are given"),
     ("regions", {"component": 77}, "there is no component 77"),

@@ -174,7 +174,7 @@ def test_what_was_built_is_a_prompt_that_needs_no_encoder(
 ) -> None:
     build_vocabulary(own_session, encoder=SPEC)
     letters.asked.clear()
-    (told,) = add_terms(own_session, ["gadget 100", "dog"], encoder=SPEC).encoders
+    (told,) = add_terms(own_session, ["gadget 100", "dog"], actor="a test", encoder=SPEC).encoders
     assert (told.added, told.known) == (0, 2)
     ensure_prompts(own_session, registered, ["a new one"], model=letters)
     ensure_prompts(own_session, registered, ["a new one"], model=letters)

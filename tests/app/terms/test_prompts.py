@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from app.database.models import Encoder, Term
 from app.errors import InputError
 from app.failures import as_catalog_error
+from app.settings import get_settings
 from app.terms import repository
 from app.terms.prompts import (
-    LONGEST,
     MOST_BYTES,
     check_templates,
     clean_text,
@@ -23,13 +23,15 @@ from app.terms.prompts import (
 from tests.app.conftest import Counts
 from tests.app.published import Published
 
+LONGEST = 1000
+
 
 @given(st.text(st.characters(codec=None), max_size=LONGEST + 50))
 def test_a_clean_text_is_one_that_the_database_takes(text: str) -> None:
     try:
         cleaned = clean_text(text)
     except InputError:
-        assert not text.strip() or len(text.strip()) > LONGEST or not storable(text)
+        assert not text.strip() or len(text) > LONGEST or not storable(text)
         return
     assert cleaned == cleaned.strip() == text.strip()
     assert 0 < len(cleaned) <= LONGEST
@@ -43,8 +45,34 @@ def storable(text: str) -> bool:
     )
 
 
-def test_the_longest_text_is_taken() -> None:
-    assert clean_text(" " + "x" * LONGEST) == "x" * LONGEST
+def test_the_longest_text_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert clean_text(" " + "x" * (LONGEST - 1)) == "x" * (LONGEST - 1)
+    monkeypatch.setenv("SDC_PROMPT_LENGTH", "4")
+    get_settings.cache_clear()
+    try:
+        assert clean_text("face") == "face"
+        with pytest.raises(InputError, match="the prompt has 5 characters") as caught:
+            clean_text("faces")
+        assert caught.value.hint == "4 are the most, the setting prompt_length"
+    finally:
+        monkeypatch.undo()
+        get_settings.cache_clear()
+
+
+def test_what_the_database_could_not_index_is_refused(
+    session: Session, published: Published
+) -> None:
+    """A thousand characters can have four thousand bytes."""
+    encoder = session.scalar(select(Encoder))
+    rare = "".join(chr(0x20000 + 41 * each) for each in range(LONGEST))
+    assert clean_text(rare) == rare
+    with pytest.raises(InputError, match="has 4,002 bytes with its template") as caught:
+        prompt_direction(session, encoder, rare)
+    assert "2,600 are the most" in caught.value.hint
+    most = rare[: (MOST_BYTES - 8) // 4]
+    row = {"encoder_id": encoder.id, "text": most, "template": "12345{}", "vector": [1.0] * 8}
+    repository.add_prompts(session, [row])
+    assert ensure_prompts(session, encoder, [most], ["12345{}"]) == 0
 
 
 def test_templates_are_used_once_each() -> None:

@@ -19,12 +19,14 @@ SEARCH = text("SELECT component_id FROM catalog.search_concepts(:prompt, 1)")
 
 
 def test_added_terms_can_be_asked_in_sql(session: Session, published: Published) -> None:
-    report = add_terms(session, ["a photo of a dog", " the sign ", "a photo of a dog"])
+    report = add_terms(
+        session, ["a photo of a dog", " the sign ", "a photo of a dog"], actor="a test"
+    )
     assert [each.model_dump(exclude={"seconds"}) for each in report.encoders] == [
         {"encoder": published.encoder, "added": 2, "known": 0}
     ]
     assert session.scalar(SEARCH, {"prompt": "the sign"}) == published.components["letter"]
-    again = add_terms(session, ["a photo of a dog", "face"])
+    again = add_terms(session, ["a photo of a dog", "face"], actor="a test")
     assert [(each.added, each.known) for each in again.encoders] == [(0, 2)]
 
 
@@ -41,9 +43,12 @@ def test_without_a_choice_every_encoder_in_use_gets_the_text(
 ) -> None:
     other = write_table(tmp_path / "other.csv", dimension=12, seed=5)
     second = publish(session, f"vectors:{other}", store, slug="lab-b")
-    report = add_terms(session, ["the dog"])
+    report = add_terms(session, ["the dog"], actor="a test")
     assert [each.encoder for each in report.encoders] == sorted([published.encoder, second.encoder])
-    assert add_terms(session, ["the face"], dataset="lab-b").encoders[0].encoder == second.encoder
+    assert (
+        add_terms(session, ["the face"], dataset="lab-b", actor="a test").encoders[0].encoder
+        == second.encoder
+    )
     counts = session.execute(
         select(Term.text, func.count())
         .where(Term.text.in_(["the dog", "the face"]))
@@ -73,7 +78,7 @@ def test_all_or_nothing(
 ) -> None:
     before = count_rows()
     with pytest.raises(error, match=message):
-        add_terms(session, **options)
+        add_terms(session, **options, actor="a test")
     session.commit()
     assert count_rows() == before
 
@@ -84,7 +89,7 @@ def test_building_again_adds_what_is_missing_and_keeps_the_mean(
     encoder = own_session.scalar(select(Encoder))
     mean = list(encoder.text_mean)
     own_session.execute(text("DELETE FROM catalog.term WHERE text IN ('dog', 'pizza')"))
-    add_terms(own_session, ["pizza"])
+    add_terms(own_session, ["pizza"], actor="a test")
     report = build_vocabulary(own_session)
     assert [(each.added, each.known) for each in report.encoders] == [(2, 16)]
     assert [(each.added, each.known) for each in build_vocabulary(own_session).encoders] == [
