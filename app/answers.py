@@ -15,6 +15,7 @@ from app.runs.schemas import RunList
 from app.search.schemas import SearchAnswer
 from app.terms.schemas import TermsReport
 from app.validation.schemas import CategoryResult, ValidationAnswer
+from app.voxels.schemas import VoxelsAnswer
 
 SHOWN_REGIONS = 20
 SHOWN_EDGES = 20
@@ -23,14 +24,9 @@ CONCEPT_COLUMNS = ("concept", "label", "similarity", "shared", "subjects", "q", 
 
 def print_search(answer: SearchAnswer) -> None:
     """Concepts with the region to name first, then regions per participant."""
-    asked = f'"{answer.query}"'
-    asked += "".join(f' + "{each}"' for each in answer.plus)
-    asked += "".join(f' - "{each}"' for each in answer.minus)
-    if answer.negated:
-        asked = f"not ({asked})"
-    said = "" if answer.prompt == ["{}"] else f" as {', '.join(answer.prompt)}"
     print_line(
-        f"{asked}{said} in {answer.dataset}, run {answer.run} ({answer.method}), {answer.encoder}"
+        f"{_asked(answer)} in {answer.dataset}, run {answer.run} ({answer.method}), "
+        f"{answer.encoder}"
     )
     print_line()
     print_table(
@@ -57,6 +53,25 @@ def print_search(answer: SearchAnswer) -> None:
                 *_peak(each.peak_mm, each.space),
             )
             for each in answer.regions
+        ],
+    )
+
+
+def print_voxels(answer: VoxelsAnswer) -> None:
+    """Voxels, one a line."""
+    print_line(f"{_asked(answer)} in {', '.join(answer.datasets)}, {answer.encoder}")
+    if not answer.exact:
+        print_line("through an index, which finds nearly all of the nearest")
+    print_line()
+    print_table(
+        ("voxel", "dataset", "run", "subject", "similarity", "mm", "space", "regions"),
+        [
+            (
+                *(each.id, each.dataset, each.run, each.subject, each.similarity),
+                *_peak(each.mni_mm or each.native_mm, "MNI" if each.mni_mm else "native"),
+                ", ".join(each.regions) or None,
+            )
+            for each in answer.voxels
         ],
     )
 
@@ -299,6 +314,16 @@ def print_report(report: Report) -> None:
     for check in report.checks:
         hint = f" ({check.hint})" if check.hint else ""
         print_line(f"{'ok   ' if check.ok else 'fault'}  {check.name}: {check.detail}{hint}")
+
+
+def _asked(answer: SearchAnswer | VoxelsAnswer) -> str:
+    """The question as it was understood."""
+    asked = f'"{answer.query}"'
+    asked += "".join(f' + "{each}"' for each in answer.plus)
+    asked += "".join(f' - "{each}"' for each in answer.minus)
+    if answer.negated:
+        asked = f"not ({asked})"
+    return asked if answer.prompt == ["{}"] else f"{asked} as {', '.join(answer.prompt)}"
 
 
 def _hit(hit: ConceptHit) -> tuple[Cell, ...]:

@@ -25,6 +25,7 @@ from app.runs.commands import runs
 from app.search.commands import search
 from app.terms.commands import terms_app
 from app.validation.commands import validate
+from app.voxels.commands import voxels
 
 PLUGINS = "sdc.commands"
 DEBUG = "--debug"
@@ -32,7 +33,7 @@ DEBUG = "--debug"
 INTERRUPTED = 130
 
 # What a server can be asked for.
-REMOTE = ("datasets", "network", "runs", "search", "show", "similar", "validate")
+REMOTE = ("datasets", "network", "runs", "search", "show", "similar", "validate", "voxels")
 
 
 class CatalogGroup(TyperGroup):
@@ -129,7 +130,7 @@ def serve(
 
 
 for command in (
-    *(search, similar, show, network, datasets, runs, validate),
+    *(search, voxels, similar, show, network, datasets, runs, validate),
     *(mcp, embargo, doctor, serve),
 ):
     app.command()(command)

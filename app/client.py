@@ -35,6 +35,7 @@ from app.runs.schemas import RunList
 from app.search.schemas import Question, Questions, SearchAnswer, SearchAnswers
 from app.terms.schemas import TermsReport, TermsWanted
 from app.validation.schemas import ValidationAnswer
+from app.voxels.schemas import VoxelsAnswer
 
 TIMEOUT_S = 120.0
 
@@ -88,6 +89,19 @@ class PictureOptions(RunOptions, total=False):
 class SearchOptions(PictureOptions, total=False):
     """What narrows a search in words, and what is added to it."""
 
+    templates: Sequence[str]
+    plus: Sequence[str]
+    minus: Sequence[str]
+    negate: bool
+
+
+class VoxelOptions(RunOptions, total=False):
+    """What narrows a search among voxels, and what is added to it."""
+
+    subject: str | None
+    atlas: str | None
+    region: str | None
+    k: int
     templates: Sequence[str]
     plus: Sequence[str]
     minus: Sequence[str]
@@ -213,6 +227,10 @@ class Catalog:
         """Several searches at once."""
         return self._ask(_search_all(questions, asked))
 
+    def search_voxels(self, query: str, **asked: Unpack[VoxelOptions]) -> VoxelsAnswer:
+        """Voxels by text."""
+        return self._ask(_search_voxels(query, asked))
+
     def search_picture(
         self, picture: bytes, name: str, **asked: Unpack[PictureOptions]
     ) -> SearchAnswer:
@@ -337,6 +355,10 @@ class AsyncCatalog:
         """Several searches at once."""
         return await self._ask(_search_all(questions, asked))
 
+    async def search_voxels(self, query: str, **asked: Unpack[VoxelOptions]) -> VoxelsAnswer:
+        """Voxels by text."""
+        return await self._ask(_search_voxels(query, asked))
+
     async def search_picture(
         self, picture: bytes, name: str, **asked: Unpack[PictureOptions]
     ) -> SearchAnswer:
@@ -431,8 +453,16 @@ class AsyncCatalog:
 
 
 def _search(query: str, asked: SearchOptions) -> _Call[SearchAnswer]:
+    return _Call("/v1/search", SearchAnswer, _in_words(query, asked))
+
+
+def _search_voxels(query: str, asked: VoxelOptions) -> _Call[VoxelsAnswer]:
+    return _Call("/v1/search/voxels", VoxelsAnswer, _in_words(query, asked))
+
+
+def _in_words(query: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     params = {"template" if name == "templates" else name: each for name, each in asked.items()}
-    return _Call("/v1/search", SearchAnswer, {"q": query} | params)
+    return {"q": query} | params
 
 
 def _search_all(questions: Sequence[Question | str], asked: BatchOptions) -> _Call[SearchAnswers]:

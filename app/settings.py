@@ -70,6 +70,14 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(
         default=600, ge=1, description="Most requests of one key, or of one address without one."
     )
+    index_from: int = Field(
+        default=50_000,
+        ge=0,
+        description="Voxels of a run above which they get an index; below, all are compared.",
+    )
+    index_memory_mb: int = Field(
+        default=2048, ge=64, description="Most memory that making an index may take, in MB."
+    )
     # These two are no less than what is answered where nobody says how much.
     page_limit: int = Field(default=500, ge=50, description="Most items of one page of a list.")
     k_limit: int = Field(

@@ -31,7 +31,7 @@ from flows.config import RunConfig
 from flows.mask import compare_subjects, mask_subject
 from flows.network import link_subject
 from flows.outcome import tell_outcome
-from flows.publish import RunResults, publish_run, published_run
+from flows.publish import RunResults, index_voxels, publish_run, published_run
 from flows.reduce import check_components, reduce_components
 from flows.regions import compare_with_regions
 from flows.runners import examine_site, task_runner
@@ -227,6 +227,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
             stability=stability,
         ),
     )
+    index_voxels()
     outcome = tell_outcome([subject.label for subject in dataset.subjects], masks, comparison)
     return {
         "run": run,

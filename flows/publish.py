@@ -1,5 +1,6 @@
 """Publication of a run: all that its stages found becomes visible in one transaction."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.database.copying import copy_rows
@@ -31,6 +33,7 @@ from app.errors import ConflictError
 from app.settings import get_settings
 from app.store import Artefact
 from app.terms.vocabulary import vocabulary_of
+from app.voxels.indexing import index_runs
 from flows.catalog import DatasetTables, SubjectTables
 from flows.config import RunConfig
 from flows.outcome import tell_outcome
@@ -45,6 +48,8 @@ from flows.train import load_decoder
 
 Json = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
+
+log = logging.getLogger(__name__)
 
 TERMS = 10
 LABEL_TERMS = 3
@@ -158,6 +163,18 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> int:
         run_id = run.id
     report("publishing", 2 + len(dataset.subjects), 2 + len(dataset.subjects))
     return run_id
+
+
+def index_voxels() -> None:
+    """Index the voxels of runs that have many; a run that could not be indexed stays published."""
+    try:
+        index_runs(report)
+    except DBAPIError as error:
+        log.warning(
+            "the run is published, but its voxels have no index, and are asked one by one: %s; "
+            "`sdc db index` tries again",
+            str(error.orig).strip().splitlines()[0],
+        )
 
 
 def _require_unchanged(session: Session, dataset: DatasetTables) -> None:
@@ -278,17 +295,7 @@ def _write_subject(
         )
     )
     if trained["kind"] == "linear":
-        copy_rows(
-            session,
-            VoxelVector,
-            {
-                "run_id": run.id,
-                "subject_id": subject.id,
-                "index": np.arange(len(subject.voxel_ids)),
-                "encoder_id": run.encoder_id,
-                "vector": decoder.voxel_vectors(),
-            },
-        )
+        _write_vectors(session, run, subject, decoder.voxel_vectors())
     fit = store.get(Artefact.model_validate(masked["masks"]))
     usable = np.array([reason is None for reason in masked["reasons"]])
     members = (fit["soft"] >= masked["threshold"]) & usable[:, None]
@@ -309,6 +316,27 @@ def _write_subject(
             },
         )
     _write_regions(session, subject, fit, results.overlaps[row], usable, members, ids)
+
+
+def _write_vectors(
+    session: Session, run: Run, subject: SubjectTables, weights: NDArray[np.float32]
+) -> None:
+    """Write the directions of voxels' weights; a voxel that adds nothing points nowhere."""
+    length = np.linalg.norm(weights, axis=1)
+    # From the last voxel to the first: a scan of the key then reads memory from front to back
+    # (migration 0010).
+    index = np.flatnonzero(length > 0)[::-1]
+    copy_rows(
+        session,
+        VoxelVector,
+        {
+            "run_id": run.id,
+            "subject_id": subject.id,
+            "index": index,
+            "encoder_id": run.encoder_id,
+            "vector": weights[index] / length[index, None],
+        },
+    )
 
 
 def _write_component_subjects(

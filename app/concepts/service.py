@@ -266,8 +266,8 @@ def similar_concepts(
     Raises
     ------
     NotFoundError
-        There is no such component, dataset or run, the one that is named has no such participant,
-        or nothing of the dataset has been published.
+        There is no such component, dataset or run, or the one that is named has no such
+        participant.
     InputError
         `k` is out of range, or the run is another dataset's.
     ConflictError
@@ -276,13 +276,13 @@ def similar_concepts(
     check_k(k)
     component = require_component(session, component_id)
     own = choose_run(session, run=component.run_id)
-    where = None
-    if run is not None or (dataset is not None and dataset != own.dataset.slug):
+    where = None if dataset is None else require_dataset(session, dataset)
+    if run is not None:
         other = choose_run(session, dataset, run)
         _require_comparable(own, other)
         where = other.dataset
-    elif dataset is not None:
-        where = own.dataset
+    elif where is not None and where.id != own.dataset.id and where.current_run_id is not None:
+        _require_comparable(own, choose_run(session, dataset))
     if subject is not None and where is not None:
         require_subject(session, where, subject)
     rows = repository.nearest_to_component(

@@ -22,6 +22,16 @@ def database_upgrade() -> None:
     console.print_line(f"at {after}" if before == after else f"from {before or 'none'} to {after}")
 
 
+@database_app.command("index")
+def database_index() -> None:
+    """Index the runs that have many voxels, so that a search among all of them is quick."""
+    from app.voxels.indexing import index_runs
+
+    made = index_runs(console.stage_progress())
+    told = ", ".join(f"run {run}" for run in made)
+    console.print_line(f"indexed: {told}" if made else "nothing to index")
+
+
 @database_app.command("url")
 def database_url(
     password: Annotated[bool, typer.Option("--password", help="Show the password.")] = False,

@@ -242,7 +242,7 @@ class Decoder(Base):
 
 
 class VoxelVector(Base):
-    """A voxel in an encoder's space: its column of a participant's linear decoder's weights.
+    """A voxel in an encoder's space: its column of a linear decoder's weights, a unit vector.
 
     The decoder is that of run and participant, the voxel the participant's of that index. No
     foreign key says so, since one that looks every row up would take most of a bulk write's time:
@@ -250,6 +250,7 @@ class VoxelVector(Base):
     """
 
     __tablename__ = "voxel_vector"
+    __table_args__ = (CheckConstraint("l2_norm(vector) BETWEEN 0.99 AND 1.01", name="unit"),)
 
     run_id: Mapped[int] = mapped_column(primary_key=True)
     subject_id: Mapped[int] = mapped_column(primary_key=True)

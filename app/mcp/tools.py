@@ -142,9 +142,10 @@ def sql(call: Call, statement: Statement) -> SqlAnswer:
     Views of the schema catalog: runs, subjects, voxels, concepts, concept_regions,
     concept_voxels. Functions: search_concepts(prompt, k), search_concepts(prompt, k, of_dataset),
     search_regions(prompt, k), search_regions(prompt, k, of_dataset), search_voxels(prompt, k),
-    search_voxels(prompt, k, of_dataset), nearest_terms(component_id, k). Name them in full, such as
-    SELECT * FROM catalog.search_concepts('a face', 5); the columns of a view are told by
-    SELECT * FROM catalog.concepts LIMIT 1. A prompt must have a vector: `search` for it first.
+    search_voxels(prompt, k, of_dataset, of_subject, of_region), nearest_terms(component_id, k).
+    Name them in full, such as SELECT * FROM catalog.search_concepts('a face', 5); the columns of a
+    view are told by SELECT * FROM catalog.concepts LIMIT 1. A prompt must have a vector: `search`
+    for it first. A region is told as atlas:name, and a null narrows nothing.
     Name the dataset where several encoders are in use: their spaces cannot be compared.
     `truncated` tells that there are more rows: count or aggregate in SQL.
     """

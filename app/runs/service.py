@@ -64,6 +64,33 @@ def choose_run(session: Session, dataset: str | None = None, run: int | None = N
     return ChosenRun(*found)
 
 
+def choose_runs(
+    session: Session, dataset: str | None = None, run: int | None = None
+) -> list[ChosenRun]:
+    """The runs that answer: those of `choose_run`, and the current ones of all where none is named.
+
+    Raises
+    ------
+    NotFoundError
+        As `choose_run`.
+    InputError
+        The run is another dataset's, or none is named and the vectors are of several encoders.
+    """
+    if dataset is not None or run is not None:
+        return [choose_run(session, dataset, run)]
+    slugs = repository.dataset_slugs(session, published=True)
+    if len(slugs) <= 1:
+        return [choose_run(session)]
+    runs = [choose_run(session, slug) for slug in slugs]
+    if len({each.encoder.id for each in runs}) > 1:
+        raise InputError(
+            "the datasets' vectors are of several encoders, and cannot be compared",
+            hint="name a dataset: "
+            + ", ".join(f"{each.dataset.slug} ({each.encoder.name})" for each in runs),
+        )
+    return runs
+
+
 def require_dataset(session: Session, slug: str) -> Dataset:
     """The dataset of this name.
 

@@ -27,6 +27,8 @@ from app.regions.schemas import Space
 from app.search import service
 from app.search.schemas import Questions, SearchAnswer, SearchAnswers, Template
 from app.terms.prompts import check_batch
+from app.voxels import service as voxels
+from app.voxels.schemas import VoxelsAnswer
 
 # What the field holds, which its schema, bytes, does not tell.
 PICTURE = {"encoding": {"image": {"contentType": "image/png, image/jpeg, image/webp, image/gif"}}}
@@ -68,6 +70,47 @@ def search_text(
         atlas=atlas,
         k=k,
         templates=template or (ENSEMBLE if ensemble else AS_TYPED),
+    )
+
+
+@router.get("/voxels")
+def search_voxels(
+    session: ReadingSession,
+    q: Prompt,
+    plus: Annotated[list[FurtherPrompt], Query(description="Prompts to add.", max_length=10)] = [],  # noqa: B006
+    minus: Annotated[
+        list[FurtherPrompt], Query(description="Prompts to take off.", max_length=10)
+    ] = [],  # noqa: B006
+    negate: Annotated[bool, Query(description="Ask for what is least like it.")] = False,
+    dataset: Annotated[
+        str | None,
+        Query(description="Of this dataset alone, else of all of one encoder.", pattern=NO_NUL),
+    ] = None,
+    run: RunId = None,
+    subject: SubjectName = None,
+    atlas: Annotated[str | None, Query(description="The region's atlas.", pattern=NO_NUL)] = None,
+    region: Annotated[
+        str | None, Query(description="Of this region alone; needs its atlas.", pattern=NO_NUL)
+    ] = None,
+    k: Count = 10,
+    template: Annotated[
+        list[Template], Query(description='Ways to say it, such as "a photo of {}".', max_length=20)
+    ] = [],  # noqa: B006
+) -> VoxelsAnswer:
+    """The voxels whose decoder weights point nearest to a text, without a detour over concepts."""
+    return voxels.search_voxels(
+        session,
+        q,
+        plus=plus,
+        minus=minus,
+        negate=negate,
+        dataset=dataset,
+        run=run,
+        subject=subject,
+        atlas=atlas,
+        region=region,
+        k=k,
+        templates=template or AS_TYPED,
     )
 
 

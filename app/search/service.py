@@ -25,7 +25,7 @@ from app.regions.service import (
 )
 from app.runs.service import ChosenRun, choose_run, require_subject
 from app.search.schemas import FoundConcept, SearchAnswer
-from app.terms.prompts import check_templates, clean_text, prompt_direction
+from app.terms.prompts import check_templates, clean_text, sum_of_directions
 
 REGIONS_PER_CONCEPT = 5
 
@@ -91,13 +91,11 @@ def search(
     query, templates = clean_text(text), check_templates(templates)
     chosen = _choose(session, dataset, run, subject, atlas)
     added, taken = [clean_text(each) for each in plus], [clean_text(each) for each in minus]
-    direction = _sum_of_directions(
-        session, chosen, [query, *added], taken, templates, sign=-1 if negate else 1
-    )
+    direction = sum_of_directions(session, chosen.encoder, [query, *added], taken, templates)
     return _answer(
         session,
         chosen,
-        direction,
+        -direction if negate else direction,
         subject=subject,
         atlas=atlas,
         k=k,
@@ -196,28 +194,3 @@ def _answer(
         ],
         regions=best_regions((each for rows in overlaps.values() for each in rows), similarity)[:k],
     )
-
-
-def _sum_of_directions(
-    session: Session,
-    chosen: ChosenRun,
-    added: Sequence[str],
-    taken: Sequence[str],
-    templates: Sequence[str],
-    sign: int,
-) -> NDArray[np.float32]:
-    """Where prompts point together: unit vectors each, so that every one counts alike."""
-    total = np.zeros(chosen.encoder.dimension)
-    for each in added:
-        total += prompt_direction(session, chosen.encoder, each, templates)
-    for each in taken:
-        total -= prompt_direction(session, chosen.encoder, each, templates)
-    length = float(np.linalg.norm(total))
-    # Directions that cancel leave rounding, which is none.
-    if length < 1e-5:
-        raise ConflictError(
-            f"{' + '.join(added)} - {' - '.join(taken)} leaves nothing",
-            hint="take off something else than what was added",
-        )
-    direction: NDArray[np.float32] = (sign * total / length).astype(np.float32)
-    return direction

@@ -12,14 +12,11 @@ from app.embedding.centring import centre
 from app.embedding.encoder import unit_rows
 from app.embedding.prompts import AS_TYPED, SLOT, embed_prompt
 from app.encoders.stored import load_stored_encoder
-from app.errors import InputError
+from app.errors import ConflictError, InputError
 from app.settings import get_settings
 from app.terms import repository
 
 Vector = NDArray[np.float32]
-# Both are in one index of PostgreSQL, whose entries have 2,704 bytes at most.
-MOST_BYTES = 2_600
-
 # What PostgreSQL takes into an index, a page's third, with the encoder beside it.
 MOST_BYTES = 2600
 
@@ -131,6 +128,50 @@ def prompt_direction(
     return direction
 
 
+def sum_of_directions(
+    session: Session,
+    encoder: Encoder,
+    added: Sequence[str],
+    taken: Sequence[str] = (),
+    templates: Sequence[str] = AS_TYPED,
+) -> Vector:
+    """Where prompts point together: unit vectors each, so that every one counts alike.
+
+    Parameters
+    ----------
+    session, encoder, templates
+        As `prompt_direction`.
+    added, taken : sequence of str
+        Prompts whose directions are added, and taken off.
+
+    Returns
+    -------
+    array (D,), float32
+        Unit vector.
+
+    Raises
+    ------
+    ConflictError
+        The prompts cancel each other, or as `prompt_direction`.
+    InputError, NotFoundError, UnavailableError
+        As `prompt_direction`.
+    """
+    total = np.zeros(encoder.dimension)
+    for each in added:
+        total += prompt_direction(session, encoder, each, templates)
+    for each in taken:
+        total -= prompt_direction(session, encoder, each, templates)
+    length = float(np.linalg.norm(total))
+    # Directions that cancel leave rounding, which is none.
+    if length < 1e-5:
+        raise ConflictError(
+            f"{' + '.join(added)} - {' - '.join(taken)} leaves nothing",
+            hint="take off something else than what was added",
+        )
+    direction: Vector = (total / length).astype(np.float32)
+    return direction
+
+
 def ensure_prompts(
     session: Session,
     encoder: Encoder,
@@ -163,11 +204,6 @@ def ensure_prompts(
     ]
     if not missing:
         return 0
-    if (most := max(len(f"{text}{template}".encode()) for text, template in missing)) > MOST_BYTES:
-        raise InputError(
-            f"a prompt and its template have {most:,} bytes in UTF-8",
-            hint=f"{MOST_BYTES:,} are the most",
-        )
     model = model or load_stored_encoder(encoder)
     rows = [
         {

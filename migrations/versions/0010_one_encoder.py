@@ -67,22 +67,30 @@ def upgrade() -> None:
         f"unit vector. {older.PROMPT}",
     )
     for name in SEARCHES:
+        make_search(name)
         bare = f"{name}{older.ARGUMENTS}"
-        condition, comment = older.CONTRACT[bare]
-        body = bodies[bare]
-        narrowed = body.replace("_vectors(prompt)", "_vectors(prompt, of_dataset)").replace(
-            "search_concepts(prompt, 10)", "search_concepts(prompt, 10, of_dataset)"
-        )
-        if condition is not None:
-            named = "(of_dataset IS NULL OR dataset.slug = of_dataset)"
-            narrowed = narrowed.replace(condition, f"{condition} AND {named}")
-        op.execute(f"CREATE FUNCTION catalog.{name}{OF_DATASET} {narrowed}")
-        _own(f"{name}{OF_DATASET}", f"{comment} {COMMENT}")
-        op.execute(f"GRANT EXECUTE ON FUNCTION catalog.{name}{OF_DATASET} TO {older.READER}")
-        head, _, _ = body.partition("AS $$")
+        head, _, _ = bodies[bare].partition("AS $$")
         all_datasets = f"SELECT * FROM catalog.{name}(prompt, k, NULL)"  # noqa: S608
         _replace(bare, f"{head} AS $$ {all_datasets} $$")
     op.execute(f"DROP FUNCTION catalog.{older.PROMPT_VECTORS}")
+
+
+def make_search(name: str) -> None:
+    """Make the function of that name that searches one dataset."""
+    older = _reader()
+    bare = f"{name}{older.ARGUMENTS}"
+    condition, comment = older.CONTRACT[bare]
+    narrowed = (
+        older.guarded_functions()[bare]
+        .replace("_vectors(prompt)", "_vectors(prompt, of_dataset)")
+        .replace("search_concepts(prompt, 10)", "search_concepts(prompt, 10, of_dataset)")
+    )
+    if condition is not None:
+        named = "(of_dataset IS NULL OR dataset.slug = of_dataset)"
+        narrowed = narrowed.replace(condition, f"{condition} AND {named}")
+    op.execute(f"CREATE FUNCTION catalog.{name}{OF_DATASET} {narrowed}")
+    _own(f"{name}{OF_DATASET}", f"{comment} {COMMENT}")
+    op.execute(f"GRANT EXECUTE ON FUNCTION catalog.{name}{OF_DATASET} TO {older.READER}")
 
 
 def downgrade() -> None:

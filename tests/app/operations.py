@@ -51,6 +51,9 @@ def requests_to(published: Published, concept: str = "face") -> dict[str, Asked]
             query=narrow | {"q": concept, "plus": "pizza", "minus": "sign", "template": "{}"}
         ),
         "POST /v1/search": Asked(body=narrow | {"questions": [question], "templates": ["{}"]}),
+        "GET /v1/search/voxels": Asked(
+            query=narrow | {"q": concept, "region": "EBA", "plus": "pizza", "template": "{}"}
+        ),
         "POST /v1/search/image": Asked(
             query=narrow, files={"image": ("p.png", picture(), "image/png")}
         ),
@@ -69,6 +72,11 @@ def requests_to(published: Published, concept: str = "face") -> dict[str, Asked]
         "GET /v1/components/{component_id}/voxels": Asked(
             path=one, query={"subject": "subj01", "format": "csv"}
         ),
+        "GET /v1/components/{component_id}/terms": Asked(path=one, query={"k": 6}),
+        "GET /v1/regions": Asked(
+            query={"dataset": dataset, "atlas": ATLAS, "subject": "subj01", "limit": 50}
+        ),
+        "POST /v1/terms": Asked(body={"texts": [concept], "dataset": dataset}),
         "GET /v1/runs": Asked(query={"dataset": dataset}),
         "GET /v1/datasets": Asked(),
         "GET /v1/networks/{subject}": Asked(path={"subject": "subj01"}, query={"dataset": dataset}),

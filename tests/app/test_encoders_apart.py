@@ -39,6 +39,7 @@ UNNAMED = "several datasets can answer, and none is named"
 # How an operation is kept to one space: who adds an operation says so here, and in
 # tests.app.operations what it is asked.
 MUST_CHOOSE = "is refused where neither dataset nor run is named"
+MUST_SHARE = "asks all datasets where none is named, and is refused where their encoders differ"
 ONE_CONCEPT = "is about one concept, whose space it stays in"
 LISTS = "lists what there is, with the encoder of each, and compares nothing"
 NO_VECTOR = "has to do with no vector"
@@ -47,14 +48,18 @@ OPERATIONS = {
     "GET /readyz": NO_VECTOR,
     "GET /v1/search": MUST_CHOOSE,
     "POST /v1/search": MUST_CHOOSE,
+    "GET /v1/search/voxels": MUST_SHARE,
     "POST /v1/search/image": MUST_CHOOSE,
     "GET /v1/search/place": MUST_CHOOSE,
     "GET /v1/search/region": MUST_CHOOSE,
     "GET /v1/components": LISTS,
     "GET /v1/components/{component_id}": ONE_CONCEPT,
     "GET /v1/components/{component_id}/similar": ONE_CONCEPT,
+    "GET /v1/components/{component_id}/terms": ONE_CONCEPT,
     "GET /v1/components/{component_id}/mask": ONE_CONCEPT,
     "GET /v1/components/{component_id}/voxels": ONE_CONCEPT,
+    "GET /v1/regions": LISTS,
+    "POST /v1/terms": NO_VECTOR,
     "GET /v1/runs": LISTS,
     "GET /v1/datasets": LISTS,
     "GET /v1/networks/{subject}": MUST_CHOOSE,
@@ -242,6 +247,21 @@ def test_operations_that_must_choose_refuse_to_guess(
     problem = response.json()
     assert (response.status_code, problem["detail"]) == (422, UNNAMED)
     assert problem["hint"].endswith("lab-a, lab-b, lab-c, lab-d")
+
+
+def test_voxels_of_several_spaces_are_not_put_in_one_order(
+    at: Callable[[str], None], client: TestClient, spaces: Spaces
+) -> None:
+    at(TOGETHER)
+    asked = requests_to(spaces.published["lab-a"])["GET /v1/search/voxels"]
+    response = send(client, "GET /v1/search/voxels", without_choice(asked))
+    problem = response.json()
+    assert response.status_code == 422
+    assert problem["detail"] == (
+        "the datasets' vectors are of several encoders, and cannot be compared"
+    )
+    for slug, one in spaces.published.items():
+        assert f"{slug} ({one.encoder})" in problem["hint"]
 
 
 def test_neighbours_stay_in_their_space(

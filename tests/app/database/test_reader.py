@@ -20,7 +20,7 @@ FUNCTIONS = {
     "search_regions(text,integer)",
     "search_regions(text,integer,text)",
     "search_voxels(text,integer)",
-    "search_voxels(text,integer,text)",
+    "search_voxels(text,integer,text,text,text)",
 }
 
 STATE = """
@@ -318,6 +318,7 @@ def test_no_view_is_the_readers_to_change(
         "COPY (SELECT 1) TO PROGRAM 'true'",
         "COPY (SELECT 1) TO '/tmp/mine'",
         # Functions that are not the contract's.
+        "SELECT * FROM catalog.nearest_voxels(1, '[1]', 1)",
         "SELECT * FROM catalog.prompt_vectors('face', NULL)",
         "SELECT catalog.check_dimensions()",
         "SELECT catalog.check_vectors()",

@@ -27,7 +27,7 @@ def write(session: Session, published: Published, index: list[int], **columns: o
         "subject_id": published.subjects["subj01"],
         "index": index,
         "encoder_id": run.encoder_id,
-        "vector": np.ones((len(index), 8)),
+        "vector": np.full((len(index), 8), 8**-0.5),
     }
     copy_rows(session, VoxelVector, own | columns)
 
@@ -46,7 +46,8 @@ def count(session: Session, *where: object) -> int:
 
 
 def test_vectors_of_voxels_are_taken(own_session: Session, own_published: Published) -> None:
-    vectors = np.array([[0.5, -2, 65504, 1 / 3, 0, 1, 2, 3], np.arange(8)])
+    vectors = np.array([[0.5, -2, 1e-4, 1 / 3, 0, 1, 2, 3], np.arange(8)])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     write(own_session, own_published, [VOXELS - 1, 0], vector=vectors)
     stored = own_session.scalars(select(VoxelVector).order_by(VoxelVector.index.desc())).all()
     assert [row.index for row in stored] == [VOXELS - 1, 0]
@@ -116,7 +117,7 @@ def test_a_voxel_vector_of_another_dimension_is_refused(
 ) -> None:
     before = count_rows()
     with pytest.raises(CheckViolation, match="3 dimensions cannot belong to encoder"):
-        write(own_session, own_published, [0], vector=np.ones((1, 3)))
+        write(own_session, own_published, [0], vector=np.eye(3)[:1])
     own_session.rollback()
     assert count_rows() == before
 
@@ -130,7 +131,7 @@ def test_a_change_is_checked_as_well(
         own_session.execute(update(VoxelVector).values(encoder_id=other))
     own_session.rollback()
     with pytest.raises(IntegrityError, match="3 dimensions cannot belong to encoder"):
-        own_session.execute(update(VoxelVector).values(vector=np.ones(3)))
+        own_session.execute(update(VoxelVector).values(vector=np.eye(3)[0]))
     own_session.rollback()
     assert count_rows() == before
 

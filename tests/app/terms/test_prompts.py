@@ -115,9 +115,9 @@ def test_a_longer_one_is_refused_and_nothing_stored(
     before = count_rows()
     encoder = session.scalar(select(Encoder))
     long = of_bytes(MOST_BYTES - 1)
-    with pytest.raises(InputError, match="and its template have 2,601 bytes") as caught:
+    with pytest.raises(InputError, match="has 2,601 bytes with its template") as caught:
         ensure_prompts(session, encoder, ["the dog", long])
-    assert caught.value.hint == "2,600 are the most"
+    assert caught.value.hint == "2,600 are the most that can be stored: ask in fewer words"
     session.commit()
     assert count_rows() == before
 

@@ -1,0 +1,1 @@
+"""Voxels by what their decoder weights point at, without a detour over concepts."""

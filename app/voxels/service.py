@@ -1,0 +1,161 @@
+"""Search among voxels: whose decoder weights point where a prompt does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.concepts.service import check_k
+from app.embedding.prompts import AS_TYPED
+from app.errors import ConflictError, NotFoundError
+from app.regions.service import require_region
+from app.runs.service import ChosenRun, choose_runs, require_subject
+from app.terms.prompts import check_templates, clean_text, sum_of_directions
+from app.voxels import repository
+from app.voxels.schemas import FoundVoxel, VoxelsAnswer
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What of a run is searched: all of it, or a participant's or a region's voxels."""
+
+    chosen: ChosenRun
+    subject: int | None = None
+    region: int | None = None
+
+
+def search_voxels(
+    session: Session,
+    text: str,
+    *,
+    dataset: str | None = None,
+    run: int | None = None,
+    subject: str | None = None,
+    atlas: str | None = None,
+    region: str | None = None,
+    k: int = 10,
+    templates: Sequence[str] = AS_TYPED,
+    plus: Sequence[str] = (),
+    minus: Sequence[str] = (),
+    negate: bool = False,
+) -> VoxelsAnswer:
+    """The k voxels whose decoder weights point nearest to a prompt.
+
+    A voxel's vector is its column of the linear decoder's weights, of unit length (METHOD.md d).
+    Inside of a participant or a region every voxel is compared. A run of more voxels than the
+    setting `index_from` is asked through an index otherwise, which finds nearly all of the
+    nearest; the answer says so.
+
+    Parameters
+    ----------
+    session : Session
+        The caller commits: a prompt without a vector is embedded and stored.
+    text : str
+    dataset : str, optional
+        With neither dataset nor run, the current runs of all datasets are asked.
+    run : int, optional
+        An older run's id.
+    subject : str, optional
+        Voxels of the participants of this label alone.
+    atlas, region : str, optional
+        Voxels of this region alone; both or neither.
+    k, templates, plus, minus, negate
+        As `app.search.service.search`.
+
+    Raises
+    ------
+    InputError
+        Text, k or a template cannot be used, or the datasets' vectors are of several encoders.
+    NotFoundError
+        There is no such dataset, run, participant or region, or no run with vectors of voxels.
+    ConflictError
+        One of atlas and region is missing, or as `app.search.service.search`.
+    UnavailableError
+        As `app.search.service.search`.
+    """
+    check_k(k)
+    query, templates = clean_text(text), check_templates(templates)
+    added, taken = [clean_text(each) for each in plus], [clean_text(each) for each in minus]
+    if (atlas is None) != (region is None):
+        raise ConflictError(
+            "a region is told by its atlas and its name, and one of them is missing",
+            hint="name both, or neither",
+        )
+    runs = choose_runs(session, dataset, run)
+    parts = _parts(session, runs, subject, atlas, region)
+    encoder = runs[0].encoder
+    direction = sum_of_directions(session, encoder, [query, *added], taken, templates)
+    if negate:
+        direction = -direction
+    rows: list[tuple[ChosenRun, Any]] = []
+    for part in parts:
+        found = repository.nearest_voxels(
+            session, part.chosen.run.id, direction, k, part.subject, part.region
+        )
+        rows += [(part.chosen, row) for row in found]
+    rows.sort(key=lambda pair: (-pair[1].similarity, pair[1].Voxel.id))
+    regions = repository.regions_of(session, [row.Voxel.id for _, row in rows[:k]])
+    whole = {part.chosen.run.id for part in parts if part.subject is None and part.region is None}
+    return VoxelsAnswer(
+        query=query,
+        plus=added,
+        minus=taken,
+        negated=negate,
+        prompt=list(templates),
+        encoder=encoder.name,
+        datasets=[part.chosen.dataset.slug for part in parts],
+        runs=[part.chosen.run.id for part in parts],
+        exact=not whole & repository.indexed_runs(session),
+        voxels=[_told(chosen, row, regions) for chosen, row in rows[:k]],
+    )
+
+
+def _parts(
+    session: Session,
+    runs: Sequence[ChosenRun],
+    subject: str | None,
+    atlas: str | None,
+    region: str | None,
+) -> list[_Part]:
+    parts = []
+    for chosen in runs:
+        dataset = chosen.dataset.id
+        person = None if subject is None else repository.find_subject(session, dataset, subject)
+        place = None
+        if atlas is not None and region is not None:
+            place = repository.find_region(session, dataset, atlas, region)
+        if (subject is None or person is not None) and (region is None or place is not None):
+            parts.append(_Part(chosen, person, place))
+    if parts:
+        return parts
+    if len(runs) > 1:
+        asked = [f"subject {subject!r}"] if subject is not None else []
+        asked += [f"region {atlas}:{region}"] if region is not None else []
+        raise NotFoundError(
+            f"no dataset has the {' and the '.join(asked)}",
+            hint=f"asked were: {', '.join(each.dataset.slug for each in runs)}",
+        )
+    if subject is not None:
+        require_subject(session, runs[0].dataset, subject)
+    if atlas is not None and region is not None:
+        require_region(session, runs[0].dataset, atlas, region)
+    raise AssertionError("what a dataset has was not found")
+
+
+def _told(chosen: ChosenRun, row: Any, regions: dict[int, list[str]]) -> FoundVoxel:
+    voxel = row.Voxel
+    mni = (voxel.mni_x, voxel.mni_y, voxel.mni_z)
+    return FoundVoxel(
+        id=voxel.id,
+        dataset=chosen.dataset.slug,
+        run=chosen.run.id,
+        method=chosen.run.method,
+        subject=row.label,
+        similarity=row.similarity,
+        ijk=(voxel.i, voxel.j, voxel.k),
+        native_mm=(voxel.x, voxel.y, voxel.z),
+        mni_mm=None if None in mni else mni,
+        noise_ceiling=voxel.noise_ceiling,
+        regions=regions.get(voxel.id, []),
+    )

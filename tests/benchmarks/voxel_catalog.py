@@ -1,0 +1,200 @@
+"""A catalog of many voxels with vectors, written as a run's publication writes them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from app.database import models
+from app.database.copying import copy_rows
+from app.database.embedded import start_server
+from app.database.engine import make_engine
+from app.database.migrate import upgrade
+
+Vectors = NDArray[np.float32]
+
+DIMENSION, DATASETS, SUBJECTS = 512, 2, 4
+DIRECTIONS, NOISE = 128, 0.5
+REGION_VOXELS = 2_000
+
+
+@dataclass
+class VoxelCatalog:
+    """Two datasets of four participants each, in one encoder's space.
+
+    `vectors` holds what the catalog does, (V, D) float32 by participant; `runs`, `subjects` and
+    `regions` the ids, by dataset.
+    """
+
+    engine: Engine
+    url: str
+    directions: Vectors
+    runs: list[int] = field(default_factory=list)
+    subjects: list[list[int]] = field(default_factory=list)
+    regions: list[int] = field(default_factory=list)
+    vectors: dict[int, Vectors] = field(default_factory=dict)
+
+    def questions(self, number: int, seed: int = 1) -> Vectors:
+        """Unit vectors (number, D) that lie where the voxels' do."""
+        return _mixtures(self.directions, number, np.random.default_rng(seed))
+
+
+@contextmanager
+def voxel_catalog(voxels: int) -> Iterator[VoxelCatalog]:
+    """A catalog of 8 participants of `voxels` voxels each, on a server of its own."""
+    with TemporaryDirectory(prefix="sdc-bench-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        url = start_server(Path(folder) / "home")
+        engine = make_engine(url)
+        upgrade(engine)
+        random = np.random.default_rng(0)
+        directions = random.standard_normal((DIRECTIONS, DIMENSION)).astype(np.float32)
+        catalog = VoxelCatalog(engine, url, directions)
+        with Session(engine) as session, session.begin():
+            encoder = models.Encoder(
+                name="bench",
+                spec="bench",
+                dimension=DIMENSION,
+                checksum="",
+                sees_images=False,
+                text_mean=np.zeros(DIMENSION),
+            )
+            session.add(encoder)
+            session.flush()
+            for number in range(DATASETS):
+                _add_dataset(session, catalog, encoder.id, f"lab-{number}", voxels, random)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
+        yield catalog
+        engine.dispose()
+
+
+def _add_dataset(
+    session: Session,
+    catalog: VoxelCatalog,
+    encoder: int,
+    slug: str,
+    voxels: int,
+    random: np.random.Generator,
+) -> None:
+    texts = dict.fromkeys(("title", "layout", "source_uri", "licence", "citation"), "")
+    dataset = models.Dataset(slug=slug, fingerprint=slug, configuration={}, **texts)
+    session.add(dataset)
+    session.flush()
+    run = models.Run(
+        dataset_id=dataset.id,
+        encoder_id=encoder,
+        key=slug,
+        method="masks",
+        configuration={},
+        code_version="",
+        seed=0,
+        device="cpu",
+        timings={},
+        metrics={},
+        parents={},
+    )
+    region = models.Region(dataset_id=dataset.id, atlas="bench", name="patch")
+    session.add_all([run, region])
+    session.flush()
+    subjects = []
+    for number in range(SUBJECTS):
+        subject = models.Subject(
+            dataset_id=dataset.id,
+            label=f"subj{number}",
+            grid=[voxels, 1, 1],
+            affine=np.eye(4).ravel().tolist(),
+            n_trials=0,
+            n_sessions=0,
+            report={},
+            artefacts={},
+        )
+        session.add(subject)
+        session.flush()
+        subjects.append(subject.id)
+        session.add(
+            models.Decoder(
+                run_id=run.id,
+                subject_id=subject.id,
+                encoder_id=encoder,
+                kind="linear",
+                metrics={},
+                artefact_uri="",
+                artefact_sha256="",
+                masks_sha256="",
+            )
+        )
+        session.flush()
+        catalog.vectors[subject.id] = _add_voxels(
+            session, catalog, (run.id, subject.id, encoder), region.id, voxels, random
+        )
+    dataset.current_run_id = run.id
+    catalog.runs.append(run.id)
+    catalog.subjects.append(subjects)
+    catalog.regions.append(region.id)
+
+
+def _add_voxels(
+    session: Session,
+    catalog: VoxelCatalog,
+    key: tuple[int, int, int],
+    region: int,
+    voxels: int,
+    random: np.random.Generator,
+) -> Vectors:
+    run, subject, encoder = key
+    first = session.query(models.Voxel).count()
+    places = {"x": random.random(voxels), "y": random.random(voxels), "z": random.random(voxels)}
+    copy_rows(
+        session,
+        models.Voxel,
+        {
+            "subject_id": subject,
+            "index": np.arange(voxels),
+            "i": np.arange(voxels) % 30_000,
+            **dict.fromkeys("jk", 0),
+            **places,
+            **{f"mni_{axis}": value for axis, value in places.items()},
+        },
+    )
+    ids = np.array(
+        session.query(models.Voxel.id)
+        .where(models.Voxel.subject_id == subject)
+        .order_by(models.Voxel.index)
+        .all()
+    ).ravel()
+    assert len(ids) == voxels, first
+    members = ids[: REGION_VOXELS // SUBJECTS]
+    copy_rows(session, models.VoxelRegion, {"voxel_id": members, "region_id": region})
+    stored = _mixtures(catalog.directions, voxels, random).astype(np.float16)
+    index = np.arange(voxels)[::-1]
+    copy_rows(
+        session,
+        models.VoxelVector,
+        {
+            "run_id": run,
+            "subject_id": subject,
+            "index": index,
+            "encoder_id": encoder,
+            "vector": stored[index],
+        },
+    )
+    return stored.astype(np.float32)
+
+
+def _mixtures(directions: Vectors, number: int, random: np.random.Generator) -> Vectors:
+    """Mixtures of directions, the first weighing most, and noise: unit vectors (number, D)."""
+    weights = random.standard_normal((number, len(directions)), dtype=np.float32)
+    weights *= np.linspace(1, 0.1, len(directions), dtype=np.float32)
+    mixed = weights @ directions
+    mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+    noise = random.standard_normal(mixed.shape, dtype=np.float32)
+    mixed += NOISE * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+    return mixed

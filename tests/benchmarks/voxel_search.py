@@ -1,0 +1,152 @@
+"""Search among 8 x 18,000 voxels' vectors, against a scan by numpy of the same in memory."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+
+import numpy as np
+import psycopg
+from pgvector import Vector
+from pgvector.psycopg import register_vector
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from app.voxels import repository
+from tests.benchmarks.voxel_catalog import (
+    DIMENSION,
+    REGION_VOXELS,
+    SUBJECTS,
+    Vectors,
+    VoxelCatalog,
+    voxel_catalog,
+)
+
+VOXELS, QUESTIONS, ROUNDS, BLOCK = 18_000, 100, 7, 20
+MEMORY_MB = 2048
+
+Found = list[tuple[int, int]]
+Search = Callable[[Vectors, int], Found]
+
+QUERY = """
+SELECT found.subject_id, found.index
+FROM unnest(%(runs)s::int[]) AS run
+CROSS JOIN LATERAL catalog.nearest_voxels(run, %(asked)s, %(k)s, %(subject)s, %(region)s) AS found
+ORDER BY found.similarity DESC LIMIT %(k)s
+"""
+
+
+def measure(voxels: int = VOXELS) -> Iterator[str]:
+    """Recall at 10 and 100, and times in turns of blocks, of each way to narrow a search."""
+    with voxel_catalog(voxels) as catalog, psycopg.connect(catalog.url, autocommit=True) as link:
+        register_vector(link)
+        yield f"8 participants of {voxels:,} voxels in 2 datasets, {DIMENSION} dimensions"
+        yield from _index(catalog)
+        questions = catalog.questions(QUESTIONS)
+        every = [each for subjects in catalog.subjects for each in subjects]
+        inside = every[5]
+        of_region = catalog.regions[0]
+        yield from _compare(
+            "inside a participant",
+            _database(link, catalog.runs[1:], subject=inside),
+            _numpy(catalog, [inside]),
+            questions,
+        )
+        yield from _compare(
+            "whole catalog", _database(link, catalog.runs), _numpy(catalog, every), questions
+        )
+        yield from _compare(
+            "one dataset",
+            _database(link, catalog.runs[:1]),
+            _numpy(catalog, catalog.subjects[0]),
+            questions,
+        )
+        yield from _compare(
+            f"one region ({REGION_VOXELS:,} voxels of {SUBJECTS} participants)",
+            _database(link, catalog.runs[:1], region=of_region),
+            _numpy(catalog, catalog.subjects[0], REGION_VOXELS // SUBJECTS),
+            questions,
+        )
+
+
+def _index(catalog: VoxelCatalog) -> Iterator[str]:
+    for number, run in enumerate(catalog.runs):
+        started = time.perf_counter()
+        with Session(catalog.engine) as session, session.begin():
+            repository.create_index(session, run, MEMORY_MB)
+        took = time.perf_counter() - started
+        size = text("SELECT pg_relation_size(to_regclass(:index)), pg_table_size(:table)")
+        with catalog.engine.connect() as connection:
+            index, table = connection.execute(
+                size,
+                {
+                    "index": f"catalog.{repository.INDEX}{run}",
+                    "table": "catalog.voxel_vector",
+                },
+            ).one()
+        yield (
+            f"index of dataset {number}: {took:.0f} s, {index / 2**20:,.0f} MB "
+            f"(all vectors {table / 2**20:,.0f} MB)"
+        )
+
+
+def _database(
+    link: psycopg.Connection,
+    runs: Sequence[int],
+    subject: int | None = None,
+    region: int | None = None,
+) -> Search:
+    def search(question: Vectors, k: int) -> Found:
+        asked = {
+            "runs": list(runs),
+            "asked": Vector(question),
+            "k": k,
+            "subject": subject,
+            "region": region,
+        }
+        return link.execute(QUERY, asked).fetchall()
+
+    return search
+
+
+def _numpy(catalog: VoxelCatalog, subjects: Sequence[int], voxels: int | None = None) -> Search:
+    stored = np.concatenate([catalog.vectors[each][:voxels] for each in subjects])
+    keys = [
+        (each, index) for each in subjects for index in range(len(catalog.vectors[each][:voxels]))
+    ]
+
+    def search(question: Vectors, k: int) -> Found:
+        similarity = stored @ question
+        best = np.argpartition(-similarity, k)[:k]
+        return [keys[each] for each in best[np.argsort(-similarity[best])]]
+
+    return search
+
+
+def _compare(name: str, ours: Search, theirs: Search, questions: Vectors) -> Iterator[str]:
+    recalls = {
+        k: np.mean([len({*ours(each, k)} & {*theirs(each, k)}) / k for each in questions])
+        for k in (10, 100)
+    }
+    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    ratios = []
+    for number in range(ROUNDS):
+        took = {}
+        order = ("ours", "theirs") if number % 2 else ("theirs", "ours")
+        for which in order:
+            search = ours if which == "ours" else theirs
+            # The threads of a product spin for a while when it is done.
+            time.sleep(0.3)
+            block = []
+            for question in questions[number * BLOCK % QUESTIONS :][:BLOCK]:
+                started = time.perf_counter()
+                search(question, 10)
+                block.append(time.perf_counter() - started)
+            took[which] = median(block)
+            times[which].append(took[which])
+        ratios.append(took["ours"] / took["theirs"])
+    ours_ms, theirs_ms = (1e3 * median(times[which]) for which in ("ours", "theirs"))
+    yield (
+        f"{name}: recall at 10 {recalls[10]:.3f}, at 100 {recalls[100]:.3f}; top 10 in"
+        f" {ours_ms:.2f} ms, numpy {theirs_ms:.2f} ms, ratio median {median(ratios):.2f}"
+        f" ({min(ratios):.2f} to {max(ratios):.2f})"
+    )
