@@ -30,6 +30,7 @@ from app.search.schemas import Question
 from app.search.service import search
 from app.settings import get_settings
 from app.terms.schemas import TermsReport
+from app.voxels.service import search_voxels
 from tests.app.conftest import Sdc
 from tests.app.published import REGIONS, VOXELS_A_REGION, Published
 from tests.app.serving import serving
@@ -65,6 +66,14 @@ CALLS: dict[str, tuple[Callable[[Session, Published], Any], Callable[[Any, Publi
         ),
         lambda catalog, published: catalog.similar(
             published.components["face"], run=published.run, subject="subj02"
+        ),
+    ),
+    "voxels": (
+        lambda session, _: search_voxels(
+            session, "food", k=3, plus=["dog"], negate=True, atlas="floc", region="EBA"
+        ),
+        lambda catalog, _: catalog.search_voxels(
+            "food", k=3, plus=["dog"], negate=True, atlas="floc", region="EBA"
         ),
     ),
     "terms": (

@@ -9,17 +9,20 @@ import pytest
 from sqlalchemy.orm import Session
 
 from app.client import AsyncCatalog, Catalog
-from app.concepts.service import list_concepts, show_concept, similar_concepts
+from app.concepts.service import concept_terms, list_concepts, show_concept, similar_concepts
 from app.datasets.service import list_datasets
 from app.errors import CatalogError
 from app.masks.service import mask_table, mask_volume
 from app.networks.service import network
 from app.places.service import search_place, search_region
+from app.regions.service import list_regions
 from app.runs.service import list_runs
 from app.search.service import search
 from app.validation.service import validate
+from app.voxels.service import search_voxels
 from tests.app.operations import picture
 
+NEEDS_A_KEY = "a key is needed"
 READS_NO_PICTURES = "the encoder caption:all-MiniLM-L6-v2 reads no pictures"
 
 
@@ -70,6 +73,14 @@ METHODS: dict[str, tuple[Callable[[Session, Told], Any], Ask]] = {
         lambda session, told: [search(session, word, run=told.run, k=2) for word in ("dog", "sea")],
         lambda catalog, told: catalog.search_all(["dog", "sea"], run=told.run, k=2),
     ),
+    "search_voxels": (
+        lambda session, told: search_voxels(
+            session, "dog", run=told.run, subject=told.subject, minus=["sea"], k=7
+        ),
+        lambda catalog, told: catalog.search_voxels(
+            "dog", run=told.run, subject=told.subject, minus=["sea"], k=7
+        ),
+    ),
     "search_place": (
         lambda session, told: search_place(session, told.peak, 9, "MNI", run=told.run),
         lambda catalog, told: catalog.search_place(told.peak, radius=9, space="MNI", run=told.run),
@@ -89,6 +100,14 @@ METHODS: dict[str, tuple[Callable[[Session, Told], Any], Ask]] = {
     "similar": (
         lambda session, told: similar_concepts(session, told.component, k=100),
         lambda catalog, told: catalog.similar(told.component, k=100),
+    ),
+    "terms": (
+        lambda session, told: concept_terms(session, told.component, k=4),
+        lambda catalog, told: catalog.terms(told.component, 4),
+    ),
+    "regions": (
+        lambda session, told: list_regions(session, dataset=told.dataset, limit=500).items,
+        lambda catalog, told: catalog.regions(dataset=told.dataset, limit=2),
     ),
     "mask": (
         lambda session, told: mask_volume(session, told.component, told.subject, "MNI").content,
@@ -116,7 +135,11 @@ REFUSED: dict[str, tuple[str, Ask]] = {
     "search_picture": (
         READS_NO_PICTURES,
         lambda catalog, told: catalog.search_picture(picture(), "p.png", run=told.run),
-    )
+    ),
+    "add_terms": (
+        NEEDS_A_KEY,
+        lambda catalog, told: catalog.add_terms(["a dog"], told.dataset),
+    ),
 }
 
 
