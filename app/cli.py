@@ -20,7 +20,7 @@ from app.errors import CatalogError, InputError, UnavailableError
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from app.client import Catalog, SearchOptions, ValidationOptions
+    from app.client import Catalog, MapOptions, SearchOptions, ValidationOptions
 
 PLUGINS = "sdc.commands"
 DEBUG = "--debug"
@@ -35,7 +35,7 @@ Component = Annotated[int, typer.Argument(help="A concept's id, as `sdc search` 
 
 
 # What a server can be asked for.
-REMOTE = ("datasets", "network", "runs", "search", "show", "similar", "validate")
+REMOTE = ("datasets", "network", "runs", "search", "search-map", "show", "similar", "validate")
 
 Answer = TypeVar("Answer")
 
@@ -171,6 +171,43 @@ def search(
         lambda catalog: catalog.search(text, **asked),
     )
     console.print_json(answer) if as_json else print_search(answer)
+
+
+@app.command("search-map")
+def search_map(
+    file: Annotated[Path, typer.Argument(help="A NIfTI file, .nii or .nii.gz, one 3-D volume.")],
+    dataset: Dataset = None,
+    run: Annotated[int | None, typer.Option(help="An older run's id.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Masks of this participant alone.")] = None,
+    native: Annotated[
+        bool, typer.Option("--native", help="Its mm are the subject's own, not MNI.")
+    ] = False,
+    k: Many = 10,
+    permutations: Annotated[
+        int, typer.Option(help="Surrogate maps for the p values, 99 to 4,999.")
+    ] = 999,
+    seed: Annotated[int, typer.Option(help="Of the surrogates.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Find the concepts whose masks go best with a map of the brain."""
+    from app.answers import print_map
+    from app.maps import service
+
+    volume = _bytes(file)
+    asked: MapOptions = {
+        "space": "native" if native else "MNI",
+        "dataset": dataset,
+        "run": run,
+        "subject": subject,
+        "k": k,
+        "permutations": permutations,
+        "seed": seed,
+    }
+    answer = _ask(
+        lambda session: service.search_map(session, io.BytesIO(volume), file.name, **asked),
+        lambda catalog: catalog.search_map(volume, file.name, **asked),
+    )
+    console.print_json(answer) if as_json else print_map(answer)
 
 
 @app.command()
@@ -542,6 +579,13 @@ def _lines(file: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read: {error}", hint="give a UTF-8 text file") from None
     return [line for line in text.splitlines() if line.strip()]
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error}", hint="give a file") from None
 
 
 def _report(error: Exception, debug: bool) -> int:

@@ -5,8 +5,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 from sqlalchemy.orm import Session
@@ -16,13 +19,17 @@ from app.client import AsyncCatalog, Catalog
 from app.concepts.service import show_concept, similar_concepts
 from app.datasets.service import list_datasets
 from app.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from app.maps.service import search_map
 from app.networks.service import network
 from app.places.service import search_place, search_region
 from app.runs.service import list_runs
 from app.search.schemas import Question
 from app.search.service import search
 from tests.app.conftest import Sdc
+from tests.app.maps.volumes import in_mni
 from tests.app.published import Published
+
+MAP = in_mni(np.random.default_rng(0).normal(size=(6, 5)))
 
 
 @pytest.fixture
@@ -64,6 +71,14 @@ CALLS: dict[str, tuple[Callable[[Session, Published], Any], Callable[[Any, Publi
     "region": (
         lambda session, _: search_region(session, "floc", "food patch", k=2),
         lambda catalog, _: catalog.search_region("floc", "food patch", k=2),
+    ),
+    "map": (
+        lambda session, _: search_map(
+            session, BytesIO(MAP), "m.nii.gz", subject="subj02", k=2, permutations=99, seed=3
+        ),
+        lambda catalog, _: catalog.search_map(
+            MAP, "m.nii.gz", subject="subj02", k=2, permutations=99, seed=3
+        ),
     ),
     "datasets": (lambda session, _: list_datasets(session), lambda catalog, _: catalog.datasets()),
     "runs": (
@@ -178,6 +193,19 @@ def test_the_command_line_asks_a_server(
     here, there = sdc(*words, *form), sdc("--server", url, *words, *form)
     assert here.exit_code == there.exit_code == 0
     assert there.stdout == here.stdout
+
+
+def test_a_map_is_sent_to_a_server(url: str, sdc: Sdc, tmp_path: Path) -> None:
+    file = tmp_path / "m.nii.gz"
+    file.write_bytes(MAP)
+    here, there = (sdc(*words, "search-map", file) for words in ((), ("--server", url)))
+    assert here.exit_code == there.exit_code == 0
+    assert there.stdout == here.stdout
+    file.write_bytes(MAP[:-9])
+    here, there = (sdc(*words, "search-map", file) for words in ((), ("--server", url)))
+    assert here.exit_code == there.exit_code == 2
+    assert there.stderr == here.stderr
+    assert here.stderr == "error: m.nii.gz is cut off: its data end too soon (send it whole)\n"
 
 
 @pytest.mark.parametrize(
