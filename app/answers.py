@@ -8,6 +8,7 @@ from app.console import Cell, note, print_facts, print_line, print_table
 from app.datasets.schemas import DatasetList
 from app.doctor.schemas import Report
 from app.keys.schemas import KeyList, NewKey
+from app.maps.schemas import MapAnswer
 from app.networks.schemas import NetworkAnswer
 from app.regions.schemas import Millimetres, Space
 from app.regions.service import SIGNIFICANT
@@ -74,6 +75,27 @@ def print_voxels(answer: VoxelsAnswer) -> None:
             for each in answer.voxels
         ],
     )
+
+
+def print_map(answer: MapAnswer) -> None:
+    """Concepts, then how many voxels of each participant the map covered."""
+    print_line(
+        f"{answer.map} ({answer.space}) in {answer.dataset}, run {answer.run} ({answer.method}), "
+        f"{answer.encoder}; {answer.permutations} surrogate maps"
+    )
+    print_line()
+    print_table(
+        ("concept", "label", "correlation", "p", "q", "shared", "by subject"),
+        [
+            (
+                *(each.id, each.label, each.correlation, each.p_value, each.q_value, each.shared),
+                ", ".join(f"{one.subject} {one.correlation:.3f}" for one in each.subjects),
+            )
+            for each in answer.concepts
+        ],
+    )
+    print_line()
+    print_table(("subject", "voxels covered"), list(answer.voxels.items()))
 
 
 def print_new_key(answer: NewKey) -> None:

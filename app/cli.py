@@ -19,6 +19,7 @@ from app.datasets.commands import datasets
 from app.doctor.commands import doctor
 from app.errors import CatalogError, InputError, UnavailableError
 from app.keys.commands import embargo, keys_app
+from app.maps.commands import search_map
 from app.mcp.commands import mcp
 from app.networks.commands import network
 from app.runs.commands import runs
@@ -33,7 +34,10 @@ DEBUG = "--debug"
 INTERRUPTED = 130
 
 # What a server can be asked for.
-REMOTE = ("datasets", "network", "runs", "search", "show", "similar", "validate", "voxels")
+REMOTE = (
+    *("datasets", "network", "runs", "search", "search-map", "show", "similar"),
+    *("validate", "voxels"),
+)
 
 
 class CatalogGroup(TyperGroup):
@@ -129,6 +133,7 @@ def serve(
     uvicorn.run(make_api(), host=host, port=port, access_log=False)
 
 
+app.command("search-map")(search_map)
 for command in (
     *(search, voxels, similar, show, network, datasets, runs, validate),
     *(mcp, embargo, doctor, serve),

@@ -27,6 +27,7 @@ from app.errors import (
     UnauthorisedError,
     UnavailableError,
 )
+from app.maps.schemas import MapAnswer
 from app.networks.schemas import NetworkAnswer
 from app.paging import Page
 from app.places.schemas import PlaceAnswer, RegionConceptsAnswer
@@ -70,6 +71,16 @@ class PlaceOptions(RunOptions, total=False):
     space: Space
     subject: str | None
     k: int
+
+
+class MapOptions(RunOptions, total=False):
+    """What a map is held against, and how much is told."""
+
+    space: Space
+    subject: str | None
+    k: int
+    permutations: int
+    seed: int
 
 
 class RegionOptions(RunOptions, total=False):
@@ -237,6 +248,10 @@ class Catalog:
         """Concepts and regions by a picture, the bytes of its file."""
         return self._ask(_search_picture(picture, name, asked))
 
+    def search_map(self, volume: bytes, name: str, **asked: Unpack[MapOptions]) -> MapAnswer:
+        """Concepts that a map carries, the bytes of its NIfTI file."""
+        return self._ask(_search_map(volume, name, asked))
+
     def search_place(self, centre: Point, **asked: Unpack[PlaceOptions]) -> PlaceAnswer:
         """Concepts that a ball carries."""
         return self._ask(_search_place(centre, asked))
@@ -365,6 +380,10 @@ class AsyncCatalog:
         """Concepts and regions by a picture, the bytes of its file."""
         return await self._ask(_search_picture(picture, name, asked))
 
+    async def search_map(self, volume: bytes, name: str, **asked: Unpack[MapOptions]) -> MapAnswer:
+        """Concepts that a map carries, the bytes of its NIfTI file."""
+        return await self._ask(_search_map(volume, name, asked))
+
     async def search_place(self, centre: Point, **asked: Unpack[PlaceOptions]) -> PlaceAnswer:
         """Concepts that a ball carries."""
         return await self._ask(_search_place(centre, asked))
@@ -472,6 +491,10 @@ def _search_all(questions: Sequence[Question | str], asked: BatchOptions) -> _Ca
 
 def _search_picture(picture: bytes, name: str, asked: PictureOptions) -> _Call[SearchAnswer]:
     return _Call("/v1/search/image", SearchAnswer, {**asked}, files={"image": (name, picture)})
+
+
+def _search_map(volume: bytes, name: str, asked: MapOptions) -> _Call[MapAnswer]:
+    return _Call("/v1/search/map", MapAnswer, {**asked}, files={"map": (name, volume)})
 
 
 def _search_place(centre: Point, asked: PlaceOptions) -> _Call[PlaceAnswer]:

@@ -27,12 +27,22 @@ def voxel_of_cells(
     ndarray
         (N,) index of the nearest voxel, -1 where none reaches the cell.
     """
-    tree = cKDTree(places)
-    spacing = 2 * cell_mm
-    if len(places) > 1:
-        spacing = float(np.median(np.asarray(tree.query(places, k=2)[0])[:, 1]))
-    distance, nearest = tree.query(cells, distance_upper_bound=max(spacing, cell_mm) * REACH)
+    size = spacing(places) if len(places) > 1 else 2 * cell_mm
+    distance, nearest = cKDTree(places).query(
+        cells, distance_upper_bound=max(size, cell_mm) * REACH
+    )
     return np.where(np.isfinite(distance), nearest, -1)
+
+
+def spacing(places: NDArray[np.floating]) -> float:
+    """Median distance of a voxel to its nearest one, in mm.
+
+    Parameters
+    ----------
+    places : ndarray
+        (V, 3) mm, at least two.
+    """
+    return float(np.median(np.asarray(cKDTree(places).query(places, k=2)[0])[:, 1]))
 
 
 def cell_centres(shape: tuple[int, ...], affine: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -8,6 +8,14 @@ from app.dependencies import ReadingSession
 from app.embedding.prompts import AS_TYPED, ENSEMBLE
 from app.errors import ConflictError
 from app.immutable import UNCHANGED, tagged_answer
+from app.maps import service as maps
+from app.maps.schemas import MapAnswer
+from app.maps.service import (
+    FEWEST_PERMUTATIONS,
+    LARGEST_SEED,
+    MOST_PERMUTATIONS,
+    PERMUTATIONS,
+)
 from app.parameters import (
     AtlasName,
     Count,
@@ -30,7 +38,8 @@ from app.terms.prompts import check_batch
 from app.voxels import service as voxels
 from app.voxels.schemas import VoxelsAnswer
 
-# What the field holds, which its schema, bytes, does not tell.
+# What the fields hold, which their schema, bytes, does not tell.
+VOLUME = {"encoding": {"map": {"contentType": "application/gzip, application/octet-stream"}}}
 PICTURE = {"encoding": {"image": {"contentType": "image/png, image/jpeg, image/webp, image/gif"}}}
 
 router = APIRouter(prefix="/search", tags=["search"])
@@ -129,6 +138,44 @@ def search_image(
     picture = read_picture(image.file, name)
     return service.search_picture(
         session, picture, name, dataset=dataset, run=run, subject=subject, atlas=atlas, k=k
+    )
+
+
+@router.post("/map", openapi_extra={"requestBody": {"content": {"multipart/form-data": VOLUME}}})
+def search_map(
+    session: ReadingSession,
+    volume: Annotated[
+        UploadFile, File(alias="map", description="NIfTI, .nii or .nii.gz, one 3-D volume.")
+    ],
+    space: Annotated[
+        Space, Query(description="What the map's mm are; native ones need a subject.")
+    ] = "MNI",
+    dataset: DatasetName = None,
+    run: RunId = None,
+    subject: SubjectName = None,
+    k: Count = 10,
+    permutations: Annotated[
+        int,
+        Query(
+            description="Surrogate maps that the p values come from.",
+            ge=FEWEST_PERMUTATIONS,
+            le=MOST_PERMUTATIONS,
+        ),
+    ] = PERMUTATIONS,
+    seed: Annotated[int, Query(description="Of the surrogates.", ge=0, le=LARGEST_SEED)] = 0,
+) -> MapAnswer:
+    """The concepts whose masks go best with a map of the brain, against maps as smooth as it."""
+    return maps.search_map(
+        session,
+        volume.file,
+        (volume.filename or "the map")[:200],
+        space,
+        dataset=dataset,
+        run=run,
+        subject=subject,
+        k=k,
+        permutations=permutations,
+        seed=seed,
     )
 
 

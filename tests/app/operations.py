@@ -5,15 +5,18 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
 
+from tests.app.maps.volumes import in_mni
 from tests.app.published import ATLAS, Published
 
 Document = dict[str, Any]
 # An atlas of tests.app.validation.conftest's.
 LOCALISER = "floc-faces"
+MAP = in_mni(np.random.default_rng(0).normal(size=(6, 5)))
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ def requests_to(published: Published, concept: str = "face") -> dict[str, Asked]
         ),
         "POST /v1/search/image": Asked(
             query=narrow, files={"image": ("p.png", picture(), "image/png")}
+        ),
+        "POST /v1/search/map": Asked(
+            query=here | {"subject": "subj01", "permutations": 99}, files={"map": ("m.nii", MAP)}
         ),
         "GET /v1/search/place": Asked(
             query=here | {"x": -40, "y": -40, "z": -40, "radius": 5, "subject": "subj01"}

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 from networkx import read_graphml
 from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
 
 from app.commands import own_session
 from app.database.engine import get_engine, open_session
 from app.database.migrate import current_revision, downgrade, head_revision
 from app.database.models import Term
+from app.masks.service import mask_volume
 from app.settings import get_settings
 from tests.app.conftest import Counts, Sdc
 from tests.app.published import UNMASKED, Published, write_table
@@ -97,6 +99,55 @@ def test_options_narrow_a_search(sdc: Sdc, published: Published) -> None:
     answer = json.loads(sdc("search", "face", *words).stdout)
     assert {each["subject"] for each in answer["regions"]} == {"subj02"}
     assert len(answer["concepts"]) == len(answer["regions"]) == 3
+
+
+def test_search_by_a_map(sdc: Sdc, session: Session, published: Published, tmp_path: Path) -> None:
+    """A mask, as it is exported, finds its own concept."""
+    file = tmp_path / "mask.nii.gz"
+    food = published.components["food"]
+    file.write_bytes(mask_volume(session, food, "subj02", "native").content)
+    words = ("search-map", file, "--native", "--subject", "subj02", "--permutations", "199")
+    answer = json.loads(sdc(*words, "--seed", "3", "--json").stdout)
+    assert (answer["map"], answer["space"], answer["run"]) == (file.name, "native", published.run)
+    assert (answer["permutations"], answer["seed"]) == (199, 3)
+    assert answer["voxels"] == {"subj02": 30}
+    assert answer["concepts"][0]["id"] == food
+    head, _, columns, first, _, blank, covered, voxels = sdc(*words, "-k", "2").stdout.splitlines()
+    assert head == (
+        f"mask.nii.gz (native) in lab-a, run {published.run} (masks), {published.encoder}; "
+        "199 surrogate maps"
+    )
+    assert columns == "concept\tlabel\tcorrelation\tp\tq\tshared\tby subject"
+    assert first.startswith(f"{food}\tfood, ")
+    assert first.endswith("\tyes\tsubj02 1.000")
+    assert (blank, covered, voxels) == ("", "subject\tvoxels covered", "subj02\t30")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("missing.nii",), "missing.nii cannot be read: "),
+        ((".",), ". cannot be read: "),
+        (("x.nii",), "x.nii is no NIfTI file"),
+        (("x.nii", "--native"), "native mm are each participant's own"),
+        (("x.nii", "--permutations", "5"), "permutations is 5"),
+        (("x.nii", "--seed", "-1"), "the seed is -1"),
+    ],
+)
+def test_maps_that_cannot_be_searched_by(
+    sdc: Sdc,
+    published: Published,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.nii").write_bytes(b"x" * 400)
+    result = sdc("search-map", *words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {message}")
+    assert result.stderr.count("\n") == 1
 
 
 def test_templates_are_told_and_kept(sdc: Sdc, own_published: Published) -> None:

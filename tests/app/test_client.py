@@ -3,8 +3,11 @@
 import asyncio
 import socket
 from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -22,6 +25,7 @@ from app.errors import (
     UnavailableError,
 )
 from app.keys.service import create_key, wanted_key
+from app.maps.service import search_map
 from app.networks.service import network
 from app.places.service import search_place, search_region
 from app.regions.schemas import RegionSummary
@@ -32,8 +36,11 @@ from app.settings import get_settings
 from app.terms.schemas import TermsReport
 from app.voxels.service import search_voxels
 from tests.app.conftest import Sdc
+from tests.app.maps.volumes import in_mni
 from tests.app.published import REGIONS, VOXELS_A_REGION, Published
 from tests.app.serving import serving
+
+MAP = in_mni(np.random.default_rng(0).normal(size=(6, 5)))
 
 
 @pytest.fixture
@@ -87,6 +94,14 @@ CALLS: dict[str, tuple[Callable[[Session, Published], Any], Callable[[Any, Publi
     "region": (
         lambda session, _: search_region(session, "floc", "food patch", k=2),
         lambda catalog, _: catalog.search_region("floc", "food patch", k=2),
+    ),
+    "map": (
+        lambda session, _: search_map(
+            session, BytesIO(MAP), "m.nii.gz", subject="subj02", k=2, permutations=99, seed=3
+        ),
+        lambda catalog, _: catalog.search_map(
+            MAP, "m.nii.gz", subject="subj02", k=2, permutations=99, seed=3
+        ),
     ),
     "datasets": (lambda session, _: list_datasets(session), lambda catalog, _: catalog.datasets()),
     "runs": (
@@ -238,6 +253,19 @@ def test_the_command_line_asks_a_server(
     here, there = sdc(*words, *form), sdc("--server", url, *words, *form)
     assert here.exit_code == there.exit_code == 0
     assert there.stdout == here.stdout
+
+
+def test_a_map_is_sent_to_a_server(url: str, sdc: Sdc, tmp_path: Path) -> None:
+    file = tmp_path / "m.nii.gz"
+    file.write_bytes(MAP)
+    here, there = (sdc(*words, "search-map", file) for words in ((), ("--server", url)))
+    assert here.exit_code == there.exit_code == 0
+    assert there.stdout == here.stdout
+    file.write_bytes(MAP[:-9])
+    here, there = (sdc(*words, "search-map", file) for words in ((), ("--server", url)))
+    assert here.exit_code == there.exit_code == 2
+    assert there.stderr == here.stderr
+    assert here.stderr == "error: m.nii.gz is cut off: its data end too soon (send it whole)\n"
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ OPERATIONS = {
     "POST /v1/search": MUST_CHOOSE,
     "GET /v1/search/voxels": MUST_SHARE,
     "POST /v1/search/image": MUST_CHOOSE,
+    "POST /v1/search/map": MUST_CHOOSE,
     "GET /v1/search/place": MUST_CHOOSE,
     "GET /v1/search/region": MUST_CHOOSE,
     "GET /v1/components": LISTS,

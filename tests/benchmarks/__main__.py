@@ -12,6 +12,7 @@ from tests.benchmarks import (
     decoder_step,
     growth,
     haxby_rotation,
+    map_search,
     masks,
     nsd_participant,
     recovery,
@@ -29,6 +30,7 @@ BENCHMARKS = {
         curves,
         haxby_rotation,
         calibration,
+        map_search,
     )
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from app.client import AsyncCatalog, Catalog
 from app.concepts.service import concept_terms, list_concepts, show_concept, similar_concepts
 from app.datasets.service import list_datasets
 from app.errors import CatalogError
+from app.maps.service import search_map
 from app.masks.service import mask_table, mask_volume
 from app.networks.service import network
 from app.places.service import search_place, search_region
@@ -37,6 +39,7 @@ class Told:
     peak: tuple[float, float, float]
     atlas: str
     region: str
+    volume: bytes
 
 
 def told_of(session: Session, run: int) -> Told:
@@ -54,6 +57,7 @@ def told_of(session: Session, run: int) -> Told:
                     peak=each.peak_mm,
                     atlas=region.atlas,
                     region=region.region,
+                    volume=mask_volume(session, concept.id, each.subject, "MNI").content,
                 )
     raise AssertionError(f"run {run} has no mask")
 
@@ -79,6 +83,14 @@ METHODS: dict[str, tuple[Callable[[Session, Told], Any], Ask]] = {
         ),
         lambda catalog, told: catalog.search_voxels(
             "dog", run=told.run, subject=told.subject, minus=["sea"], k=7
+        ),
+    ),
+    "search_map": (
+        lambda session, told: search_map(
+            session, BytesIO(told.volume), "m.nii.gz", run=told.run, permutations=99, seed=2
+        ),
+        lambda catalog, told: catalog.search_map(
+            told.volume, "m.nii.gz", run=told.run, permutations=99, seed=2
         ),
     ),
     "search_place": (

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
 
 from app.api import make_api
 from app.database.engine import open_session
@@ -11,7 +13,10 @@ from app.keys.service import create_key, set_embargo, wanted_key
 from app.settings import get_settings
 from app.store import ArtefactStore
 from tests.app.conftest import Sdc
+from tests.app.maps.volumes import in_mni
 from tests.app.published import Published, publish
+
+MAP = in_mni(np.random.default_rng(0).normal(size=(6, 5)))
 
 
 @pytest.fixture
@@ -44,6 +49,10 @@ def paths(component: int, run: int, seen: int) -> dict[str, str]:
         "search in": "/v1/search?q=face&dataset=hidden",
         "search in run": f"/v1/search?q=face&run={run}",
         "place": "/v1/search/place?x=-40&y=-40&z=-40&dataset=hidden",
+        # Which a map is posted to.
+        "map": "/v1/search/map?permutations=99",
+        "map in": "/v1/search/map?permutations=99&dataset=hidden",
+        "map in run": f"/v1/search/map?permutations=99&run={run}",
         "region": "/v1/search/region?atlas=floc&region=FFA&dataset=hidden",
         "concept": f"/v1/components/{component}",
         "similar": f"/v1/components/{component}/similar",
@@ -63,11 +72,17 @@ def paths(component: int, run: int, seen: int) -> dict[str, str]:
     }
 
 
+def ask(client: TestClient, path: str, **options: object) -> Response:
+    if path.startswith("/v1/search/map"):
+        return client.post(path, files={"map": ("m.nii", MAP)}, **options)  # type: ignore[arg-type]
+    return client.get(path, **options)  # type: ignore[arg-type]
+
+
 def answers(client: TestClient, asked: dict[str, str], **options: object) -> dict[str, str]:
     return {
         name: f"{response.status_code} {response.headers.get('etag')} {response.text}"
         for name, path in asked.items()
-        for response in [client.get(path, **options)]  # type: ignore[arg-type]
+        for response in [ask(client, path, **options)]
     }
 
 
@@ -91,9 +106,9 @@ def test_it_is_as_if_it_were_not_there(both: dict[str, Published]) -> None:
             assert "hidden" not in said, name
         for name in (
             *("concept", "similar", "terms", "mask", "voxels"),
-            *("list of run", "search in run", "similar in run"),
+            *("list of run", "search in run", "similar in run", "map in run"),
         ):
-            missing = client.get(absent[name]).text
+            missing = ask(client, absent[name]).text
             assert each[name].split(" ", 2)[2].replace(str(component), "N").replace(
                 f"run {hidden.run}", "run N"
             ) == missing.replace(str(component + 10_000), "N").replace(
@@ -118,9 +133,9 @@ def test_with_its_scope_it_is_there(both: dict[str, Published], insider: str) ->
     client = TestClient(make_api(), raise_server_exceptions=False)
     asked = paths(hidden.components["face"], hidden.run, both["open"].components["face"])
     # Two datasets can answer now, and the published run was never validated.
-    expected = {"search": 422, "validation": 404, "validation of run": 404}
+    expected = {"search": 422, "map": 422, "validation": 404, "validation of run": 404}
     for name, path in asked.items():
-        assert client.get(path, headers=headers).status_code == expected.get(name, 200), name
+        assert ask(client, path, headers=headers).status_code == expected.get(name, 200), name
     assert client.get("/v1/components", headers=headers).json()["total"] == 12
     assert client.get("/v1/regions", headers=headers).json()["total"] == 12
     near = client.get(asked["similar in run"], headers=headers).json()

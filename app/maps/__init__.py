@@ -1,0 +1,1 @@
+"""Which concepts a map of the brain carries."""
