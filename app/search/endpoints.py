@@ -35,8 +35,7 @@ from app.search import service
 from app.search.schemas import Questions, SearchAnswer, SearchAnswers, Template
 from app.settings import get_settings
 
-# What the fields hold, which their schema, bytes, does not tell.
-VOLUME = {"encoding": {"map": {"contentType": "application/gzip, application/octet-stream"}}}
+# What the field holds, which its schema, bytes, does not tell.
 PICTURE = {"encoding": {"image": {"contentType": "image/png, image/jpeg, image/webp, image/gif"}}}
 
 router = APIRouter(prefix="/search", tags=["search"])
@@ -97,7 +96,7 @@ def search_image(
     )
 
 
-@router.post("/map", openapi_extra={"requestBody": {"content": {"multipart/form-data": VOLUME}}})
+@router.post("/map")
 def search_map(
     session: ReadingSession,
     volume: Annotated[
