@@ -38,8 +38,7 @@ from app.terms.prompts import check_batch
 from app.voxels import service as voxels
 from app.voxels.schemas import VoxelsAnswer
 
-# What the fields hold, which their schema, bytes, does not tell.
-VOLUME = {"encoding": {"map": {"contentType": "application/gzip, application/octet-stream"}}}
+# What the field holds, which its schema, bytes, does not tell.
 PICTURE = {"encoding": {"image": {"contentType": "image/png, image/jpeg, image/webp, image/gif"}}}
 
 router = APIRouter(prefix="/search", tags=["search"])
@@ -141,7 +140,7 @@ def search_image(
     )
 
 
-@router.post("/map", openapi_extra={"requestBody": {"content": {"multipart/form-data": VOLUME}}})
+@router.post("/map")
 def search_map(
     session: ReadingSession,
     volume: Annotated[

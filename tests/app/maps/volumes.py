@@ -8,8 +8,6 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from nibabel.nifti2 import Nifti2Image
 
-from app.masks.service import MNI_AFFINE, MNI_SHAPE
-
 AFFINE = np.array([[2.0, 0, 0, -10], [0, 3, 0, -20], [0, 0, 4, -30], [0, 0, 0, 1]])
 
 
@@ -48,9 +46,6 @@ def with_extension(content: bytes, size: int) -> bytes:
 
 def in_mni(values: np.ndarray) -> bytes:
     """A map of the published voxels, of which (i, j) lies at (2 i - 40, 2 j - 40, -40) mm."""
-    volume = np.full(MNI_SHAPE, np.nan, dtype=np.float32)
-    cells = np.linalg.inv(MNI_AFFINE) @ [-40, -40, -40, 1]
-    i, j, k = cells[:3].round().astype(int)
-    for (row, column), value in np.ndenumerate(values):
-        volume[i - row, j + column, k] = value
-    return written(volume, MNI_AFFINE, packed=True)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = -40
+    return written(values[..., None].astype(np.float32), affine, packed=True)
