@@ -16,12 +16,17 @@ from tests.benchmarks import (
     masks,
     nsd_participant,
     recovery,
+    rest_latency,
+    voxel_million,
+    voxel_search,
 )
 
 BENCHMARKS = {
     module.__name__.rpartition(".")[2]: module
     for module in (
         bulk_write,
+        voxel_search,
+        rest_latency,
         decoder_step,
         masks,
         growth,
@@ -30,6 +35,7 @@ BENCHMARKS = {
         curves,
         haxby_rotation,
         calibration,
+        voxel_million,
         map_search,
     )
 }

@@ -22,6 +22,7 @@ Vectors = NDArray[np.float32]
 DIMENSION, DATASETS, SUBJECTS = 512, 2, 4
 DIRECTIONS, NOISE = 128, 0.5
 REGION_VOXELS = 2_000
+CONCEPTS, WORDS = 128, 64
 
 
 @dataclass
@@ -67,6 +68,11 @@ def voxel_catalog(voxels: int) -> Iterator[VoxelCatalog]:
             )
             session.add(encoder)
             session.flush()
+            words = _mixtures(directions, WORDS, random)
+            session.add_all(
+                models.Term(encoder_id=encoder.id, text=f"word {number}", vector=vector)
+                for number, vector in enumerate(words)
+            )
             for number in range(DATASETS):
                 _add_dataset(session, catalog, encoder.id, f"lab-{number}", voxels, random)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -134,10 +140,39 @@ def _add_dataset(
         catalog.vectors[subject.id] = _add_voxels(
             session, catalog, (run.id, subject.id, encoder), region.id, voxels, random
         )
+    _add_concepts(session, catalog, run, subjects, region.id)
     dataset.current_run_id = run.id
     catalog.runs.append(run.id)
     catalog.subjects.append(subjects)
     catalog.regions.append(region.id)
+
+
+def _add_concepts(
+    session: Session, catalog: VoxelCatalog, run: models.Run, subjects: list[int], region: int
+) -> None:
+    components = [
+        models.Component(
+            run_id=run.id,
+            encoder_id=run.encoder_id,
+            index=index,
+            label=f"concept {index}",
+            terms=[],
+            vector=vector,
+            shared=True,
+        )
+        for index, vector in enumerate(catalog.questions(CONCEPTS, seed=2))
+    ]
+    session.add_all(components)
+    session.flush()
+    for component in components:
+        for subject in subjects:
+            key = {"component_id": component.id, "subject_id": subject}
+            session.add(models.ComponentSubject(**key, n_voxels=0, decodes=True))
+            session.add(
+                models.ComponentRegion(
+                    **key, region_id=region, auc=0.5, dice=0, p_value=1, q_value=1, n_voxels=0
+                )
+            )
 
 
 def _add_voxels(
@@ -149,7 +184,6 @@ def _add_voxels(
     random: np.random.Generator,
 ) -> Vectors:
     run, subject, encoder = key
-    first = session.query(models.Voxel).count()
     places = {"x": random.random(voxels), "y": random.random(voxels), "z": random.random(voxels)}
     copy_rows(
         session,
@@ -169,7 +203,6 @@ def _add_voxels(
         .order_by(models.Voxel.index)
         .all()
     ).ravel()
-    assert len(ids) == voxels, first
     members = ids[: REGION_VOXELS // SUBJECTS]
     copy_rows(session, models.VoxelRegion, {"voxel_id": members, "region_id": region})
     stored = _mixtures(catalog.directions, voxels, random).astype(np.float16)

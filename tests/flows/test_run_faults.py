@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from typer.testing import CliRunner
 
 from app.cli import app
@@ -168,8 +168,14 @@ def test_the_small_run_is_published_and_again_is_the_same(ingested: Path) -> Non
                 .where(VoxelVector.subject_id == decoder.subject_id)
                 .order_by(VoxelVector.index)
             ).all()
-            weights = get_store().get(Artefact(sha256=decoder.artefact_sha256, size=0))["weight"]
-            np.testing.assert_array_equal(stored, weights.T.astype(np.float16))
+            weights = get_store().get(Artefact(sha256=decoder.artefact_sha256, size=0))["weight"].T
+            unit = weights / np.linalg.norm(weights, axis=1, keepdims=True)
+            np.testing.assert_array_equal(stored, unit.astype(np.float16))
+            as_they_lie = session.scalars(
+                text("SELECT index FROM catalog.voxel_vector WHERE subject_id = :s ORDER BY ctid"),
+                {"s": decoder.subject_id},
+            ).all()
+            assert as_they_lie == list(reversed(range(len(weights))))
         # One seed measures no stability.
         run = session.scalars(select(Run)).one()
         assert not {"stability", "repeat"} & {*run.metrics, *run.parents, *run.timings}
