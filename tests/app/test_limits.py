@@ -59,9 +59,9 @@ def bounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str
             ("limit is 61", "ask for 1 to 60 items a page, the setting page_limit"),
         ),
         (
-            {"SDC_UPLOAD_MB": "0.0001"},
+            {"SDC_JSON_MB": "0.0001"},
             *("POST", "/v1/search", {"questions": [{"query": "x" * 99}]}, 413),
-            ("the body is larger than 0.0001 MB, the setting upload_mb", None),
+            ("the body is larger than 0.0001 MB, the setting json_mb", None),
         ),
         (
             {"SDC_REQUESTS_PER_MINUTE": "1"},

@@ -30,6 +30,7 @@ def measure() -> Iterator[str]:
         engine = make_engine(url)
         upgrade(engine)
         vectors = np.random.default_rng(0).standard_normal((VOXELS, DIMENSION), dtype=np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         with Session(engine) as session, session.begin():
             dataset, subject, encoder = _rows_to_refer_to(session)
         ratios, ours, theirs = [], [], []
