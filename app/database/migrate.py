@@ -1,6 +1,7 @@
 """The schema's versions: where the database stands, and how to move it."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -55,8 +56,9 @@ def current_revision(engine: Engine) -> str | None:
         raise unreachable(error, engine) from error
 
 
+@cache
 def head_revision() -> str:
-    """The newest revision that this code knows."""
+    """The newest revision that this code knows; read once, since every session asks for it."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:
         raise UnavailableError("this installation has no migrations", hint="install it again")
