@@ -170,7 +170,8 @@ def test_the_small_run_is_published_and_again_is_the_same(ingested: Path) -> Non
             ).all()
             weights = get_store().get(Artefact(sha256=decoder.artefact_sha256, size=0))["weight"].T
             unit = weights / np.linalg.norm(weights, axis=1, keepdims=True)
-            np.testing.assert_array_equal(stored, unit.astype(np.float16))
+            # Half precision has eleven bits; how a norm is summed up moves the last one.
+            np.testing.assert_allclose(stored, unit, rtol=2**-10, atol=2**-20)
             as_they_lie = session.scalars(
                 text("SELECT index FROM catalog.voxel_vector WHERE subject_id = :s ORDER BY ctid"),
                 {"s": decoder.subject_id},
