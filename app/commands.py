@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Dataset = Annotated[str | None, typer.Option(help="Name of a dataset; see `sdc datasets`.")]
 Encoder = Annotated[str | None, typer.Option(help="Name or spec of an encoder.")]
+Plus = Annotated[list[str] | None, typer.Option(help="A prompt to add; repeatable.")]
+Minus = Annotated[list[str] | None, typer.Option(help="A prompt to take off; repeatable.")]
+Negate = Annotated[bool, typer.Option("--negate", help="Ask for what is least like it.")]
+OldRun = Annotated[int | None, typer.Option("--run", help="An older run's id.")]
 Many = Annotated[int, typer.Option("-k", help="How many, 1 to 1,000 (SDC_K_LIMIT).")]
 Component = Annotated[int, typer.Argument(help="A concept's id, as `sdc search` tells it.")]
 

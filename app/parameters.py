@@ -6,6 +6,7 @@ from fastapi import Path, Query
 
 from app.patterns import K_LIMIT, NO_NUL, PAGE_LIMIT, PROMPT_LENGTH, SAYS_SOMETHING
 from app.places.service import FARTHEST_MM
+from app.search.schemas import Template
 
 Prompt = Annotated[
     str,
@@ -19,6 +20,12 @@ Prompt = Annotated[
 ]
 FurtherPrompt = Annotated[
     str, PROMPT_LENGTH, Query(min_length=1, pattern=SAYS_SOMETHING, examples=["person"])
+]
+Added = Annotated[list[FurtherPrompt], Query(description="Prompts to add.", max_length=10)]
+Taken = Annotated[list[FurtherPrompt], Query(description="Prompts to take off.", max_length=10)]
+Negated = Annotated[bool, Query(description="Ask for what is least like it.")]
+Ways = Annotated[
+    list[Template], Query(description='Ways to say it, such as "a photo of {}".', max_length=20)
 ]
 DatasetName = Annotated[
     str | None,

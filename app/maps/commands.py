@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app import console
-from app.commands import AsJson, Dataset, Many, ask
+from app.commands import AsJson, Dataset, Many, OldRun, ask
 from app.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def search_map(
     file: Annotated[Path, typer.Argument(help="A NIfTI file, .nii or .nii.gz, one 3-D volume.")],
     dataset: Dataset = None,
-    run: Annotated[int | None, typer.Option(help="An older run's id.")] = None,
+    run: OldRun = None,
     subject: Annotated[str | None, typer.Option(help="Masks of this participant alone.")] = None,
     native: Annotated[
         bool, typer.Option("--native", help="Its mm are the subject's own, not MNI.")

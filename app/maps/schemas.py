@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field
 
 from app.regions.schemas import Space
+from app.runs.schemas import OfRun
 
 
 class MapShare(BaseModel):
@@ -25,15 +26,17 @@ class MapConcept(BaseModel):
     subjects: list[MapShare]
 
 
-class MapAnswer(BaseModel):
-    """The concepts that a map carries: significantly first, then by correlation."""
+class NamedMap(BaseModel):
+    """The map that is asked about."""
 
     map: str = Field(description="The file's name.")
     space: Space
-    dataset: str
-    run: int
-    encoder: str
-    method: str = Field(description="How the run found its concepts: masks or clusters.")
+
+
+# Fields come in the order of the bases from the last one on: what was asked, then who answers.
+class MapAnswer(OfRun, NamedMap):
+    """The concepts that a map carries: significantly first, then by correlation."""
+
     permutations: int
     seed: int
     q_family: str = Field(description="What the q values are corrected over.")

@@ -17,8 +17,8 @@ from app.maps.nifti import BrainMap, read_map
 from app.maps.schemas import MapAnswer, MapConcept, MapShare
 from app.places.repository import run_components
 from app.regions.schemas import Space
-from app.regions.service import SIGNIFICANT
-from app.runs.service import ChosenRun, choose_run, require_subject
+from app.regions.service import SIGNIFICANT, require_owner
+from app.runs.service import ChosenRun, choose_run_for
 
 Ids = NDArray[np.int_]
 
@@ -83,13 +83,8 @@ def search_map(
         )
     if not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"the seed is {seed}", hint=f"it is 0 to {LARGEST_SEED}")
-    if space == "native" and subject is None:
-        raise ConflictError(
-            "native mm are each participant's own, and none is named", hint="name the subject"
-        )
-    chosen = choose_run(session, dataset, run)
-    if subject is not None:
-        require_subject(session, chosen.dataset, subject)
+    require_owner(space, subject)
+    chosen = choose_run_for(session, dataset, run, subject)
     brain_map = read_map(file, name)
     components = run_components(session, chosen.run.id)
     ids = np.array(sorted(components))
@@ -113,10 +108,7 @@ def search_map(
     return MapAnswer(
         map=name,
         space=space,
-        dataset=chosen.dataset.slug,
-        run=chosen.run.id,
-        encoder=chosen.encoder.name,
-        method=chosen.run.method,
+        **chosen.names,
         permutations=permutations,
         seed=seed,
         q_family=MAP_FAMILY,

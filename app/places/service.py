@@ -6,7 +6,7 @@ from collections import defaultdict
 from sqlalchemy.orm import Session
 
 from app.concepts.service import check_k
-from app.errors import ConflictError, InputError, NotFoundError
+from app.errors import InputError, NotFoundError
 from app.places import repository
 from app.places.schemas import (
     BallShare,
@@ -17,8 +17,14 @@ from app.places.schemas import (
 )
 from app.regions.repository import Overlap, list_overlaps
 from app.regions.schemas import Space
-from app.regions.service import REGION_FAMILY, group_order, region_overlap, require_region
-from app.runs.service import choose_run, require_subject
+from app.regions.service import (
+    REGION_FAMILY,
+    group_order,
+    region_overlap,
+    require_owner,
+    require_region,
+)
+from app.runs.service import choose_run, choose_run_for
 
 FARTHEST_MM = 1000.0
 LARGEST_MM = 100.0
@@ -68,13 +74,8 @@ def search_place(
         raise InputError(
             f"the radius is {radius:g} mm", hint=f"it is more than 0, and {LARGEST_MM:g} at most"
         )
-    if space == "native" and subject is None:
-        raise ConflictError(
-            "native mm are each participant's own, and none is named", hint="name the subject"
-        )
-    chosen = choose_run(session, dataset, run)
-    if subject is not None:
-        require_subject(session, chosen.dataset, subject)
+    require_owner(space, subject)
+    chosen = choose_run_for(session, dataset, run, subject)
     voxels = repository.voxels_in_ball(session, chosen.run.id, centre, radius, space, subject)
     if not voxels:
         raise NotFoundError(

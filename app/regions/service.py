@@ -7,11 +7,11 @@ from statistics import fmean
 from sqlalchemy.orm import Session
 
 from app.database.models import Dataset
-from app.errors import NotFoundError
+from app.errors import ConflictError, NotFoundError
 from app.paging import PAGE, Page, check_limit, page_of, read_cursor
 from app.regions import repository
 from app.regions.repository import Overlap
-from app.regions.schemas import RegionAnswer, RegionOverlap, RegionSummary
+from app.regions.schemas import RegionAnswer, RegionOverlap, RegionSummary, Space
 from app.runs.service import require_dataset, require_subject
 
 SIGNIFICANT = 0.05
@@ -73,6 +73,20 @@ def list_regions(
         for row in rows
     ]
     return page_of(items, ids, total, limit)
+
+
+def require_owner(space: Space, subject: str | None) -> None:
+    """Refuse native mm of nobody.
+
+    Raises
+    ------
+    ConflictError
+        No participant is named.
+    """
+    if space == "native" and subject is None:
+        raise ConflictError(
+            "native mm are each participant's own, and none is named", hint="name the subject"
+        )
 
 
 def require_atlas(session: Session, dataset: Dataset, atlas: str) -> None:

@@ -64,6 +64,22 @@ def choose_run(session: Session, dataset: str | None = None, run: int | None = N
     return ChosenRun(*found)
 
 
+def choose_run_for(
+    session: Session, dataset: str | None, run: int | None, subject: str | None
+) -> ChosenRun:
+    """The run that answers, and that has a participant where one is named.
+
+    Raises
+    ------
+    NotFoundError, InputError
+        As `choose_run`, or the dataset has no such participant.
+    """
+    chosen = choose_run(session, dataset, run)
+    if subject is not None:
+        require_subject(session, chosen.dataset, subject)
+    return chosen
+
+
 def choose_runs(
     session: Session, dataset: str | None = None, run: int | None = None
 ) -> list[ChosenRun]:

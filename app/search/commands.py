@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app import console
-from app.commands import AsJson, Dataset, Many, ask
+from app.commands import AsJson, Dataset, Many, Minus, Negate, OldRun, Plus, ask
 from app.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,17 +15,13 @@ if TYPE_CHECKING:
 def search(
     text: Annotated[str, typer.Argument(help='What to look for, such as "a photo of a face".')],
     dataset: Dataset = None,
-    run: Annotated[int | None, typer.Option(help="An older run's id.")] = None,
+    run: OldRun = None,
     subject: Annotated[str | None, typer.Option(help="Regions of this participant alone.")] = None,
     atlas: Annotated[str | None, typer.Option(help="Regions of this atlas alone.")] = None,
     k: Many = 10,
-    plus: Annotated[list[str] | None, typer.Option(help="A prompt to add; repeatable.")] = None,
-    minus: Annotated[
-        list[str] | None, typer.Option(help="A prompt to take off; repeatable.")
-    ] = None,
-    negate: Annotated[
-        bool, typer.Option("--negate", help="Ask for what is least like it.")
-    ] = False,
+    plus: Plus = None,
+    minus: Minus = None,
+    negate: Negate = False,
     template: Annotated[
         list[str] | None, typer.Option(help='A way to say it, such as "a photo of {}".')
     ] = None,

@@ -17,14 +17,18 @@ from app.maps.service import (
     PERMUTATIONS,
 )
 from app.parameters import (
+    Added,
     AtlasName,
     Count,
+    DatasetFilter,
     DatasetName,
-    FurtherPrompt,
     Millimetre,
+    Negated,
     Prompt,
     RunId,
     SubjectName,
+    Taken,
+    Ways,
 )
 from app.patterns import NO_NUL
 from app.pictures import read_picture
@@ -33,7 +37,7 @@ from app.places.schemas import PlaceAnswer, RegionConceptsAnswer
 from app.places.service import LARGEST_MM
 from app.regions.schemas import Space
 from app.search import service
-from app.search.schemas import Questions, SearchAnswer, SearchAnswers, Template
+from app.search.schemas import Questions, SearchAnswer, SearchAnswers
 from app.terms.prompts import check_batch
 from app.voxels import service as voxels
 from app.voxels.schemas import VoxelsAnswer
@@ -48,19 +52,15 @@ router = APIRouter(prefix="/search", tags=["search"])
 def search_text(
     session: ReadingSession,
     q: Prompt,
-    plus: Annotated[list[FurtherPrompt], Query(description="Prompts to add.", max_length=10)] = [],  # noqa: B006
-    minus: Annotated[
-        list[FurtherPrompt], Query(description="Prompts to take off.", max_length=10)
-    ] = [],  # noqa: B006
-    negate: Annotated[bool, Query(description="Ask for what is least like it.")] = False,
+    plus: Added = [],  # noqa: B006
+    minus: Taken = [],  # noqa: B006
+    negate: Negated = False,
     dataset: DatasetName = None,
     run: RunId = None,
     subject: SubjectName = None,
     atlas: AtlasName = None,
     k: Count = 10,
-    template: Annotated[
-        list[Template], Query(description='Ways to say it, such as "a photo of {}".', max_length=20)
-    ] = [],  # noqa: B006
+    template: Ways = [],  # noqa: B006
     ensemble: Annotated[bool, Query(description="Average over several ways to say it.")] = False,
 ) -> SearchAnswer:
     """The concepts nearest to a text, and the brain regions that carry them."""
@@ -85,15 +85,10 @@ def search_text(
 def search_voxels(
     session: ReadingSession,
     q: Prompt,
-    plus: Annotated[list[FurtherPrompt], Query(description="Prompts to add.", max_length=10)] = [],  # noqa: B006
-    minus: Annotated[
-        list[FurtherPrompt], Query(description="Prompts to take off.", max_length=10)
-    ] = [],  # noqa: B006
-    negate: Annotated[bool, Query(description="Ask for what is least like it.")] = False,
-    dataset: Annotated[
-        str | None,
-        Query(description="Of this dataset alone, else of all of one encoder.", pattern=NO_NUL),
-    ] = None,
+    plus: Added = [],  # noqa: B006
+    minus: Taken = [],  # noqa: B006
+    negate: Negated = False,
+    dataset: DatasetFilter = None,
     run: RunId = None,
     subject: SubjectName = None,
     atlas: Annotated[str | None, Query(description="The region's atlas.", pattern=NO_NUL)] = None,
@@ -101,9 +96,7 @@ def search_voxels(
         str | None, Query(description="Of this region alone; needs its atlas.", pattern=NO_NUL)
     ] = None,
     k: Count = 10,
-    template: Annotated[
-        list[Template], Query(description='Ways to say it, such as "a photo of {}".', max_length=20)
-    ] = [],  # noqa: B006
+    template: Ways = [],  # noqa: B006
 ) -> VoxelsAnswer:
     """The voxels whose decoder weights point nearest to a text, without a detour over concepts."""
     return voxels.search_voxels(

@@ -23,7 +23,7 @@ from app.regions.service import (
     region_answer,
     require_atlas,
 )
-from app.runs.service import ChosenRun, choose_run, require_subject
+from app.runs.service import ChosenRun, choose_run_for
 from app.search.schemas import FoundConcept, SearchAnswer
 from app.terms.prompts import check_templates, clean_text, sum_of_directions
 
@@ -154,9 +154,7 @@ def search_picture(
 def _choose(
     session: Session, dataset: str | None, run: int | None, subject: str | None, atlas: str | None
 ) -> ChosenRun:
-    chosen = choose_run(session, dataset, run)
-    if subject is not None:
-        require_subject(session, chosen.dataset, subject)
+    chosen = choose_run_for(session, dataset, run, subject)
     if atlas is not None:
         require_atlas(session, chosen.dataset, atlas)
     return chosen

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app import console
-from app.commands import AsJson, Many, ask
+from app.commands import AsJson, Many, Minus, Negate, OldRun, Plus, ask
 
 if TYPE_CHECKING:
     from app.client import VoxelOptions
@@ -14,18 +14,14 @@ if TYPE_CHECKING:
 def voxels(
     text: Annotated[str, typer.Argument(help="What to look for.")],
     dataset: Annotated[str | None, typer.Option(help="Of this dataset; of all by default.")] = None,
-    run: Annotated[int | None, typer.Option(help="Ask an older run.")] = None,
+    run: OldRun = None,
     subject: Annotated[str | None, typer.Option(help="Of this participant alone.")] = None,
     region: Annotated[
         str | None, typer.Option(metavar="ATLAS:NAME", help="Of this region alone.")
     ] = None,
-    plus: Annotated[list[str] | None, typer.Option(help="A prompt to add; repeatable.")] = None,
-    minus: Annotated[
-        list[str] | None, typer.Option(help="A prompt to take off; repeatable.")
-    ] = None,
-    negate: Annotated[
-        bool, typer.Option("--negate", help="Ask for what is least like it.")
-    ] = False,
+    plus: Plus = None,
+    minus: Minus = None,
+    negate: Negate = False,
     k: Many = 10,
     as_json: AsJson = False,
 ) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 
 from sqlalchemy.orm import Session
 
@@ -85,7 +86,8 @@ def _progress(on_progress: Progress | None, stage: str, rows: int) -> Iterator[N
                     on_progress(stage, min(indexed, rows - 1), rows)
 
     on_progress(stage, 0, rows)
-    watcher = threading.Thread(target=watch, daemon=True)
+    # Who listens may be told by the context, which a thread has one of its own of.
+    watcher = threading.Thread(target=copy_context().run, args=(watch,), daemon=True)
     watcher.start()
     try:
         yield

@@ -68,7 +68,7 @@ def search_voxels(
     InputError
         Text, k or a template cannot be used, or the datasets' vectors are of several encoders.
     NotFoundError
-        There is no such dataset, run, participant or region, or no run with vectors of voxels.
+        There is no such dataset, run, participant or region, or no voxel there has a vector.
     ConflictError
         One of atlas and region is missing, or as `app.search.service.search`.
     UnavailableError
@@ -94,6 +94,11 @@ def search_voxels(
             session, part.chosen.run.id, direction, k, part.subject, part.region
         )
         rows += [(part.chosen, row) for row in found]
+    if not rows:
+        raise NotFoundError(
+            "no voxel that was asked for has a vector",
+            hint="decoders that are not linear give none, and a region may have no voxels kept",
+        )
     rows.sort(key=lambda pair: (-pair[1].similarity, pair[1].Voxel.id))
     regions = repository.regions_of(session, [row.Voxel.id for _, row in rows[:k]])
     whole = {part.chosen.run.id for part in parts if part.subject is None and part.region is None}

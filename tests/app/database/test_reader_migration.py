@@ -9,10 +9,12 @@ import psycopg
 import pytest
 from psycopg import errors
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from app.database.engine import make_engine
 from app.database.migrate import current_revision, downgrade, head_revision, upgrade
 from app.errors import UnavailableError
+from app.voxels.repository import create_index
 from tests.app.database.conftest import FOREIGN, HIDDEN, OPEN, READER, fill, login, new_database
 
 CONTRACT = """
@@ -118,6 +120,32 @@ def test_searches_of_one_encoder_come_and_go(catalog_engine: Engine, database: s
     assert all(comment for _, comment, _ in told)
     downgrade(catalog_engine, "0009")
     assert rows(database, FUNCTIONS) == before
+
+
+def test_vectors_of_before_become_directions_and_their_indexes_go(
+    catalog_engine: Engine, database: str, tmp_path: Path
+) -> None:
+    upgrade(catalog_engine)
+    fill(database, tmp_path)
+    downgrade(catalog_engine, "0010")
+    query = "SELECT run_id, subject_id, index, vector::vector::real[] FROM catalog.voxel_vector"
+    run(database, "UPDATE catalog.voxel_vector SET vector = vector + vector + vector")
+    run(database, "UPDATE catalog.voxel_vector SET vector = vector - vector WHERE index = 2")
+    before = {tuple(row[:3]): row[3] for row in rows(database, query)}
+    upgrade(catalog_engine)
+    as_they_lie = rows(database, f"{query} ORDER BY ctid")
+    keys = [tuple(row[:3]) for row in as_they_lie]
+    assert set(keys) == {key for key in before if key[2] != 2}
+    assert keys == sorted(keys, key=lambda key: (key[0], key[1], -key[2]))
+    for key, vector in zip(keys, (row[3] for row in as_they_lie), strict=True):
+        assert vector == pytest.approx([each / 3 for each in before[key]], abs=2e-3)
+    (number,) = rows(database, "SELECT min(run_id) FROM catalog.voxel_vector")[0]
+    with Session(catalog_engine) as session, session.begin():
+        create_index(session, number, 64)
+    named = "SELECT count(*) FROM pg_indexes WHERE starts_with(indexname, 'voxel_vector_run_')"
+    assert rows(database, named) == [(1,)]
+    downgrade(catalog_engine, "0010")
+    assert rows(database, named) == [(0,)]
 
 
 def test_a_labs_view_on_the_contract_outlives_both_ways(

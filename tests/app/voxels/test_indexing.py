@@ -1,5 +1,9 @@
 """Tests of the indexes of runs: when they come and go, and what they find."""
 
+import threading
+from contextvars import ContextVar
+from typing import Any
+
 import numpy as np
 import pytest
 from sqlalchemy import select, text, update
@@ -8,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.database import models
 from app.database.engine import open_session
 from app.settings import get_settings
-from app.voxels import repository
+from app.voxels import indexing, repository
 from app.voxels.indexing import index_runs
 from app.voxels.service import search_voxels
 from tests.app.conftest import Sdc
@@ -80,6 +84,36 @@ def test_progress_is_told(own_published: Published, monkeypatch: pytest.MonkeyPa
     index_runs(lambda *step: told.append(step))
     stage = f"indexing voxels of run {own_published.run}"
     assert told == [(stage, 0, EVERY), (stage, EVERY, EVERY)]
+
+
+def test_progress_reaches_who_listens_in_this_context(
+    own_published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between start and end it is told by a thread, and an index of sixty rows is made too soon."""
+    monkeypatch.setenv("SDC_INDEX_FROM", "0")
+    get_settings.cache_clear()
+    listener: ContextVar[list[int]] = ContextVar("listener")
+    told: list[int] = []
+    listener.set(told)
+    seen = threading.Event()
+    monkeypatch.setattr(indexing, "_LOOK_S", 0.01)
+    monkeypatch.setattr(repository, "rows_indexed", lambda _: 7)
+    make = repository.create_index
+
+    def slowly(*asked: Any) -> None:
+        assert seen.wait(20)
+        make(*asked)
+
+    def report(_stage: str, done: int, _total: int) -> None:
+        listener.get([]).append(done)
+        if done == 7:
+            seen.set()
+
+    monkeypatch.setattr(repository, "create_index", slowly)
+    index_runs(report)
+    assert told[0] == 0
+    assert set(told[1:-1]) == {7}
+    assert told[-1] == EVERY
 
 
 def test_where_shared_memory_is_short_it_is_built_alone(

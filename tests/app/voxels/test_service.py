@@ -184,6 +184,13 @@ def test_bad_questions(
         search_voxels(session, **({"text": "face"} | asked))  # type: ignore[arg-type]
 
 
+def test_a_run_without_vectors_of_voxels(own_session: Session, own_published: Published) -> None:
+    """As one whose decoders are no linear ones."""
+    own_session.execute(delete(models.VoxelVector))
+    with pytest.raises(NotFoundError, match="no voxel that was asked for has a vector"):
+        search_voxels(own_session, "face")
+
+
 def test_nobody_of_several_datasets_has_the_participant(
     session: Session, shared_catalog: SharedCatalog
 ) -> None:
