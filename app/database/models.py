@@ -250,7 +250,7 @@ class VoxelVector(Base):
     """
 
     __tablename__ = "voxel_vector"
-    __table_args__ = (CheckConstraint("l2_norm(vector) BETWEEN 0.99 AND 1.01", name="unit"),)
+    __table_args__ = (CheckConstraint("(vector <#> vector) BETWEEN -1.02 AND -0.98", name="unit"),)
 
     run_id: Mapped[int] = mapped_column(primary_key=True)
     subject_id: Mapped[int] = mapped_column(primary_key=True)

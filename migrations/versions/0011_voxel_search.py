@@ -17,7 +17,8 @@ GUARD = "catalog.may_read(dataset.embargoed)"
 
 # Inner products of unit vectors are cosines, in half of the arithmetic. A half has no precision
 # left for small weights, and their length says nothing that is asked here.
-UNIT = "CHECK (l2_norm(vector) BETWEEN 0.99 AND 1.01)"
+# Checked by the same product: the norm's own function would take a third of a bulk write's time.
+UNIT = "CHECK ((vector <#> vector) BETWEEN -1.02 AND -0.98)"
 
 # A page's rows lie backwards in memory, the first one last. Written from the last voxel to the
 # first, they are read from front to back by a scan of the key, which memory is quick at: a scan of

@@ -17,7 +17,14 @@ from app.database.copying import copy_rows
 from app.database.embedded import start_server
 from app.database.engine import make_engine
 from app.database.migrate import upgrade
-from app.database.models import Dataset, Decoder, Encoder, Run, Subject, Voxel, VoxelVector
+from app.database.models import Voxel, VoxelVector
+from tests.benchmarks.bare_rows import (
+    add_dataset,
+    add_decoder,
+    add_encoder,
+    add_run,
+    add_subject,
+)
 
 VOXELS, DIMENSION, ROUNDS = 20_000, 512, 7
 
@@ -88,69 +95,14 @@ def _bare(url: str, keys: tuple[int, int, int], vectors: np.ndarray) -> None:
 
 
 def _rows_to_refer_to(session: Session) -> tuple[int, int, int]:
-    dataset = Dataset(
-        slug="bench",
-        title="",
-        layout="",
-        source_uri="",
-        licence="",
-        citation="",
-        fingerprint="",
-        configuration={},
-    )
-    encoder = Encoder(
-        name="bench",
-        spec="bench",
-        dimension=DIMENSION,
-        checksum="",
-        sees_images=False,
-        text_mean=np.zeros(DIMENSION),
-    )
-    session.add_all([dataset, encoder])
-    session.flush()
-    subject = Subject(
-        dataset_id=dataset.id,
-        label="s",
-        grid=[1, 1, 1],
-        affine=[0.0] * 16,
-        n_trials=0,
-        n_sessions=0,
-        report={},
-        artefacts={},
-    )
-    session.add(subject)
-    session.flush()
+    dataset, encoder = add_dataset(session, "bench"), add_encoder(session, DIMENSION)
+    subject = add_subject(session, dataset, "s", VOXELS)
     zeros = dict.fromkeys("ijkxyz", 0)
-    copy_rows(session, Voxel, {"subject_id": subject.id, "index": np.arange(VOXELS)} | zeros)
-    return dataset.id, subject.id, encoder.id
+    copy_rows(session, Voxel, {"subject_id": subject, "index": np.arange(VOXELS)} | zeros)
+    return dataset, subject, encoder
 
 
 def _add_run(session: Session, dataset: int, subject: int, encoder: int, number: int) -> int:
-    run = Run(
-        dataset_id=dataset,
-        encoder_id=encoder,
-        key=str(number),
-        method="masks",
-        configuration={},
-        code_version="",
-        seed=0,
-        device="cpu",
-        timings={},
-        metrics={},
-        parents={},
-    )
-    session.add(run)
-    session.flush()
-    session.add(
-        Decoder(
-            run_id=run.id,
-            subject_id=subject,
-            encoder_id=encoder,
-            kind="linear",
-            metrics={},
-            artefact_uri="",
-            artefact_sha256="",
-            masks_sha256="",
-        )
-    )
-    return run.id
+    run = add_run(session, dataset, encoder, str(number))
+    add_decoder(session, run, subject, encoder)
+    return run

@@ -16,6 +16,13 @@ from app.database.copying import copy_rows
 from app.database.embedded import start_server
 from app.database.engine import make_engine
 from app.database.migrate import upgrade
+from tests.benchmarks.bare_rows import (
+    add_dataset,
+    add_decoder,
+    add_encoder,
+    add_run,
+    add_subject,
+)
 
 Vectors = NDArray[np.float32]
 
@@ -58,23 +65,14 @@ def voxel_catalog(voxels: int) -> Iterator[VoxelCatalog]:
         directions = random.standard_normal((DIRECTIONS, DIMENSION)).astype(np.float32)
         catalog = VoxelCatalog(engine, url, directions)
         with Session(engine) as session, session.begin():
-            encoder = models.Encoder(
-                name="bench",
-                spec="bench",
-                dimension=DIMENSION,
-                checksum="",
-                sees_images=False,
-                text_mean=np.zeros(DIMENSION),
-            )
-            session.add(encoder)
-            session.flush()
+            encoder = add_encoder(session, DIMENSION)
             words = _mixtures(directions, WORDS, random)
             session.add_all(
-                models.Term(encoder_id=encoder.id, text=f"word {number}", vector=vector)
+                models.Term(encoder_id=encoder, text=f"word {number}", vector=vector)
                 for number, vector in enumerate(words)
             )
             for number in range(DATASETS):
-                _add_dataset(session, catalog, encoder.id, f"lab-{number}", voxels, random)
+                _add_dataset(session, catalog, encoder, f"lab-{number}", voxels, random)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
         yield catalog
@@ -89,71 +87,38 @@ def _add_dataset(
     voxels: int,
     random: np.random.Generator,
 ) -> None:
-    texts = dict.fromkeys(("title", "layout", "source_uri", "licence", "citation"), "")
-    dataset = models.Dataset(slug=slug, fingerprint=slug, configuration={}, **texts)
-    session.add(dataset)
-    session.flush()
-    run = models.Run(
-        dataset_id=dataset.id,
-        encoder_id=encoder,
-        key=slug,
-        method="masks",
-        configuration={},
-        code_version="",
-        seed=0,
-        device="cpu",
-        timings={},
-        metrics={},
-        parents={},
-    )
-    region = models.Region(dataset_id=dataset.id, atlas="bench", name="patch")
-    session.add_all([run, region])
+    dataset = add_dataset(session, slug)
+    run = add_run(session, dataset, encoder, slug)
+    region = models.Region(dataset_id=dataset, atlas="bench", name="patch")
+    session.add(region)
     session.flush()
     subjects = []
     for number in range(SUBJECTS):
-        subject = models.Subject(
-            dataset_id=dataset.id,
-            label=f"subj{number}",
-            grid=[voxels, 1, 1],
-            affine=np.eye(4).ravel().tolist(),
-            n_trials=0,
-            n_sessions=0,
-            report={},
-            artefacts={},
+        subject = add_subject(session, dataset, f"subj{number}", voxels)
+        subjects.append(subject)
+        add_decoder(session, run, subject, encoder)
+        catalog.vectors[subject] = _add_voxels(
+            session, catalog, (run, subject, encoder), region.id, voxels, random
         )
-        session.add(subject)
-        session.flush()
-        subjects.append(subject.id)
-        session.add(
-            models.Decoder(
-                run_id=run.id,
-                subject_id=subject.id,
-                encoder_id=encoder,
-                kind="linear",
-                metrics={},
-                artefact_uri="",
-                artefact_sha256="",
-                masks_sha256="",
-            )
-        )
-        session.flush()
-        catalog.vectors[subject.id] = _add_voxels(
-            session, catalog, (run.id, subject.id, encoder), region.id, voxels, random
-        )
-    _add_concepts(session, catalog, run, subjects, region.id)
-    dataset.current_run_id = run.id
-    catalog.runs.append(run.id)
+    _add_concepts(session, catalog, (run, encoder), subjects, region.id)
+    session.get_one(models.Dataset, dataset).current_run_id = run
+    catalog.runs.append(run)
     catalog.subjects.append(subjects)
     catalog.regions.append(region.id)
 
 
 def _add_concepts(
-    session: Session, catalog: VoxelCatalog, run: models.Run, subjects: list[int], region: int
+    session: Session,
+    catalog: VoxelCatalog,
+    key: tuple[int, int],
+    subjects: list[int],
+    region: int,
 ) -> None:
+    run, encoder = key
     components = [
         models.Component(
-            run_id=run.id,
-            encoder_id=run.encoder_id,
+            run_id=run,
+            encoder_id=encoder,
             index=index,
             label=f"concept {index}",
             terms=[],
