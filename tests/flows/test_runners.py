@@ -178,6 +178,7 @@ def on(runner: TaskRunner[Any], stage: Stage[[str], Any], *labels: str) -> list[
     return work()
 
 
+@pytest.mark.slow
 def test_a_cluster_finds_the_same_bytes_and_a_killed_worker_loses_nothing(
     fresh: Callable[[], Any], cluster: Cluster
 ) -> None:
