@@ -11,6 +11,8 @@ from app.health.endpoints import router as health_router
 from app.keys.endpoints import ADMINISTRATION
 from app.keys.endpoints import router as keys_router
 from app.networks.endpoints import router as networks_router
+from app.observing.endpoints import router as metrics_router
+from app.observing.requests import Observed
 from app.problems import MEDIA_TYPE, Problem, tell_problems
 from app.rates import Rates
 from app.regions.endpoints import router as regions_router
@@ -59,7 +61,10 @@ def make_api() -> FastAPI:
     tell_problems(api)
     api.state.rates = Rates()
     api.add_middleware(BodyLimit)
+    # Added last, it is the outermost: what others refuse is told as well.
+    api.add_middleware(Observed)
     api.include_router(health_router)
+    api.include_router(metrics_router)
     v1 = APIRouter(prefix="/v1", responses=PROBLEMS)
     for router in (
         search_router,

@@ -127,10 +127,15 @@ def serve(
 
     from app.api import make_api
     from app.database.engine import open_session
+    from app.observing.logs import configure_logs
+    from app.observing.traces import configure_traces
+    from app.settings import get_settings
 
+    configure_logs(get_settings())
+    configure_traces()
     # A database that cannot be used is told here, and not at the first question.
     open_session().close()
-    uvicorn.run(make_api(), host=host, port=port, access_log=False)
+    uvicorn.run(make_api(), host=host, port=port, access_log=False, log_config=None)
 
 
 app.command("search-map")(search_map)

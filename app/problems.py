@@ -13,6 +13,7 @@ from starlette.routing import Match
 
 from app.errors import CatalogError
 from app.failures import as_catalog_error
+from app.observing.context import HEADER, bound
 
 MEDIA_TYPE = "application/problem+json"
 MOST_FAULTS = 20
@@ -95,7 +96,11 @@ def tell_problems(api: FastAPI) -> None:
             return problem_of(known)
         logger.error("a request failed", exc_info=error)
         return problem_response(
-            500, "the catalog failed to answer", hint="its log tells why; the request may be fine"
+            500,
+            "the catalog failed to answer",
+            # Whatever passes here has passed by what names the other answers.
+            headers={HEADER: bound().get("request_id", "")},
+            hint="its log tells why, by the X-Request-ID; the request may be fine",
         )
 
 

@@ -4,6 +4,7 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, field_validator
@@ -91,6 +92,12 @@ class Settings(BaseSettings):
     json_mb: float = Field(default=4.0, gt=0, description="Largest body without files, in MB.")
     map_mvoxels: float = Field(
         default=20.0, gt=0, description="Largest map that is searched by, in million voxels."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Lines of the log that servers and workers write."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severity of a line of the log."
     )
     min_free_disk_gb: float = Field(
         default=2.0, ge=0, description="Free disk below which `sdc doctor` complains, in GB."

@@ -129,6 +129,17 @@ class ArtefactStore:
         """Whether the artefact's file is there, unread."""
         return bool(self._fs.exists(self._address(artefact)))
 
+    def size(self) -> int:
+        """Bytes of all that lies in the store.
+
+        Raises
+        ------
+        StorageError
+            The store cannot be listed.
+        """
+        with self._storage_errors("list"):
+            return int(self._fs.du(self._root)) if self._fs.exists(self._root) else 0
+
     def check(self) -> None:
         """Write, read back and delete a small file.
 

@@ -22,6 +22,7 @@ from app.concepts.schemas import (
 )
 from app.database.models import Component, Run
 from app.errors import ConflictError, InputError, NotFoundError
+from app.observing.traces import traced
 from app.paging import PAGE, Page, check_limit, page_of, read_cursor
 from app.regions.repository import list_overlaps, peak_of
 from app.regions.service import REGION_FAMILY, rank_overlaps, region_overlap
@@ -64,6 +65,7 @@ def require_component(session: Session, component_id: int) -> Component:
     return component
 
 
+@traced
 def list_concepts(
     session: Session,
     *,
@@ -141,6 +143,7 @@ def list_concepts(
     return page_of(items, [item.id for item in items], total, limit)
 
 
+@traced
 def show_concept(session: Session, component_id: int) -> ConceptAnswer:
     """Everything that is known of one concept.
 
@@ -239,6 +242,7 @@ def concept_terms(session: Session, component_id: int, *, k: int = 10) -> Concep
     )
 
 
+@traced
 def similar_concepts(
     session: Session,
     component_id: int,

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.errors import InputError, UnavailableError
+from app.observing.queries import observe_queries
 from app.settings import Settings, get_settings
 
 CONNECT_TIMEOUT_S = 5
@@ -77,6 +78,8 @@ def make_engine(url: str) -> Engine:
         pool_pre_ping=True,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
     )
+
+    observe_queries(engine)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

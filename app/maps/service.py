@@ -15,6 +15,7 @@ from app.maps import repository
 from app.maps.correlation import Correlations, Covered, correlate
 from app.maps.nifti import BrainMap, read_map
 from app.maps.schemas import MapAnswer, MapConcept, MapShare
+from app.observing.traces import traced
 from app.places.repository import run_components
 from app.regions.schemas import Space
 from app.regions.service import SIGNIFICANT, require_owner
@@ -33,6 +34,7 @@ _FEWEST_VOXELS = 10
 _EQUAL = 1e-9
 
 
+@traced
 def search_map(
     session: Session,
     file: BinaryIO,

@@ -15,6 +15,7 @@ from app.concepts.service import require_component
 from app.database.models import Component, Subject
 from app.errors import ConflictError, NotFoundError
 from app.masks import repository
+from app.observing.traces import traced
 from app.runs.service import ChosenRun, choose_run
 from app.volumes import cell_centres, voxel_of_cells
 
@@ -71,6 +72,7 @@ class _Mask:
         return "_".join(_UNSAFE.sub("-", word) for word in words)
 
 
+@traced
 def mask_volume(session: Session, component_id: int, subject: str, space: Space) -> MaskFile:
     """A participant's hard mask, each member with its weight, as a gzipped NIfTI volume.
 
@@ -125,6 +127,7 @@ def mask_volume(session: Session, component_id: int, subject: str, space: Space)
     )
 
 
+@traced
 def mask_table(session: Session, component_id: int, subject: str, kind: TableFormat) -> MaskFile:
     """The members of a participant's hard mask, as CSV or parquet.
 

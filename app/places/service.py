@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.concepts.service import check_k
 from app.errors import InputError, NotFoundError
+from app.observing.traces import traced
 from app.places import repository
 from app.places.schemas import (
     BallShare,
@@ -30,6 +31,7 @@ FARTHEST_MM = 1000.0
 LARGEST_MM = 100.0
 
 
+@traced
 def search_place(
     session: Session,
     centre: tuple[float, float, float],
@@ -115,6 +117,7 @@ def search_place(
     )
 
 
+@traced
 def search_region(
     session: Session,
     atlas: str,

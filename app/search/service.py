@@ -15,6 +15,7 @@ from app.embedding.encoder import Image
 from app.embedding.prompts import AS_TYPED
 from app.encoders.stored import load_stored_encoder
 from app.errors import ConflictError
+from app.observing.traces import traced
 from app.regions.repository import Overlap, list_overlaps
 from app.regions.service import (
     REGION_FAMILY,
@@ -30,6 +31,7 @@ from app.terms.prompts import check_templates, clean_text, sum_of_directions
 REGIONS_PER_CONCEPT = 5
 
 
+@traced
 def search(
     session: Session,
     text: str,
@@ -107,6 +109,7 @@ def search(
     )
 
 
+@traced
 def search_picture(
     session: Session,
     picture: Image,

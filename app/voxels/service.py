@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from app.concepts.service import check_k
 from app.embedding.prompts import AS_TYPED
 from app.errors import ConflictError, NotFoundError
+from app.observing.traces import traced
 from app.regions.service import require_region
 from app.runs.service import ChosenRun, choose_runs, require_subject
 from app.terms.prompts import check_templates, clean_text, sum_of_directions
@@ -25,6 +26,7 @@ class _Part:
     region: int | None = None
 
 
+@traced
 def search_voxels(
     session: Session,
     text: str,

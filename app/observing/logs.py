@@ -1,0 +1,39 @@
+"""Logs on standard error, as lines of text or of JSON, with what they are about."""
+
+import logging
+import sys
+
+from pythonjsonlogger.json import JsonFormatter
+
+from app.observing.context import bound
+from app.settings import Settings
+
+_TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s%(about)s"
+_JSON = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send this process's log to standard error, as the settings ``log_format`` and ``log_level``.
+
+    No line holds what was asked, a key, or a database's password.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_add_bound)
+    if settings.log_format == "json":
+        handler.setFormatter(
+            JsonFormatter(_JSON, rename_fields={"asctime": "time", "levelname": "level"})
+        )
+    else:
+        handler.setFormatter(logging.Formatter(_TEXT))
+    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    # Its lines of each statement and each request of its own would drown all others.
+    for loud in ("httpx", "httpx2", "httpcore", "uvicorn.access"):
+        logging.getLogger(loud).setLevel(logging.WARNING)
+
+
+def _add_bound(record: logging.LogRecord) -> bool:
+    fields = bound()
+    for name, value in fields.items():
+        setattr(record, name, value)
+    record.about = "".join(f" {name}={value}" for name, value in fields.items())
+    return True
