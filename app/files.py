@@ -2,12 +2,13 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.errors import InputError, StorageError
+from app.errors import ConflictError, InputError, StorageError
 
 PNG = ".png"
 
@@ -86,6 +87,54 @@ def file_aside(file: Path, *, mode: int = 0o644) -> Iterator[Path]:
     finally:
         if aside is not None:
             aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_aside(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder` at the block's end, whole and on the disk.
+
+    Where the block fails nothing has changed.
+
+    Parameters
+    ----------
+    folder : Path
+        One that is not there, or is empty.
+
+    Raises
+    ------
+    ConflictError
+        It is there and not empty.
+    InputError
+        It is a file, or the folder around it does not exist or cannot be written.
+    StorageError
+        The disk is full.
+    """
+    aside = None
+    try:
+        target = Path(os.path.realpath(folder))
+        if target.is_dir() and any(target.iterdir()):
+            raise ConflictError(f"{folder} is not empty", hint="give a folder that is not there")
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is no folder")
+        aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
+        yield aside
+        for each in (*sorted(aside.rglob("*")), aside):
+            _flush(each)
+        aside.chmod(0o755)
+        aside.replace(target)
+        _flush(target.parent)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StorageError(
+                f"{folder} cannot be written: the disk is full", hint="free some disk"
+            ) from error
+        raise InputError(
+            f"{folder} cannot be written: {error.strerror or error}",
+            hint="give a new folder inside of one that exists and can be written",
+        ) from error
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:
