@@ -12,12 +12,14 @@ import typer
 from typer.core import TyperGroup
 
 from app import console
+from app.backups.commands import backup, restore
 from app.commands import ask_server
 from app.concepts.commands import show, similar
 from app.database.commands import database_app
 from app.datasets.commands import datasets
 from app.doctor.commands import doctor
 from app.errors import CatalogError, InputError, UnavailableError
+from app.exports.commands import export
 from app.keys.commands import embargo, keys_app
 from app.maps.commands import search_map
 from app.mcp.commands import mcp
@@ -141,7 +143,7 @@ def serve(
 app.command("search-map")(search_map)
 for command in (
     *(search, voxels, similar, show, network, datasets, runs, validate),
-    *(mcp, embargo, doctor, serve),
+    *(mcp, embargo, export, backup, restore, doctor, serve),
 ):
     app.command()(command)
 

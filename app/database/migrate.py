@@ -65,6 +65,24 @@ def head_revision() -> str:
     return head
 
 
+def knows(revision: str) -> bool:
+    """Whether this code has a revision, newest or not."""
+    return revision in _revisions()
+
+
+def bring_to(engine: Engine, revision: str) -> None:
+    """Bring the database to a revision that this code has, from before it or from beyond it.
+
+    Raises
+    ------
+    UnavailableError
+        As `upgrade`.
+    """
+    known, found = _revisions(), current_revision(engine)
+    beyond = found is not None and known.index(found) < known.index(revision)
+    (downgrade if beyond else upgrade)(engine, revision)
+
+
 def require_current(engine: Engine) -> None:
     """Refuse a database that is at another revision than this code's.
 
@@ -79,7 +97,7 @@ def require_current(engine: Engine) -> None:
     raise UnavailableError(
         f"the database is at migration {found or 'none'}, this code needs {wanted}",
         hint="run `sdc db upgrade`"
-        if found is None or _knows(found)
+        if found is None or knows(found)
         else "it was made by a newer version: upgrade this installation",
     )
 
@@ -118,9 +136,10 @@ def require_server(engine: Engine) -> None:
         )
 
 
-def _knows(revision: str) -> bool:
+def _revisions() -> list[str]:
+    """All revisions, the newest first."""
     script = ScriptDirectory.from_config(_config())
-    return any(known.revision == revision for known in script.walk_revisions())
+    return [known.revision for known in script.walk_revisions()]
 
 
 def _config() -> Config:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from app.observing.traces import traced
 from app.runs.service import ChosenRun, choose_run
 from app.volumes import cell_centres, voxel_of_cells
 
+Progress = Callable[[str, int, int], object]
 Space = Literal["native", "MNI"]
 TableFormat = Literal["csv", "parquet"]
 
@@ -48,17 +50,10 @@ class _Mask:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        return {
-            "dataset": self.chosen.dataset.slug,
-            "run": self.chosen.run.id,
-            "method": self.chosen.run.method,
-            "encoder": self.chosen.encoder.name,
+        return self.chosen.provenance | {
             "component": self.component.id,
             "label": self.component.label,
             "subject": self.subject.label,
-            "code_version": self.chosen.run.code_version,
-            "licence": self.chosen.dataset.licence,
-            "citation": self.chosen.dataset.citation,
         }
 
     def file_name(self, *rest: str) -> str:
@@ -99,31 +94,38 @@ def mask_volume(session: Session, component_id: int, subject: str, space: Space)
     ConflictError
         There is no mask of the participant, or its places in MNI space are not known.
     """
-    from nibabel.nifti1 import Nifti1Extension, Nifti1Image
-
     mask = _require_mask(session, component_id, subject)
-    rows = repository.voxels_with_weight(session, component_id, mask.subject.id, members=False)
-    weight = np.array([row.weight or 0.0 for row in rows], dtype=np.float32)
-    if space == "native":
-        affine = np.array(mask.subject.affine, dtype=float).reshape(4, 4)
-        volume = np.zeros(mask.subject.grid, dtype=np.float32)
-        volume[tuple(np.array([(row.i, row.j, row.k) for row in rows]).T)] = weight
-    else:
-        affine, volume = MNI_AFFINE, _in_mni(mask, rows, weight)
-    image = Nifti1Image(volume, affine)  # type: ignore[no-untyped-call]
-    # Aligned to MNI152 (4), or to the scanner (1), as NIfTI numbers what coordinates mean.
-    code = 4 if space == "MNI" else 1
-    image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
-    image.set_sform(affine, code)  # type: ignore[no-untyped-call]
-    image.set_qform(affine, code)  # type: ignore[no-untyped-call]
-    image.header["descrip"] = f"sdc run {mask.chosen.run.id} component {component_id}".encode()
-    told = json.dumps(mask.provenance).encode()
-    image.header.extensions.append(Nifti1Extension(_COMMENT, told))
+    volume, affine = _weights(session, mask, space)
     return MaskFile(
         name=mask.file_name(f"space-{space}", "mask.nii.gz"),
         media_type="application/gzip",
-        # Without a time, so that the same mask is the same bytes.
-        content=gzip.compress(image.to_bytes(), mtime=0),
+        content=_gzipped_nifti(mask, volume, affine, space),
+    )
+
+
+@dataclass(frozen=True)
+class MaskVolumes:
+    """A hard mask as 0 and 1, and its members' weights; both as gzipped NIfTI volumes."""
+
+    members: bytes
+    weights: bytes
+    provenance: dict[str, Any]
+
+
+def mask_volumes(session: Session, component_id: int, subject: str, space: Space) -> MaskVolumes:
+    """A participant's hard mask twice: who is a member, and by how much.
+
+    Raises
+    ------
+    NotFoundError, ConflictError
+        As `mask_volume`.
+    """
+    mask = _require_mask(session, component_id, subject)
+    volume, affine = _weights(session, mask, space)
+    return MaskVolumes(
+        members=_gzipped_nifti(mask, (volume > 0).astype(np.uint8), affine, space),
+        weights=_gzipped_nifti(mask, volume, affine, space),
+        provenance=mask.provenance,
     )
 
 
@@ -165,6 +167,37 @@ def mask_table(session: Session, component_id: int, subject: str, kind: TableFor
     return MaskFile(
         mask.file_name("voxels.parquet"), "application/vnd.apache.parquet", out.getvalue()
     )
+
+
+def _weights(
+    session: Session, mask: _Mask, space: Space
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    rows = repository.voxels_with_weight(session, mask.component.id, mask.subject.id, members=False)
+    weight = np.array([row.weight or 0.0 for row in rows], dtype=np.float32)
+    if space == "MNI":
+        return _in_mni(mask, rows, weight), MNI_AFFINE
+    volume = np.zeros(mask.subject.grid, dtype=np.float32)
+    volume[tuple(np.array([(row.i, row.j, row.k) for row in rows]).T)] = weight
+    return volume, np.array(mask.subject.affine, dtype=float).reshape(4, 4)
+
+
+def _gzipped_nifti(
+    mask: _Mask, volume: NDArray[Any], affine: NDArray[np.float64], space: Space
+) -> bytes:
+    from nibabel.nifti1 import Nifti1Extension, Nifti1Image
+
+    image = Nifti1Image(volume, affine)  # type: ignore[no-untyped-call]
+    # Aligned to MNI152 (4), or to the scanner (1), as NIfTI numbers what coordinates mean.
+    code = 4 if space == "MNI" else 1
+    image.header.set_xyzt_units("mm", "sec")  # type: ignore[no-untyped-call]
+    image.set_sform(affine, code)  # type: ignore[no-untyped-call]
+    image.set_qform(affine, code)  # type: ignore[no-untyped-call]
+    told = f"sdc run {mask.chosen.run.id} component {mask.component.id}"
+    image.header["descrip"] = told.encode()
+    extension = Nifti1Extension(_COMMENT, json.dumps(mask.provenance).encode())
+    image.header.extensions.append(extension)
+    # Without a time, so that the same mask is the same bytes.
+    return gzip.compress(image.to_bytes(), mtime=0)
 
 
 def _require_mask(session: Session, component_id: int, label: str) -> _Mask:

@@ -34,6 +34,15 @@ class ChosenRun:
             "method": self.run.method,
         }
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where what is handed out comes from."""
+        return self.names | {
+            "code_version": self.run.code_version,
+            "licence": self.dataset.licence,
+            "citation": self.dataset.citation,
+        }
+
 
 def choose_run(session: Session, dataset: str | None = None, run: int | None = None) -> ChosenRun:
     """The run that answers: the one asked for, else the current run of the dataset.

@@ -85,3 +85,19 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(small_disk: Path) -> 
     assert "free some disk" in caught.value.hint
     assert [p for p in small_disk.rglob("*") if p.is_file()] == [small_disk / kept.path]
     np.testing.assert_array_equal(store.get(kept)["a"], np.arange(1000))
+
+
+def test_a_file_of_another_store_is_taken_by_its_address(tmp_path: Path) -> None:
+    one, other = ArtefactStore(str(tmp_path / "one")), ArtefactStore(str(tmp_path / "other"))
+    artefact = one.put({"a": np.arange(3)})
+    with one.stream(artefact) as (file, size):
+        assert size == artefact.size
+        other.put_file(file, artefact)
+    np.testing.assert_array_equal(other.get(artefact)["a"], np.arange(3))
+    lost = Artefact(sha256="0" * 64, size=artefact.size)
+    with one.stream(artefact) as (file, _), pytest.raises(StorageError, match="is damaged"):
+        other.put_file(file, lost)
+    assert not other.exists(lost)
+    assert len([each for each in (tmp_path / "other").rglob("*") if each.is_file()]) == 1
+    with pytest.raises(StorageError, match="a file is missing"), one.stream(lost):
+        pass

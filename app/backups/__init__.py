@@ -1,0 +1,1 @@
+"""Backups: the whole catalog as one file, and a catalog from such a file."""

@@ -1,0 +1,1 @@
+"""Exports of one run, in the forms that other programs read."""

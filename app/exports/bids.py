@@ -1,0 +1,157 @@
+"""A run as a BIDS derivative: masks and weights of every participant, with sidecars."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.errors import ConflictError
+from app.exports import repository
+from app.masks.service import MNI_MM, Progress, Space, mask_volumes
+from app.runs.service import ChosenRun
+
+BIDS_VERSION = "1.10.0"
+# BIDS names a task in every functional file; what was done beside looking, no catalog tells.
+TASK = "pictures"
+# The specification has no name for maps of statistics yet; tools write this one.
+IGNORED = ("*_statmap.nii.gz", "*_statmap.json")
+SPACES: dict[Space, str] = {"native": "space-scanner", "MNI": "space-MNI152NLin6Asym_res-2"}
+README = """\
+# {title}
+
+Shared decodable concepts of the dataset {dataset}, run {run} ({method}), encoder {encoder}.
+
+For each participant and each concept whose mask has a voxel there are a mask (0 and 1) and its
+members' weights (`stat-weight`, 0 to 1, dimensionless; 0 outside of the mask), on the grid of the
+responses (`space-scanner`) and, where it is known, in MNI space at 2 mm. `descriptions.tsv` tells
+which concept each `desc` is, and the sidecars which run a file comes from.
+
+- Licence: {licence}
+- Please cite: {citation}
+- Code version: {code_version}
+"""
+
+
+def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: Progress) -> None:
+    """Write the derivative into an empty folder.
+
+    Raises
+    ------
+    ConflictError
+        Two participants have one name in BIDS, which takes letters and digits alone.
+    """
+    subjects = repository.list_subjects(session, chosen.dataset.id)
+    names = {row.Subject.label: bids_name(row.Subject.label) for row in subjects}
+    if len(set(names.values())) < len(names) or not all(names.values()):
+        raise ConflictError(
+            f"participants of {chosen.dataset.slug} would have one name in BIDS, or none: "
+            + ", ".join(names),
+            hint="BIDS takes letters and digits alone; export parquet instead",
+        )
+    _write_description(chosen, folder)
+    components = repository.list_components(session, chosen.run.id)
+    _write_table(
+        folder / "descriptions.tsv",
+        ["desc_id", "description"],
+        [[f"desc-{_desc(each.id)}", each.label] for each in components],
+    )
+    _write_table(
+        folder / "participants.tsv",
+        ["participant_id", "label"],
+        [[f"sub-{name}", label] for label, name in names.items()],
+    )
+    _write_json(
+        folder / "participants.json",
+        {
+            "participant_id": {"Description": "The participant, as files name them."},
+            "label": {"Description": "The participant, as the catalog names them."},
+        },
+    )
+    in_mni = {row.Subject.label for row in subjects if row.mni}
+    masks = repository.list_masks(session, chosen.run.id)
+    for done, (statistics, component, label) in enumerate(masks):
+        on_progress("writing masks", done, len(masks))
+        place = folder / f"sub-{names[label]}" / "func"
+        place.mkdir(parents=True, exist_ok=True)
+        spaces: tuple[Space, ...] = ("native", "MNI") if label in in_mni else ("native",)
+        for space in spaces:
+            volumes = mask_volumes(session, component.id, label, space)
+            stem = f"sub-{names[label]}_task-{TASK}_{SPACES[space]}_desc-{_desc(component.id)}"
+            sidecar = {
+                "Description": f"Voxels that carry the concept {component.label!r}.",
+                "Type": "ROI",
+                "SpatialReference": "orig" if space == "native" else "MNI152NLin6Asym",
+                **({"Resolution": f"{MNI_MM:g} mm isotropic"} if space == "MNI" else {}),
+                # Members of a cluster have a weight of 1, and met no threshold.
+                "Threshold": chosen.run.configuration.get("masks", {}).get("threshold"),
+                "Voxels": statistics.n_voxels,
+                "PValue": statistics.p_value,
+                "QValue": statistics.q_value,
+                "Decodes": statistics.decodes,
+                "Provenance": volumes.provenance,
+            }
+            (place / f"{stem}_mask.nii.gz").write_bytes(volumes.members)
+            _write_json(place / f"{stem}_mask.json", sidecar)
+            (place / f"{stem}_stat-weight_statmap.nii.gz").write_bytes(volumes.weights)
+            _write_json(
+                place / f"{stem}_stat-weight_statmap.json",
+                sidecar
+                | {
+                    "Description": f"Weights of the voxels that carry {component.label!r}.",
+                    "Units": "arbitrary",
+                    "Range": [0, 1],
+                },
+            )
+    on_progress("writing masks", len(masks), len(masks))
+
+
+def bids_name(label: str) -> str:
+    """A participant's label with the letters and digits that BIDS takes."""
+    return re.sub(r"[^A-Za-z0-9]", "", label.removeprefix("sub-"))
+
+
+def _desc(component_id: int) -> str:
+    return f"concept{component_id}"
+
+
+def _write_description(chosen: ChosenRun, folder: Path) -> None:
+    told = chosen.provenance
+    _write_json(
+        folder / "dataset_description.json",
+        {
+            "Name": f"Shared decodable concepts of {chosen.dataset.title}",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "derivative",
+            "License": chosen.dataset.licence,
+            "HowToAcknowledge": f"Cite {chosen.dataset.citation}",
+            "GeneratedBy": [
+                {
+                    "Name": "sdc",
+                    "Version": chosen.run.code_version,
+                    "Description": f"run {chosen.run.id}, {chosen.run.method}, "
+                    f"encoder {chosen.encoder.name}",
+                }
+            ],
+            "SourceDatasets": [
+                {"URL": chosen.dataset.source_uri, "Version": chosen.dataset.fingerprint}
+            ],
+        },
+    )
+    (folder / "README.md").write_text(
+        README.format(title=chosen.dataset.title, **told), encoding="utf-8"
+    )
+    (folder / ".bidsignore").write_text("\n".join((*IGNORED, "provenance.json")) + "\n")
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_table(file: Path, columns: list[str], rows: list[list[str]]) -> None:
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.writer(opened, delimiter="\t", lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
