@@ -18,6 +18,7 @@ from app.database.commands import database_app
 from app.datasets.commands import datasets
 from app.doctor.commands import doctor
 from app.errors import CatalogError, InputError, UnavailableError
+from app.garbage.commands import gc
 from app.keys.commands import embargo, keys_app
 from app.maps.commands import search_map
 from app.mcp.commands import mcp
@@ -136,7 +137,7 @@ def serve(
 app.command("search-map")(search_map)
 for command in (
     *(search, voxels, similar, show, network, datasets, runs, validate),
-    *(mcp, embargo, doctor, serve),
+    *(mcp, embargo, doctor, gc, serve),
 ):
     app.command()(command)
 

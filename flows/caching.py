@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import flows
-from app.store import Artefact, ArtefactStore
+from app.store import ArtefactStore, artefacts_in
 
 KEY_LENGTH = 32
 
@@ -46,17 +46,6 @@ def result_key(*ignored: str) -> Callable[[Any, dict[str, Any]], str]:
         return f"{context.task.name}-{digest([code_version(), inputs])}"
 
     return key
-
-
-def artefacts_in(value: object) -> list[Artefact]:
-    """All references to artefacts inside nested results."""
-    if isinstance(value, dict):
-        if set(value) == {"sha256", "size"}:
-            return [Artefact.model_validate(value)]
-        return [found for item in value.values() for found in artefacts_in(item)]
-    if isinstance(value, list):
-        return [found for item in value for found in artefacts_in(item)]
-    return []
 
 
 def still_there(store: ArtefactStore, value: object) -> bool:

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from sqlalchemy import Engine
@@ -27,7 +26,7 @@ from app.encoders.stored import require_same_encoder
 from app.errors import CatalogError, StorageError, UnavailableError
 from app.failures import as_catalog_error
 from app.settings import Settings
-from app.store import Artefact, ArtefactStore
+from app.store import Artefact, ArtefactStore, artefacts_in
 
 Step = Callable[[], str]
 
@@ -149,7 +148,9 @@ def _artefacts(engine: Engine, settings: Settings) -> str:
     require_current(engine)
     with Session(engine) as session:
         read = [Artefact(sha256=sha, size=0) for sha in repository.run_artefacts(session)]
-        present = [each for tree in repository.subject_artefacts(session) for each in _inside(tree)]
+        present = [
+            each for tree in repository.subject_artefacts(session) for each in artefacts_in(tree)
+        ]
     store = ArtefactStore(settings.store_url)
     missing = [each for each in [*read, *present] if not store.exists(each)]
     if missing:
@@ -162,18 +163,6 @@ def _artefacts(engine: Engine, settings: Settings) -> str:
         with store.open(artefact):
             pass
     return f"{len(read)} of current runs unchanged, {len(present)} of ingestions present"
-
-
-def _inside(tree: Any) -> Iterator[Artefact]:
-    """The references to artefacts anywhere in a JSON value."""
-    if isinstance(tree, dict):
-        if tree.keys() == {"sha256", "size"}:
-            yield Artefact.model_validate(tree)
-            return
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for each in tree:
-            yield from _inside(each)
 
 
 def _store(settings: Settings) -> str:
