@@ -7,6 +7,7 @@ from app.concepts.schemas import ConceptAnswer, ConceptHit, Example, SimilarAnsw
 from app.console import Cell, note, print_facts, print_line, print_table
 from app.datasets.schemas import DatasetList
 from app.doctor.schemas import Report
+from app.garbage.schemas import Garbage
 from app.keys.schemas import KeyList, NewKey
 from app.maps.schemas import MapAnswer
 from app.networks.schemas import NetworkAnswer
@@ -336,6 +337,15 @@ def print_report(report: Report) -> None:
     for check in report.checks:
         hint = f" ({check.hint})" if check.hint else ""
         print_line(f"{'ok   ' if check.ok else 'fault'}  {check.name}: {check.detail}{hint}")
+
+
+def print_garbage(garbage: Garbage) -> None:
+    """What was deleted, or would be, in one line."""
+    print_line(
+        f"{'would delete' if garbage.dry_run else 'deleted'} {garbage.artefacts} artefacts, "
+        f"{garbage.results} remembered results and {garbage.unfinished} unfinished files: "
+        f"{garbage.bytes / 1e6:.1f} MB ({garbage.kept} artefacts stay)"
+    )
 
 
 def _asked(answer: SearchAnswer | VoxelsAnswer) -> str:

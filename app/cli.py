@@ -20,6 +20,7 @@ from app.datasets.commands import datasets
 from app.doctor.commands import doctor
 from app.errors import CatalogError, InputError, UnavailableError
 from app.exports.commands import export
+from app.garbage.commands import gc
 from app.keys.commands import embargo, keys_app
 from app.maps.commands import search_map
 from app.mcp.commands import mcp
@@ -143,7 +144,7 @@ def serve(
 app.command("search-map")(search_map)
 for command in (
     *(search, voxels, similar, show, network, datasets, runs, validate),
-    *(mcp, embargo, export, backup, restore, doctor, serve),
+    *(mcp, embargo, export, backup, restore, doctor, gc, serve),
 ):
     app.command()(command)
 

@@ -3,13 +3,17 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import fsspec
 import numpy as np
@@ -25,6 +29,14 @@ if TYPE_CHECKING:
     from typing import IO, BinaryIO
 
 _BLOCK = 1 << 22
+
+# Folder beside the artefacts where flows remember results, which refer to artefacts.
+RESULTS = "results"
+# How old a file may look although it has just been put again.
+RENEWED_AFTER = timedelta(hours=1)
+
+_ASIDE = ".writing-"
+_ADDRESS = re.compile(r"[0-9a-f]{2}/([0-9a-f]{64})\.safetensors")
 
 
 class Artefact(BaseModel):
@@ -59,6 +71,31 @@ def artefacts_in(tree: Any) -> "Iterator[Artefact]":
     if isinstance(tree, list):
         for each in tree:
             yield from artefacts_in(each)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that lies in a store.
+
+    Attributes
+    ----------
+    address : str
+        Where, as the store's file system names it.
+    kind : {"artefact", "result", "aside"}
+        What it is; an aside is an artefact that is being written, or was when its writer ended.
+    size : int
+        Bytes.
+    modified : datetime
+        When it was put, to `RENEWED_AFTER`.
+    sha256 : str, optional
+        Of an artefact.
+    """
+
+    address: str
+    kind: Literal["artefact", "result", "aside"]
+    size: int
+    modified: datetime
+    sha256: str | None = None
 
 
 class ArtefactStore:
@@ -176,6 +213,57 @@ class ArtefactStore:
         with self._storage_errors("list"):
             return int(self._fs.du(self._root)) if self._fs.exists(self._root) else 0
 
+    def files(self) -> "Iterator[StoredFile]":
+        """Artefacts, remembered results and what lies aside; files of others are passed over.
+
+        Raises
+        ------
+        StorageError
+            The store cannot be read.
+        """
+        with self._storage_errors("read"):
+            for address in sorted(self._fs.find(self._root)):
+                name = address.removeprefix(self._root).lstrip("/")
+                address_of = _ADDRESS.fullmatch(name)
+                if address_of is None and not name.startswith((_ASIDE, f"{RESULTS}/")):
+                    continue
+                try:
+                    size, modified = int(self._fs.size(address)), self._fs.modified(address)
+                except FileNotFoundError:
+                    continue
+                if address_of is not None:
+                    yield StoredFile(address, "artefact", size, modified, address_of[1])
+                else:
+                    kind: Literal["result", "aside"] = (
+                        "aside" if name.startswith(_ASIDE) else "result"
+                    )
+                    yield StoredFile(address, kind, size, modified)
+
+    def read_result(self, file: StoredFile) -> bytes:
+        """The bytes of a remembered result; none where it has gone meanwhile."""
+        with self._storage_errors("read"):
+            try:
+                return bytes(self._fs.cat_file(file.address))
+            except FileNotFoundError:
+                return b""
+
+    def remove(self, file: StoredFile) -> bool:
+        """Delete a file that nobody has put again since it was listed; tell whether it was.
+
+        Raises
+        ------
+        StorageError
+            The store cannot be written.
+        """
+        with self._storage_errors("delete from"):
+            try:
+                if self._fs.modified(file.address) != file.modified:
+                    return False
+                self._fs.rm_file(file.address)
+            except FileNotFoundError:
+                return False
+        return True
+
     def check(self) -> None:
         """Write, read back and delete a small file.
 
@@ -210,7 +298,7 @@ class ArtefactStore:
     def _aside(self) -> "Iterator[Path]":
         if self._local:
             Path(self._root).mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".writing-", dir=self._root if self._local else None)
+        handle, name = tempfile.mkstemp(prefix=_ASIDE, dir=self._root if self._local else None)
         os.close(handle)
         aside = Path(name)
         try:
@@ -220,7 +308,7 @@ class ArtefactStore:
 
     def _move_in(self, aside: Path, artefact: Artefact) -> None:
         address = self._address(artefact)
-        if self._fs.exists(address):
+        if self._renewed(address):
             return
         if not self._local:
             self._fs.put_file(str(aside), address)
@@ -231,6 +319,19 @@ class ArtefactStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside.chmod(0o644)
         aside.replace(target)
+
+    def _renewed(self, address: str) -> bool:
+        """Whether a file is there and is known to have been put lately, so that none removes it."""
+        try:
+            if datetime.now(UTC) - self._fs.modified(address) < RENEWED_AFTER:
+                return True
+            if not self._local:
+                return False
+            now = time.time()
+            os.utime(address, (now, now))
+        except FileNotFoundError:
+            return False
+        return True
 
     def _verified(self, artefact: Artefact) -> Path:
         with self._storage_errors("read"):

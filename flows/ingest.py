@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from prefect import flow
 
 from app.errors import InputError
+from app.garbage.service import at_work
 from app.store import Artefact
 from flows.caching import digest
 from flows.catalog import dataset_is_current
@@ -29,6 +30,7 @@ Json = dict[str, Any]
 
 
 @flow(name="ingest", persist_result=False)
+@at_work()
 def ingest_dataset(path: str, options: Json | None = None, *, replace: bool = False) -> Json:
     """Ingest the dataset at a path.
 

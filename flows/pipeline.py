@@ -24,6 +24,7 @@ from typing import Any
 
 from prefect import flow
 
+from app.garbage.service import at_work
 from app.settings import get_settings
 from flows.caching import code_version, digest
 from flows.catalog import SubjectTables, load_dataset
@@ -50,6 +51,7 @@ Json = dict[str, Any]
 
 
 @flow(name="run", persist_result=False, task_runner=task_runner("local"))
+@at_work()
 def run_pipeline(slug: str, options: Json | None = None) -> Json:
     """Run all stages on a dataset and publish what they find.
 

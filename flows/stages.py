@@ -19,15 +19,13 @@ from prefect.futures import PrefectFuture
 
 from app.embedding import Encoder, load_encoder
 from app.settings import get_settings
-from app.store import ArtefactStore
+from app.store import RESULTS, ArtefactStore
 from flows.caching import digest, result_key, still_there
 from flows.progress import listening
 from flows.threads import use_threads
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-RESULTS = "results"
 
 
 @dataclass(frozen=True)

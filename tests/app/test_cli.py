@@ -433,6 +433,7 @@ def test_help_names_every_command(sdc: Sdc) -> None:
         "terms",
         "db",
         "doctor",
+        "gc",
     ):
         assert f" {command} " in told
 
