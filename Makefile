@@ -38,7 +38,8 @@ check: $(INSTALLED)  ## Lint and types.
 	@$(BIN)/mypy
 
 # Two files at a time, each on one thread: threads that spin while they wait would take each other's cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# In the order of tests/conftest.py, for files of few tests can take longest.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: check  ## Lint, types and every test that is quick enough to run always.

@@ -76,14 +76,8 @@ def file_aside(file: Path, *, mode: int = 0o644) -> Iterator[Path]:
         aside.replace(target)
         _flush(target.parent)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise StorageError(
-                f"{file} cannot be written: the disk is full", hint="free some disk"
-            ) from error
-        raise InputError(
-            f"{file} cannot be written: {error.strerror or error}",
-            hint="give a file in a folder that exists and can be written",
-        ) from error
+        hint = "give a file in a folder that exists and can be written"
+        raise _unwritten(file, error, hint) from error
     finally:
         if aside is not None:
             aside.unlink(missing_ok=True)
@@ -124,17 +118,18 @@ def folder_aside(folder: Path) -> Iterator[Path]:
         aside.replace(target)
         _flush(target.parent)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise StorageError(
-                f"{folder} cannot be written: the disk is full", hint="free some disk"
-            ) from error
-        raise InputError(
-            f"{folder} cannot be written: {error.strerror or error}",
-            hint="give a new folder inside of one that exists and can be written",
-        ) from error
+        hint = "give a new folder inside of one that exists and can be written"
+        raise _unwritten(folder, error, hint) from error
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _unwritten(path: Path, error: OSError, hint: str) -> InputError | StorageError:
+    """Why a file or folder cannot be written."""
+    if error.errno == errno.ENOSPC:
+        return StorageError(f"{path} cannot be written: the disk is full", hint="free some disk")
+    return InputError(f"{path} cannot be written: {error.strerror or error}", hint=hint)
 
 
 def _flush(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Queries on the catalog as a whole: what it refers to, whether it is empty, what guards it."""
+"""Queries on the catalog as a whole: its runs, whether it is empty, what guards it."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from psycopg import sql
 from sqlalchemy import Connection, Row, func, select, text
 from sqlalchemy.orm import Session
 
-from app.database.models import SCHEMA, Dataset, Decoder, Encoder, Json, Run, Subject
+from app.database.models import SCHEMA, Dataset, Encoder, Run
 
 # Qualified by the empty path: what is read here is written into statements.
 _QUALIFIED = "SELECT set_config('search_path', 'pg_catalog', true)"
@@ -35,22 +35,6 @@ def list_runs(session: Session) -> Sequence[Row[Run, Dataset, Encoder]]:
         .join(Encoder, Encoder.id == Run.encoder_id)
         .order_by(Run.id)
     ).all()
-
-
-def decoder_artefacts(session: Session) -> list[str]:
-    """Addresses (sha256) of what all runs' decoders and masks lie at in the store."""
-    rows = session.execute(select(Decoder.artefact_sha256, Decoder.masks_sha256))
-    return sorted({address for row in rows for address in row if address})
-
-
-def subject_artefacts(session: Session) -> list[Json]:
-    """References to what ingestion left in the store, participant by participant."""
-    return list(session.scalars(select(Subject.artefacts).order_by(Subject.id)))
-
-
-def run_parents(session: Session) -> list[Json]:
-    """Addresses of what runs were computed from, run by run."""
-    return list(session.scalars(select(Run.parents).order_by(Run.id)))
 
 
 def tables(connection: Connection) -> list[str]:

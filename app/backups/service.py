@@ -1,12 +1,9 @@
 """The whole catalog in one file, and back."""
 
-import re
 import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -22,6 +19,7 @@ from app.backups.archive import (
 )
 from app.backups.programs import dump, find_programs, load
 from app.backups.schemas import Manifest
+from app.database import references
 from app.database.engine import get_engine
 from app.database.migrate import (
     bring_to,
@@ -37,10 +35,9 @@ from app.errors import ConflictError, InputError
 from app.files import file_aside
 from app.runs.service import ChosenRun
 from app.settings import Settings
-from app.store import Artefact, ArtefactStore, artefacts_in
+from app.store import Artefact, ArtefactStore
 
 DISTRIBUTION = "sdc-catalog"
-_ADDRESS = re.compile(r"[0-9a-f]{64}")
 
 
 def backup(file: Path, settings: Settings, on_progress: Progress) -> Manifest:
@@ -175,29 +172,18 @@ def _require_empty(engine: Engine) -> None:
 
 def _artefacts(session: Session, store: ArtefactStore) -> list[Artefact]:
     """What has to be there, and what runs were computed from where the store still has it."""
-    needed = repository.decoder_artefacts(session)
-    needed += [each.sha256 for each in artefacts_in(repository.subject_artefacts(session))]
+    needed = references.decoder_artefacts(session)
+    needed |= {each.sha256 for each in references.ingested_artefacts(session)}
     further = {
         address
-        for address in _addresses(repository.run_parents(session))
+        for address in references.parent_artefacts(session)
         if store.exists(Artefact(sha256=address, size=0))
     }
     found = []
-    for address in sorted({*needed, *further}):
+    for address in sorted(needed | further):
         with store.stream(Artefact(sha256=address, size=0)) as (_, size):
             found.append(Artefact(sha256=address, size=size))
     return found
-
-
-def _addresses(tree: Any) -> Iterator[str]:
-    match tree:
-        case str() if _ADDRESS.fullmatch(tree):
-            yield tree
-        case dict():
-            yield from _addresses(list(tree.values()))
-        case list():
-            for each in tree:
-                yield from _addresses(each)
 
 
 def _url(engine: Engine) -> str:

@@ -76,6 +76,8 @@ def make_engine(url: str) -> Engine:
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
+        # An error that is logged would tell prompts, and hashes of keys.
+        hide_parameters=True,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
     )
 

@@ -1,9 +1,6 @@
-"""Queries on the state of the server and of the catalog."""
+"""Queries on the state of the server."""
 
-from sqlalchemy import Connection, select, text
-from sqlalchemy.orm import Session
-
-from app.database.models import Dataset, Decoder, Json, Subject
+from sqlalchemy import Connection, text
 
 
 def server_version(connection: Connection) -> tuple[int, str]:
@@ -18,18 +15,3 @@ def pgvector_version(connection: Connection) -> str | None:
         text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
     )
     return None if version is None else str(version)
-
-
-def run_artefacts(session: Session) -> list[str]:
-    """Addresses (sha256) of what the current runs left in the store."""
-    rows = session.execute(
-        select(Decoder.artefact_sha256, Decoder.masks_sha256).join(
-            Dataset, Dataset.current_run_id == Decoder.run_id
-        )
-    )
-    return sorted({address for row in rows for address in row if address})
-
-
-def subject_artefacts(session: Session) -> list[Json]:
-    """References to what ingestion left in the store, participant by participant."""
-    return list(session.scalars(select(Subject.artefacts)))

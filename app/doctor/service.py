@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from app.database import references
 from app.database.engine import get_engine
 from app.database.migrate import (
     PGVECTOR_AT_LEAST,
@@ -26,7 +27,7 @@ from app.encoders.stored import require_same_encoder
 from app.errors import CatalogError, StorageError, UnavailableError
 from app.failures import as_catalog_error
 from app.settings import Settings
-from app.store import Artefact, ArtefactStore, artefacts_in
+from app.store import Artefact, ArtefactStore
 
 Step = Callable[[], str]
 
@@ -147,8 +148,9 @@ def _encoder(row: Encoder, device: str) -> str:
 def _artefacts(engine: Engine, settings: Settings) -> str:
     require_current(engine)
     with Session(engine) as session:
-        read = [Artefact(sha256=sha, size=0) for sha in repository.run_artefacts(session)]
-        present = list(artefacts_in(repository.subject_artefacts(session)))
+        addresses = sorted(references.decoder_artefacts(session, current=True))
+        read = [Artefact(sha256=sha, size=0) for sha in addresses]
+        present = references.ingested_artefacts(session)
     store = ArtefactStore(settings.store_url)
     missing = [each for each in [*read, *present] if not store.exists(each)]
     if missing:

@@ -5,8 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Connection, cast, func, select, text
 from sqlalchemy.orm import Session
 
-from app.database.models import Decoder, Run, Subject
-from app.store import artefacts_in
+from app.database import references
 
 # Any number that no other advisory lock of this catalog has.
 _LOCK = 7_345_211_902
@@ -14,16 +13,11 @@ _LOCK = 7_345_211_902
 
 def referred(session: Session) -> set[str]:
     """Addresses (sha256) of all that ingestions and runs, older ones too, refer to."""
-    found = {
-        artefact.sha256
-        for tree in session.scalars(select(Subject.artefacts))
-        for artefact in artefacts_in(tree)
-    }
-    for row in session.execute(select(Decoder.artefact_sha256, Decoder.masks_sha256)):
-        found.update(row)
-    for parents in session.scalars(select(Run.parents)):
-        found.update(_strings(parents))
-    return found
+    return (
+        {artefact.sha256 for artefact in references.ingested_artefacts(session)}
+        | references.decoder_artefacts(session)
+        | references.parent_artefacts(session)
+    )
 
 
 def announce_work(connection: Connection) -> None:
@@ -50,9 +44,3 @@ def work_since(session: Session) -> datetime | None:
         {"lock": _LOCK},
     ).one()
     return row[0] if row[1] else None
-
-
-def _strings(tree: object) -> set[str]:
-    if isinstance(tree, dict):
-        return {each for value in tree.values() for each in _strings(value)}
-    return {tree} if isinstance(tree, str) else set()

@@ -15,7 +15,7 @@ _JSON = "%(asctime)s %(levelname)s %(name)s %(message)s"
 def configure_logs(settings: Settings) -> None:
     """Send this process's log to standard error, as the settings ``log_format`` and ``log_level``.
 
-    No line holds what was asked, a key, or a database's password.
+    What is less than ``info`` is told by this code alone: libraries tell the bodies that they read.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_add_bound)
@@ -25,8 +25,11 @@ def configure_logs(settings: Settings) -> None:
         )
     else:
         handler.setFormatter(logging.Formatter(_TEXT))
-    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    # Its lines of each statement and each request of its own would drown all others.
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
+    for own in ("app", "flows"):
+        logging.getLogger(own).setLevel(level)
+    # A line for each request, theirs or this process's own, would say the same once more.
     for loud in ("httpx", "httpx2", "httpcore", "uvicorn.access"):
         logging.getLogger(loud).setLevel(logging.WARNING)
 

@@ -51,7 +51,10 @@ def traced(service: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(service)
     def spanned(*args: P.args, **kwargs: P.kwargs) -> R:
-        with tracer().start_as_current_span(name, record_exception=False):
+        # An error's message quotes what was asked.
+        with tracer().start_as_current_span(
+            name, record_exception=False, set_status_on_exception=False
+        ):
             return service(*args, **kwargs)
 
     return spanned

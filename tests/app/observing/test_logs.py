@@ -1,19 +1,16 @@
 """Tests of the log, as a process of its own writes it."""
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
-import pytest
-
+from tests.app.observing.process import run_python
 from tests.app.published import Published
 
 ASK = """
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 from app.api import make_api
-from app.health import endpoints
+from app.database.engine import open_session
 from app.observing.logs import configure_logs
 from app.settings import get_settings
 
@@ -24,27 +21,22 @@ api = make_api()
 def fails():
     raise RuntimeError("a fault")
 
+@api.get("/fails-in-sql")
+def fails_in_sql():
+    with open_session() as session:
+        session.execute(text("SELECT * FROM nowhere WHERE a = :a"), {"a": "secret-words"})
+
 with TestClient(api, raise_server_exceptions=False) as client:
     headers = {"X-Request-ID": "mine", "Authorization": "Bearer secret-key"}
     client.get("/v1/components/0?x=secret-words", headers=headers)
+    client.get("/fails-in-sql", headers=headers)
     answer = client.get("/fails", headers=headers)
     print(answer.status_code, answer.headers["X-Request-ID"])
 """
 
 
-def ask(**environment: str) -> tuple[str, list[str]]:
-    done = subprocess.run(
-        [sys.executable, "-c", ASK],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip(), done.stderr.splitlines()
-
-
 def test_lines_of_json_name_their_request(published: Published) -> None:
-    printed, lines = ask(SDC_LOG_FORMAT="json")
+    printed, lines = run_python(ASK, SDC_LOG_FORMAT="json")
     assert printed == "500 mine"
     logged: list[dict[str, Any]] = [json.loads(line) for line in lines]
     told = {line.get("operation"): line for line in logged}
@@ -52,14 +44,21 @@ def test_lines_of_json_name_their_request(published: Published) -> None:
     # The key is none that is known.
     assert (told["show_concept"]["status"], told["show_concept"]["level"]) == (401, "INFO")
     assert told["fails"]["status"] == 500
-    (failed,) = [line for line in logged if line["message"] == "a request failed"]
+    in_sql, failed = (line for line in logged if line["message"] == "a request failed")
+    assert "nowhere" in in_sql["exc_info"]
     assert "a fault" in failed["exc_info"]
     assert "secret" not in "".join(lines)
 
 
-@pytest.mark.parametrize("level", ["warning"])
-def test_lines_of_text_from_a_severity_on(published: Published, level: str) -> None:
-    _, lines = ask(SDC_LOG_LEVEL=level)
-    assert lines[0].endswith("a request failed request_id=mine")
+def test_lines_of_text_from_a_severity_on(published: Published) -> None:
+    _, lines = run_python(ASK, SDC_LOG_LEVEL="warning")
+    assert [line for line in lines if line.endswith("a request failed request_id=mine")]
     assert "app.problems" in lines[0]
     assert not any(" INFO " in line for line in lines)
+
+
+def test_debugging_is_of_our_own_code(published: Published) -> None:
+    """Others tell the bodies that they read."""
+    _, lines = run_python(ASK, SDC_LOG_LEVEL="debug", SDC_LOG_FORMAT="json")
+    told = {(line["level"], line["name"].split(".")[0]) for line in map(json.loads, lines)}
+    assert {name for level, name in told if level == "DEBUG"} <= {"app", "flows"}
