@@ -15,7 +15,8 @@ _JSON = "%(asctime)s %(levelname)s %(name)s %(message)s"
 def configure_logs(settings: Settings) -> None:
     """Send this process's log to standard error, as the settings ``log_format`` and ``log_level``.
 
-    What is less than ``info`` is told by this code alone: libraries tell the bodies that they read.
+    Of libraries warnings alone are told, and what uvicorn tells of the server: others tell every
+    step that they take, and at ``debug`` the bodies that they read.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_add_bound)
@@ -26,12 +27,10 @@ def configure_logs(settings: Settings) -> None:
     else:
         handler.setFormatter(logging.Formatter(_TEXT))
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
     for own in ("app", "flows"):
         logging.getLogger(own).setLevel(level)
-    # A line for each request, theirs or this process's own, would say the same once more.
-    for loud in ("httpx", "httpx2", "httpcore", "uvicorn.access"):
-        logging.getLogger(loud).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(max(level, logging.INFO))
 
 
 def _add_bound(record: logging.LogRecord) -> bool:
