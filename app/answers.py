@@ -1,5 +1,6 @@
 """How answers look to a person who asked in a terminal."""
 
+import json
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -8,12 +9,14 @@ from app.console import Cell, note, print_facts, print_line, print_table
 from app.datasets.schemas import DatasetList
 from app.doctor.schemas import Report
 from app.garbage.schemas import Garbage
+from app.ingestions.schemas import IngestionAnswer, LogLine
 from app.keys.schemas import KeyList, NewKey
 from app.maps.schemas import MapAnswer
 from app.networks.schemas import NetworkAnswer
 from app.regions.schemas import Millimetres, Space
 from app.regions.service import SIGNIFICANT
 from app.runs.schemas import RunList
+from app.schedules.schemas import ScheduleList
 from app.search.schemas import SearchAnswer
 from app.terms.schemas import TermsReport
 from app.validation.schemas import CategoryResult, ValidationAnswer
@@ -97,6 +100,60 @@ def print_map(answer: MapAnswer) -> None:
     )
     print_line()
     print_table(("subject", "voxels covered"), list(answer.voxels.items()))
+
+
+def print_ingestions(items: Sequence[IngestionAnswer], total: int) -> None:
+    """Ingestions that were asked for, a line each."""
+    print_table(
+        ("id", "state", "dataset", "source", "attempt", "asked", "run", "what"),
+        [
+            (
+                each.id,
+                each.state,
+                each.dataset,
+                each.source,
+                each.attempt,
+                f"{each.created_at:%Y-%m-%d %H:%M}",
+                each.run,
+                each.error or each.progress,
+            )
+            for each in items
+        ],
+    )
+    if total > len(items):
+        note(f"{total - len(items)} more; --limit tells more of them")
+
+
+def print_ingestion(answer: IngestionAnswer, lines: Sequence[LogLine]) -> None:
+    """An ingestion that was asked for, and the last lines of its log."""
+    facts = answer.model_dump(mode="json")
+    told = {
+        name: json.dumps(value) if isinstance(value, dict) else value
+        for name, value in facts.items()
+        if value not in (None, "", {})
+    }
+    print_facts(told)
+    if lines:
+        print_line()
+        for line in lines:
+            print_line(f"{line.at:%Y-%m-%d %H:%M:%S} {line.level} {line.message}")
+
+
+def print_schedules(answer: ScheduleList) -> None:
+    """Schedules, a line each."""
+    print_table(
+        ("id", "source", "when", "next", "then run"),
+        [
+            (
+                each.id,
+                each.source,
+                f"{each.cron} ({each.timezone})" if each.cron else f"every {each.every_s} s",
+                f"{each.next_at:%Y-%m-%d %H:%M}" if each.next_at else None,
+                each.then_run,
+            )
+            for each in answer.schedules
+        ],
+    )
 
 
 def print_new_key(answer: NewKey) -> None:

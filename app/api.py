@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 from app.concepts.endpoints import router as concepts_router
 from app.datasets.endpoints import router as datasets_router
 from app.health.endpoints import router as health_router
+from app.ingestions.endpoints import router as ingestions_router
 from app.keys.endpoints import ADMINISTRATION
 from app.keys.endpoints import router as keys_router
 from app.networks.endpoints import router as networks_router
@@ -17,6 +18,7 @@ from app.problems import MEDIA_TYPE, Problem, tell_problems
 from app.rates import Rates
 from app.regions.endpoints import router as regions_router
 from app.runs.endpoints import router as runs_router
+from app.schedules.endpoints import router as schedules_router
 from app.search.endpoints import router as search_router
 from app.terms.endpoints import INGESTION
 from app.terms.endpoints import router as terms_router
@@ -75,6 +77,8 @@ def make_api() -> FastAPI:
         networks_router,
         validation_router,
         terms_router,
+        ingestions_router,
+        schedules_router,
         keys_router,
     ):
         v1.include_router(router)

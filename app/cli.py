@@ -21,11 +21,13 @@ from app.doctor.commands import doctor
 from app.errors import CatalogError, InputError, UnavailableError
 from app.exports.commands import export
 from app.garbage.commands import gc
+from app.ingestions.commands import ingestion, ingestions
 from app.keys.commands import embargo, keys_app
 from app.maps.commands import search_map
 from app.mcp.commands import mcp
 from app.networks.commands import network
 from app.runs.commands import runs
+from app.schedules.commands import schedules
 from app.search.commands import search
 from app.terms.commands import terms_app
 from app.validation.commands import validate
@@ -38,8 +40,8 @@ INTERRUPTED = 130
 
 # What a server can be asked for.
 REMOTE = (
-    *("datasets", "network", "runs", "search", "search-map", "show", "similar"),
-    *("validate", "voxels"),
+    *("datasets", "ingestion", "ingestions", "network", "runs", "schedules", "search"),
+    *("search-map", "show", "similar", "validate", "voxels"),
 )
 
 
@@ -144,7 +146,7 @@ def serve(
 app.command("search-map")(search_map)
 for command in (
     *(search, voxels, similar, show, network, datasets, runs, validate),
-    *(mcp, embargo, export, backup, restore, doctor, gc, serve),
+    *(ingestions, ingestion, schedules, mcp, embargo, export, backup, restore, doctor, gc, serve),
 ):
     app.command()(command)
 

@@ -27,12 +27,14 @@ from app.errors import (
     UnauthorisedError,
     UnavailableError,
 )
+from app.ingestions.schemas import IngestionAnswer, IngestionLogAnswer, IngestionWanted, State
 from app.maps.schemas import MapAnswer
 from app.networks.schemas import NetworkAnswer
 from app.paging import Page
 from app.places.schemas import PlaceAnswer, RegionConceptsAnswer
 from app.regions.schemas import RegionSummary, Space
 from app.runs.schemas import RunList
+from app.schedules.schemas import ScheduleAnswer, ScheduleList, ScheduleWanted
 from app.search.schemas import Question, Questions, SearchAnswer, SearchAnswers
 from app.terms.schemas import TermsReport, TermsWanted
 from app.validation.schemas import ValidationAnswer
@@ -150,6 +152,31 @@ class ListOptions(RunOptions, total=False):
     limit: int
 
 
+class IngestionOptions(TypedDict, total=False):
+    """How a data set is ingested, and whether the pipeline runs on it next."""
+
+    options: Mapping[str, Any]
+    replace: bool
+    then_run: bool
+    run_options: Mapping[str, Any]
+
+
+class ScheduleOptions(IngestionOptions, total=False):
+    """When a data set is ingested, and how."""
+
+    cron: str
+    every_s: int
+    timezone: str
+
+
+class IngestionListOptions(TypedDict, total=False):
+    """Which ingestions are listed."""
+
+    state: State | None
+    dataset: str | None
+    limit: int
+
+
 class ValidationOptions(RunOptions, total=False):
     """What is told of validation."""
 
@@ -167,12 +194,13 @@ class _Call(Generic[Answer]):
     params: Mapping[str, Any] = field(default_factory=dict)
     body: BaseModel | None = None
     files: Mapping[str, tuple[str, bytes]] | None = None
+    method: str = ""
 
     @property
     def request(self) -> dict[str, Any]:
         posts = self.body is not None or self.files is not None
         return {
-            "method": "POST" if posts else "GET",
+            "method": self.method or ("POST" if posts else "GET"),
             "url": self.path,
             "params": {name: value for name, value in self.params.items() if value is not None},
             "json": None if self.body is None else self.body.model_dump(mode="json"),
@@ -323,6 +351,44 @@ class Catalog:
         """How concepts found by words lie on localisers' regions."""
         return self._ask(_validation(asked))
 
+    def ask_ingestion(self, source: str, **how: Unpack[IngestionOptions]) -> IngestionAnswer:
+        """Queue an ingestion; this and what follows need a key with the scope ingest."""
+        return self._ask(_ask_ingestion(source, how))
+
+    def ingestion(self, request: int) -> IngestionAnswer:
+        """One ingestion that was asked for."""
+        return self._ask(_ingestion(request))
+
+    def ingestion_log(self, request: int, tail: int = 100) -> IngestionLogAnswer:
+        """The last lines of what an ingestion told."""
+        return self._ask(_ingestion_log(request, tail))
+
+    def ingestion_page(
+        self, cursor: str | None = None, **asked: Unpack[IngestionListOptions]
+    ) -> Page[IngestionAnswer]:
+        """Ingestions that were asked for, the newest first."""
+        return self._ask(_ingestions(cursor, asked))
+
+    def cancel_ingestion(self, request: int) -> IngestionAnswer:
+        """Cancel an ingestion."""
+        return self._ask(_on_ingestion(request, "cancel"))
+
+    def retry_ingestion(self, request: int) -> IngestionAnswer:
+        """Queue an ingestion again that failed or was cancelled."""
+        return self._ask(_on_ingestion(request, "retry"))
+
+    def make_schedule(self, source: str, **when: Unpack[ScheduleOptions]) -> ScheduleAnswer:
+        """Ask for an ingestion again and again."""
+        return self._ask(_make_schedule(source, when))
+
+    def schedules(self) -> ScheduleList:
+        """Schedules that have not ended."""
+        return self._ask(_schedules())
+
+    def end_schedule(self, schedule: int) -> ScheduleAnswer:
+        """End a schedule."""
+        return self._ask(_end_schedule(schedule))
+
     def _ask(self, call: _Call[Answer]) -> Answer:
         return call.read(self._send(**call.request))
 
@@ -457,6 +523,44 @@ class AsyncCatalog:
         """How concepts found by words lie on localisers' regions."""
         return await self._ask(_validation(asked))
 
+    async def ask_ingestion(self, source: str, **how: Unpack[IngestionOptions]) -> IngestionAnswer:
+        """Queue an ingestion; this and what follows need a key with the scope ingest."""
+        return await self._ask(_ask_ingestion(source, how))
+
+    async def ingestion(self, request: int) -> IngestionAnswer:
+        """One ingestion that was asked for."""
+        return await self._ask(_ingestion(request))
+
+    async def ingestion_log(self, request: int, tail: int = 100) -> IngestionLogAnswer:
+        """The last lines of what an ingestion told."""
+        return await self._ask(_ingestion_log(request, tail))
+
+    async def ingestion_page(
+        self, cursor: str | None = None, **asked: Unpack[IngestionListOptions]
+    ) -> Page[IngestionAnswer]:
+        """Ingestions that were asked for, the newest first."""
+        return await self._ask(_ingestions(cursor, asked))
+
+    async def cancel_ingestion(self, request: int) -> IngestionAnswer:
+        """Cancel an ingestion."""
+        return await self._ask(_on_ingestion(request, "cancel"))
+
+    async def retry_ingestion(self, request: int) -> IngestionAnswer:
+        """Queue an ingestion again that failed or was cancelled."""
+        return await self._ask(_on_ingestion(request, "retry"))
+
+    async def make_schedule(self, source: str, **when: Unpack[ScheduleOptions]) -> ScheduleAnswer:
+        """Ask for an ingestion again and again."""
+        return await self._ask(_make_schedule(source, when))
+
+    async def schedules(self) -> ScheduleList:
+        """Schedules that have not ended."""
+        return await self._ask(_schedules())
+
+    async def end_schedule(self, schedule: int) -> ScheduleAnswer:
+        """End a schedule."""
+        return await self._ask(_end_schedule(schedule))
+
     async def _ask(self, call: _Call[Answer]) -> Answer:
         return call.read(await self._send(**call.request))
 
@@ -547,6 +651,41 @@ def _network(subject: str, asked: RunOptions) -> _Call[NetworkAnswer]:
 
 def _validation(asked: ValidationOptions) -> _Call[ValidationAnswer]:
     return _Call("/v1/validation", ValidationAnswer, {**asked})
+
+
+def _ask_ingestion(source: str, how: IngestionOptions) -> _Call[IngestionAnswer]:
+    body = _body(IngestionWanted, {"source": source} | how)
+    return _Call("/v1/ingestions", IngestionAnswer, body=body)
+
+
+def _ingestion(request: int) -> _Call[IngestionAnswer]:
+    return _Call(f"/v1/ingestions/{request}", IngestionAnswer)
+
+
+def _ingestion_log(request: int, tail: int) -> _Call[IngestionLogAnswer]:
+    return _Call(f"/v1/ingestions/{request}/log", IngestionLogAnswer, {"tail": tail})
+
+
+def _ingestions(cursor: str | None, asked: IngestionListOptions) -> _Call[Page[IngestionAnswer]]:
+    return _Call("/v1/ingestions", Page[IngestionAnswer], {"cursor": cursor} | {**asked})
+
+
+def _on_ingestion(request: int, action: str) -> _Call[IngestionAnswer]:
+    return _Call(f"/v1/ingestions/{request}/{action}", IngestionAnswer, method="POST")
+
+
+def _make_schedule(source: str, when: ScheduleOptions) -> _Call[ScheduleAnswer]:
+    return _Call(
+        "/v1/schedules", ScheduleAnswer, body=_body(ScheduleWanted, {"source": source} | when)
+    )
+
+
+def _schedules() -> _Call[ScheduleList]:
+    return _Call("/v1/schedules", ScheduleList)
+
+
+def _end_schedule(schedule: int) -> _Call[ScheduleAnswer]:
+    return _Call(f"/v1/schedules/{schedule}", ScheduleAnswer, method="DELETE")
 
 
 def _body(model: type[Body], asked: Mapping[str, Any]) -> Body:

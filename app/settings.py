@@ -93,6 +93,13 @@ class Settings(BaseSettings):
     map_mvoxels: float = Field(
         default=20.0, gt=0, description="Largest map that is searched by, in million voxels."
     )
+    ingest_roots: list[Path] = Field(
+        default=[],
+        description="Folders that ingestions asked for over HTTP may read, as a JSON list.",
+    )
+    ingestion_tries: int = Field(
+        default=3, ge=1, description="Starts of an ingestion whose failures may pass."
+    )
     log_format: Literal["text", "json"] = Field(
         default="text", description="Lines of the log that servers and workers write."
     )

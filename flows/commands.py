@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import BaseModel
 
 from app.errors import InputError
 from app.settings import get_settings
@@ -19,6 +20,7 @@ ConfigFile = Annotated[
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="NAME=VALUE", help="One setting; repeatable.")
 ]
+Json = dict[str, Any]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -30,26 +32,77 @@ def ingest(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a dataset of this name and its runs.")
     ] = False,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Leave it to `sdc worker`, and return.")
+    ] = False,
+    schedule: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="Again and again: '0 3 * * *', or every 30m, 6h, 1d."),
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="Whose clock --schedule means.")] = "UTC",
+    then_run: Annotated[
+        bool, typer.Option("--then-run", help="With --queue or --schedule: run the pipeline next.")
+    ] = False,
+    run_set: Annotated[
+        list[str], typer.Option(metavar="NAME=VALUE", help="A setting of that run; repeatable.")
+    ] = [],  # noqa: B006
     config: ConfigFile = None,
     set_: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
     """Read a lab's data into the catalog."""
-    from flows.config import IngestConfig, read_config
+    from flows.config import IngestConfig, read_config, read_values
 
     chosen = read_config(IngestConfig, config, set_)
+    later = queue or schedule is not None
     if check:
         from flows.sources import check_source, open_source
 
         report = check_source(open_source(path, **chosen.source))
         _print(asdict(report), as_json)
         return
+    if (then_run or run_set) and not later:
+        raise InputError("--then-run is for later", hint="add --queue, or `sdc run` afterwards")
+    if run_set and not then_run:
+        raise InputError("--run-set is given, and no run", hint="add --then-run")
+    if later:
+        wanted: Json = {
+            "source": str(path.resolve()),
+            "options": read_values(config, set_),
+            "replace": replace,
+            "then_run": then_run,
+            "run_options": read_values(None, run_set),
+        }
+        _leave(wanted, schedule, timezone, as_json)
+        return
     _prepare()
     from flows.ingest import ingest_dataset
 
     with _progress():
-        result = ingest_dataset(str(path.resolve()), chosen.model_dump(), replace=replace)
+        result = ingest_dataset(str(path.resolve()), chosen, replace=replace)
     _print(result, as_json)
+
+
+def _leave(wanted: Json, schedule: str | None, timezone: str, as_json: bool) -> None:
+    """Leave an ingestion to whoever works on the queue: once, or on a schedule."""
+    from app.commands import actor, own_session
+    from app.ingestions.schemas import IngestionWanted
+    from app.ingestions.service import ask_ingestion
+    from app.schedules.schemas import ScheduleWanted
+    from app.schedules.service import make_schedule
+    from flows.intervals import seconds_of
+
+    _migrate()
+    with own_session() as session:
+        if schedule is None:
+            request = IngestionWanted.model_validate(wanted)
+            answer: BaseModel = ask_ingestion(session, request, actor(), "command")
+        else:
+            cron = " " in schedule.strip() or schedule.startswith("@")
+            when = {"cron": schedule} if cron else {"every_s": seconds_of(schedule)}
+            planned = ScheduleWanted.model_validate(wanted | when | {"timezone": timezone})
+            answer = make_schedule(session, planned, actor())
+    _print(answer.model_dump(mode="json"), as_json)
 
 
 def run(
@@ -85,7 +138,7 @@ def run(
 
     flow = run_pipeline.with_options(task_runner=task_runner(runner, dask_address))
     with _progress():
-        result = flow(dataset, chosen.model_dump(mode="json"))
+        result = flow(dataset, chosen)
     _print(result, as_json)
 
 
@@ -150,14 +203,17 @@ def _require_runner(runner: str, dask_address: str | None) -> None:
 
 def _prepare() -> None:
     """A migrated catalog and a Prefect that keeps to itself, before Prefect is imported."""
+    configure_prefect(get_settings(), verbose="--debug" in sys.argv)
+    _migrate()
+
+
+def _migrate() -> None:
     from app.database.engine import get_engine
     from app.database.migrate import current_revision, upgrade
 
-    settings = get_settings()
-    configure_prefect(settings, verbose="--debug" in sys.argv)
     engine = get_engine()
     # The embedded catalog is set up unasked; a server's is for its administrator to migrate.
-    if settings.database_url is None and current_revision(engine) is None:
+    if get_settings().database_url is None and current_revision(engine) is None:
         upgrade(engine)
 
 

@@ -222,6 +222,17 @@ def read_config(kind: type[Config], file: Path | None, settings: list[str]) -> C
     InputError
         The file is no TOML, or a name or value is none that `kind` knows.
     """
+    return checked(kind, read_values(file, settings), str(file) if file else "--set")
+
+
+def read_values(file: Path | None, settings: list[str]) -> dict[str, Any]:
+    """What a TOML file and ``name.part=value`` settings say, before anybody has checked it.
+
+    Raises
+    ------
+    InputError
+        The file is no TOML, or a setting has no value.
+    """
     values: dict[str, Any] = {}
     if file is not None:
         try:
@@ -240,13 +251,31 @@ def read_config(kind: type[Config], file: Path | None, settings: list[str]) -> C
             place[leaf] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
             place[leaf] = value
+    return values
+
+
+def checked(kind: type[Config], values: dict[str, Any], place: str) -> Config:
+    """A configuration from values.
+
+    Parameters
+    ----------
+    kind : type
+    values : dict
+    place : str
+        Where they come from, for an error that concerns them all.
+
+    Raises
+    ------
+    InputError
+        A name or value is none that `kind` knows.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or (str(file) if file else "--set")
+        where = ".".join(str(part) for part in first["loc"]) or place
         raise InputError(
             f"{where}: {first['msg']}", hint=f"it is one of {', '.join(kind.model_fields)}"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(str(error)) from error

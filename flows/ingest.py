@@ -31,15 +31,16 @@ Json = dict[str, Any]
 
 @flow(name="ingest", persist_result=False)
 @at_work()
-def ingest_dataset(path: str, options: Json | None = None, *, replace: bool = False) -> Json:
+def ingest_dataset(
+    path: str, options: IngestConfig | None = None, *, replace: bool = False
+) -> Json:
     """Ingest the dataset at a path.
 
     Parameters
     ----------
     path : str
         What `flows.sources.open_source` opens.
-    options : dict, optional
-        Values of `IngestConfig`.
+    options : IngestConfig or dict of its values, optional
     replace : bool
         Whether a dataset of the same name with other content, and its runs, may be replaced.
 
@@ -55,7 +56,7 @@ def ingest_dataset(path: str, options: Json | None = None, *, replace: bool = Fa
     ConflictError
         A dataset of that name has other content and runs.
     """
-    config = IngestConfig.model_validate(options or {})
+    config = options or IngestConfig()
     started = datetime.now(UTC)
     _opened.cache_clear()
     options_text = json.dumps(config.source, sort_keys=True)

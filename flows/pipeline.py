@@ -52,7 +52,7 @@ Json = dict[str, Any]
 
 @flow(name="run", persist_result=False, task_runner=task_runner("local"))
 @at_work()
-def run_pipeline(slug: str, options: Json | None = None) -> Json:
+def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
     """Run all stages on a dataset and publish what they find.
 
     What reads the source or the catalog runs in this process; the rest runs where the flow's task
@@ -62,8 +62,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
     ----------
     slug : str
         The dataset's name.
-    options : dict, optional
-        Values of `RunConfig`.
+    options : RunConfig or dict of its values, optional
 
     Returns
     -------
@@ -76,7 +75,7 @@ def run_pipeline(slug: str, options: Json | None = None) -> Json:
     CatalogError
         The dataset is unknown, or a stage cannot work on it; nothing is published.
     """
-    config = RunConfig.model_validate(options or {})
+    config = options or RunConfig()
     device = get_settings().device
     site = examine_site(device)
     dataset = load_dataset(slug)

@@ -515,6 +515,89 @@ class Ingestion(Base):
     finished_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class AskedIngestion:
+    """What both a queued ingestion and a schedule of ingestions say: what to do, and for whom.
+
+    `confined` says whether sources must lie where the setting ``ingest_roots`` lets requests read.
+    `datasets` are the embargoed ones that whoever asked may write to; null for all.
+    """
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True, sort_order=-1)
+    source: Mapped[str]
+    options: Mapped[Json]
+    replace: Mapped[bool]
+    then_run: Mapped[bool]
+    run_options: Mapped[Json]
+    actor: Mapped[str]
+    confined: Mapped[bool]
+    datasets: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class IngestionSchedule(AskedIngestion, Base):
+    """Ingestions that are asked for again and again; none is due where `next_at` is null."""
+
+    __tablename__ = "ingestion_schedule"
+    __table_args__ = (CheckConstraint("(cron IS NULL) <> (every_s IS NULL)", name="one_rhythm"),)
+
+    cron: Mapped[str | None]
+    every_s: Mapped[int | None]
+    timezone: Mapped[str]
+    next_at: Mapped[datetime | None]
+
+
+class IngestionRequest(AskedIngestion, Base):
+    """An ingestion that was asked for, and what became of it.
+
+    `attempt` counts all starts, and names the one that holds the lease; `tries` those since
+    somebody last asked. A `key` is taken once: who asks with it again gets the same request.
+    """
+
+    __tablename__ = "ingestion_request"
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('queued', 'submitted', 'running', 'done', 'failed', 'cancelled')",
+            name="state",
+        ),
+        Index(None, "state"),
+    )
+
+    schedule_id: Mapped[int | None] = mapped_column(
+        ForeignKey("ingestion_schedule.id", ondelete="SET NULL")
+    )
+    trigger: Mapped[str]
+    key: Mapped[str | None] = mapped_column(unique=True)
+    state: Mapped[str] = mapped_column(server_default="queued")
+    attempt: Mapped[int] = mapped_column(server_default="1")
+    tries: Mapped[int] = mapped_column(server_default="1")
+    not_before: Mapped[datetime] = mapped_column(server_default=func.now())
+    lease_until: Mapped[datetime | None]
+    cancel_asked: Mapped[bool] = mapped_column(server_default=false())
+    flow_run: Mapped[str | None]
+    progress: Mapped[str] = mapped_column(server_default="")
+    dataset: Mapped[str | None]
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"))
+    changed: Mapped[bool | None]
+    error: Mapped[str | None]
+    hint: Mapped[str | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class IngestionLog(Base):
+    """A line of what an ingestion that was asked for told."""
+
+    __tablename__ = "ingestion_log"
+    __table_args__ = (Index(None, "request_id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    request_id: Mapped[int] = mapped_column(ForeignKey("ingestion_request.id", ondelete="CASCADE"))
+    attempt: Mapped[int]
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    level: Mapped[str]
+    message: Mapped[str]
+
+
 class ApiKey(Base):
     """A key to the API; of the secret itself only its hash is kept.
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import get_args
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily, SummaryMetricFamily
@@ -10,6 +11,8 @@ from prometheus_client.registry import Collector
 
 from app.errors import CatalogError
 from app.failures import as_catalog_error
+from app.ingestions.repository import count_states
+from app.ingestions.schemas import State
 from app.observing import repository
 from app.reading import reading_session
 from app.settings import get_settings
@@ -57,6 +60,11 @@ def _of_database() -> Iterator[Metric]:
         yield rows
         current = repository.count_current(session)
         yield GaugeMetricFamily("sdc_current_runs", "Datasets with a current run.", value=current)
+        queue = GaugeMetricFamily("sdc_ingestions", "Ingestions asked for.", labels=("state",))
+        counts = count_states(session)
+        for state in get_args(State):
+            queue.add_metric([state], counts.get(state, 0))
+        yield queue
         stages = SummaryMetricFamily(
             "sdc_stage_seconds", "Stages of all runs that are kept.", labels=("stage",)
         )

@@ -102,9 +102,9 @@ def run_demo(
         lambda detail, share: report("making the cohort", round(100 * share), 100, detail),
     )
     ingested = ingest_dataset(
-        str(folder / "cohort"), INGEST.model_dump() | {"source": SOURCE}, replace=True
+        str(folder / "cohort"), INGEST.model_copy(update={"source": SOURCE}), replace=True
     )
-    run = run_pipeline(ingested["dataset"], config.model_dump(mode="json"))
+    run = run_pipeline(ingested["dataset"], config)
     with open_session() as session, session.begin():
         recovery = judge_recovery(
             session, get_store(), run["dataset"], load_truth(folder / "truth")

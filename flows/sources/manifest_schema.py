@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from app.errors import InputError
+from flows.sources.confinement import confined
 from flows.sources.validation import validated
 
 _Name = Annotated[str, Field(min_length=1)]
@@ -156,10 +157,11 @@ def resolve(folder: Path, name: str, *, absolute: bool = True) -> Path:
     Raises
     ------
     InputError
-        A relative path, or a link in it, leads out of the folder.
+        A relative path, or a link in it, leads out of the folder; or an absolute one out of where
+        reading is confined to (`flows.sources.confinement`).
     """
     if Path(name).is_absolute() and absolute:
-        return Path(name)
+        return confined(Path(name))
     path = (folder / name).resolve()
     if not path.is_relative_to(folder):
         raise InputError(

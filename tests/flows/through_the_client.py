@@ -148,6 +148,18 @@ REFUSED: dict[str, tuple[str, Ask]] = {
         READS_NO_PICTURES,
         lambda catalog, told: catalog.search_picture(picture(), "p.png", run=told.run),
     ),
+    "ask_ingestion": (NEEDS_A_KEY, lambda catalog, told: catalog.ask_ingestion("/nowhere")),
+    "ingestion": (NEEDS_A_KEY, lambda catalog, told: catalog.ingestion(1)),
+    "ingestion_log": (NEEDS_A_KEY, lambda catalog, told: catalog.ingestion_log(1)),
+    "ingestion_page": (NEEDS_A_KEY, lambda catalog, told: catalog.ingestion_page()),
+    "cancel_ingestion": (NEEDS_A_KEY, lambda catalog, told: catalog.cancel_ingestion(1)),
+    "retry_ingestion": (NEEDS_A_KEY, lambda catalog, told: catalog.retry_ingestion(1)),
+    "make_schedule": (
+        NEEDS_A_KEY,
+        lambda catalog, told: catalog.make_schedule("/nowhere", cron="0 3 * * *"),
+    ),
+    "schedules": (NEEDS_A_KEY, lambda catalog, told: catalog.schedules()),
+    "end_schedule": (NEEDS_A_KEY, lambda catalog, told: catalog.end_schedule(1)),
     "add_terms": (
         NEEDS_A_KEY,
         lambda catalog, told: catalog.add_terms(["a dog"], told.dataset),

@@ -1,0 +1,1 @@
+"""Ingestions that are asked for: queued here, worked on by ``sdc worker``."""

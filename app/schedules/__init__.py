@@ -1,0 +1,1 @@
+"""Schedules: ingestions that are asked for again and again."""

@@ -1,0 +1,177 @@
+"""The flow that works on an ingestion which was asked for, and tells the catalog how it goes."""
+
+import _thread
+import logging
+import platform
+import threading
+import time
+from contextlib import nullcontext
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Failed
+
+from app.database.engine import open_session
+from app.errors import CatalogError, StorageError, UnavailableError
+from app.failures import as_catalog_error
+from app.ingestions import queue
+from app.ingestions.queue import Taken
+from app.ingestions.service import confine
+from app.observing.context import bind
+from app.settings import get_settings
+from flows.config import IngestConfig, RunConfig
+from flows.ingest import ingest_dataset
+from flows.pipeline import run_pipeline
+from flows.progress import listening
+from flows.sources import open_source
+from flows.sources.confinement import reading_within
+
+BEAT_S = 5.0
+
+Json = dict[str, Any]
+logger = logging.getLogger(__name__)
+
+
+@flow(name="ingestion", persist_result=False)
+def work_on_ingestion(request: int, attempt: int) -> Json | State[Any]:
+    """Work on a request of the catalog's queue.
+
+    Parameters
+    ----------
+    request : int
+        Its id.
+    attempt : int
+        The start that this is; one that was begun already, or given up, is left alone.
+
+    Returns
+    -------
+    dict or State
+        What became of it; Prefect is told a failure as a state, since the catalog has it already.
+    """
+    bind(ingestion=str(request))
+    with open_session() as session, session.begin():
+        taken = queue.begin(session, request, attempt)
+    if taken is None:
+        return Cancelled(message=f"attempt {attempt} of ingestion {request} is not wanted any more")
+    holder = Holder(taken)
+    try:
+        with holder:
+            result = _work(taken)
+    except KeyboardInterrupt:
+        if holder.lost == "":
+            raise
+        return _stopped(taken, holder.lost)
+    except Exception as error:
+        return _failed(taken, error)
+    with open_session() as session, session.begin():
+        queue.add_line(session, taken.id, taken.attempt, "INFO", "done")
+        queue.end_done(session, taken, changed=result["changed"], run=result["run"])
+    return result
+
+
+class Holder:
+    """Holds a request while it is worked on: renews its lease, and keeps what it tells.
+
+    Where the request is to be cancelled, or is no longer held, the main thread is interrupted.
+
+    Attributes
+    ----------
+    lost : str
+        Why the work was interrupted: ``cancel``, ``no`` (longer held), or nothing.
+    """
+
+    def __init__(self, taken: Taken) -> None:
+        self.lost = ""
+        self._taken = taken
+        self._stages: dict[str, float] = {}
+        self._progress = ""
+        self._ended = threading.Event()
+        self._beating = threading.Thread(target=self._beat, daemon=True)
+        self._listening = listening(self._hear)
+
+    def __enter__(self) -> "Holder":
+        self._tell("INFO", f"attempt {self._taken.attempt} begins on {platform.node()}")
+        self._listening.__enter__()
+        self._beating.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._listening.__exit__(None, None, None)
+        self._beating.join()
+
+    def _hear(self, stage: str, done: int, total: int, _detail: str) -> None:
+        """Keep how far a stage is, and a line of the log at its start and its end."""
+        self._progress = f"{stage} {done}/{total}"
+        began = self._stages.setdefault(stage, time.monotonic())
+        if done >= total and began >= 0:
+            self._stages[stage] = -1.0
+            self._tell("INFO", f"{stage}: done after {time.monotonic() - began:.1f} s")
+
+    def _tell(self, level: str, message: str) -> None:
+        with open_session() as session, session.begin():
+            queue.add_line(session, self._taken.id, self._taken.attempt, level, message)
+
+    def _beat(self) -> None:
+        until = time.monotonic() + queue.LEASE.total_seconds()
+        while not self._ended.wait(BEAT_S):
+            try:
+                with open_session() as session, session.begin():
+                    held = queue.renew(session, self._taken, self._progress)
+                until = time.monotonic() + queue.LEASE.total_seconds()
+            except Exception:
+                # A database that comes back within the lease has lost nothing.
+                logger.warning("the lease cannot be renewed", exc_info=True)
+                held = "yes" if time.monotonic() < until else "no"
+            if held != "yes" and not self._ended.is_set():
+                self.lost = held
+                _thread.interrupt_main()
+                return
+
+
+def _work(taken: Taken) -> Json:
+    roots = get_settings().ingest_roots if taken.confined else None
+    source = str(confine(taken.source)) if taken.confined else taken.source
+    with nullcontext() if roots is None else reading_within(roots):
+        options = IngestConfig.model_validate(taken.options)
+        slug = open_source(source, **options.source).description.slug
+        with open_session() as session, session.begin():
+            queue.may_write(session, taken, slug)
+            queue.note_dataset(session, taken, slug)
+        ingested = ingest_dataset(source, options, replace=taken.replace)
+    result: Json = {"dataset": slug, "changed": ingested["changed"], "run": None}
+    if taken.then_run:
+        run = run_pipeline(slug, RunConfig.model_validate(taken.run_options))
+        result |= {"run": run["run"], "changed": ingested["changed"] or run["changed"]}
+    return result
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether what failed could succeed later, with nothing done about it."""
+    known = as_catalog_error(error)
+    if isinstance(known, StorageError):
+        return "disk is full" not in known.message
+    return isinstance(known, UnavailableError) or isinstance(error, ConnectionError | TimeoutError)
+
+
+def _failed(taken: Taken, error: Exception) -> State[Any]:
+    known = as_catalog_error(error)
+    if known is None:
+        logger.error("ingestion %d failed", taken.id, exc_info=error)
+        known = CatalogError(f"{type(error).__name__}: {error}", hint="see the worker's log")
+    with open_session() as session, session.begin():
+        queue.add_line(session, taken.id, taken.attempt, "ERROR", str(known))
+        again = queue.end_failed(session, taken, known, may_pass=may_pass(error))
+        if again:
+            queue.add_line(session, taken.id, taken.attempt, "INFO", "it is tried again")
+    return Failed(message=str(known))
+
+
+def _stopped(taken: Taken, why: str) -> State[Any]:
+    if why == "no":
+        return Cancelled(message="another process has taken the request over")
+    with open_session() as session, session.begin():
+        queue.add_line(session, taken.id, taken.attempt, "INFO", "cancelled")
+        queue.end_cancelled(session, taken)
+    return Cancelled(message="cancelled by request")

@@ -1,0 +1,134 @@
+"""The flows as Prefect's deployments, which its schedules, its page and its workers know."""
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+
+from prefect import Flow, flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
+from prefect.types.entrypoint import EntrypointType
+
+from app.errors import InputError
+from flows.asked import work_on_ingestion
+from flows.config import IngestConfig, RunConfig
+from flows.ingest import ingest_dataset
+from flows.pipeline import run_pipeline
+
+Json = dict[str, Any]
+
+POOL = "sdc"
+# Of the queue's own flow: ``sdc worker`` starts it, and people have no need to.
+ASKED = "ingestion/asked"
+
+
+@flow(name="ingest-and-run", persist_result=False)
+def ingest_and_run(
+    path: str,
+    options: IngestConfig | None = None,
+    run_options: RunConfig | None = None,
+    *,
+    replace: bool = False,
+) -> Json:
+    """Ingest the dataset at a path, and run the pipeline on it.
+
+    Parameters
+    ----------
+    path : str
+        What `flows.sources.open_source` opens.
+    options, run_options
+        Of `ingest_dataset` and of `run_pipeline`.
+    replace : bool
+        Whether a dataset of the same name with other content, and its runs, may be replaced.
+
+    Returns
+    -------
+    dict
+        What `run_pipeline` returns.
+    """
+    ingested = ingest_dataset(path, options, replace=replace)
+    result: Json = run_pipeline(ingested["dataset"], run_options)
+    return result
+
+
+FLOWS: dict[str, Flow[..., Any]] = {
+    "ingest": ingest_dataset,
+    "run": run_pipeline,
+    "both": ingest_and_run,
+}
+
+
+def deploy_flows(
+    name: str = "sdc",
+    *,
+    which: Collection[str] | None = None,
+    cron: str | None = None,
+    interval: timedelta | None = None,
+    parameters: Json | None = None,
+) -> list[str]:
+    """Register the flows with the Prefect server; again, it brings them up to date.
+
+    Parameters
+    ----------
+    name : str
+        Of the deployments; each schedule with parameters of its own needs one.
+    which : collection of {"ingest", "run", "both"}, optional
+        Some of the flows; all by default.
+    cron : str, optional
+    interval : timedelta, optional
+        When it runs by itself.
+    parameters : dict, optional
+        What it is run with.
+
+    Returns
+    -------
+    list of str
+        Names of the deployments, ``flow/deployment``.
+
+    Raises
+    ------
+    InputError
+        The parameters are none that the flow takes.
+    """
+    with get_client(sync_client=True) as client:
+        _require_pool(client)
+    asked = _deployment(work_on_ingestion, ASKED.partition("/")[2])
+    deployments = [asked]
+    for key in FLOWS if which is None else which:
+        if parameters:
+            _check_parameters(FLOWS[key], parameters)
+        deployments.append(
+            _deployment(FLOWS[key], name, cron=cron, interval=interval, parameters=parameters)
+        )
+    for deployment in deployments:
+        deployment.apply()
+    return [f"{each.flow_name}/{each.name}" for each in deployments]
+
+
+def _deployment(chosen: Flow[..., Any], name: str, **schedule: Any) -> RunnerDeployment:
+    return RunnerDeployment.from_flow(
+        chosen,
+        name,
+        work_pool_name=POOL,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        **schedule,
+    )
+
+
+def _check_parameters(chosen: Any, parameters: Json) -> None:
+    try:
+        chosen.validate_parameters(parameters)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{chosen.name}: {' '.join(str(error).split())}",
+            hint="see docs/ingestions.md for what the flow takes",
+        ) from error
+
+
+def _require_pool(client: SyncPrefectClient) -> None:
+    try:
+        client.read_work_pool(POOL)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))

@@ -1,0 +1,130 @@
+"""The commands of ``sdc`` that keep running or register what does; entry points of `app.cli`."""
+
+import logging
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Annotated, Literal
+
+import typer
+
+from app.errors import InputError
+from app.settings import get_settings
+from flows.intervals import seconds_of
+
+# Where `sdc prefect` listens, and where workers look for it.
+PREFECT_PORT = 4200
+WAIT_S = 120.0
+
+
+def prefect(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = PREFECT_PORT,
+) -> None:
+    """Serve Prefect, with its page, on the catalog's PostgreSQL server."""
+    os.environ.pop("PREFECT_API_URL", None)
+    _configure()
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host]
+    # A process of its own would outlive this one where it is killed, and hold the port.
+    os.environ["PREFECT_UI_API_URL"] = f"http://{host}:{port}/api"
+    raise typer.Exit(subprocess.call([*command, "--port", str(port)]))  # noqa: S603
+
+
+def worker(
+    limit: Annotated[int, typer.Option(help="Ingestions at a time.", min=1)] = 1,
+    dispatch: Annotated[
+        bool, typer.Option(help="Whether this worker looks after the catalog's queue, too.")
+    ] = True,
+) -> None:
+    """Work on the ingestions and runs that were asked for, until told to stop."""
+    from app.observing.logs import configure_logs
+    from flows.worker import require_server, work
+
+    configure_logs(get_settings())
+    url = _serve_at()
+    _configure()
+    require_server(url, WAIT_S)
+    from flows.deployments import POOL, deploy_flows
+
+    deploy_flows(which=())
+    logging.getLogger("flows").info("working on what the queue holds, through %s", url)
+    work(limit=limit, pool=POOL, dispatch=dispatch)
+
+
+def deploy(
+    flow: Annotated[
+        Literal["ingest", "run", "both"] | None,
+        typer.Argument(help="What runs on a schedule; without one all three are registered."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Argument(help="What it is run on: a path, or a dataset's name for run.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the deployment.")] = "sdc",
+    cron: Annotated[str | None, typer.Option(help="When it runs, such as '0 3 * * *'.")] = None,
+    interval: Annotated[str | None, typer.Option(help="Or how often: 30m, 6h, 1d.")] = None,
+    set_: Annotated[
+        list[str], typer.Option("--set", metavar="NAME=VALUE", help="A setting of the ingestion.")
+    ] = [],  # noqa: B006
+    run_set: Annotated[
+        list[str], typer.Option(metavar="NAME=VALUE", help="A setting of the run.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Register the flows with Prefect, for its page and its schedules."""
+    from app.schedules.rhythm import next_time
+
+    if flow is None and (target or cron or interval or set_ or run_set):
+        raise InputError("no flow is named", hint="say which: sdc deploy ingest|run|both TARGET")
+    if (cron or interval) and target is None:
+        raise InputError(f"nothing is named that {flow} should be run on", hint="add TARGET")
+    if cron and interval:
+        raise InputError("--cron and --interval are given", hint="give one of the two")
+    if cron:
+        from datetime import UTC, datetime
+
+        next_time(cron, None, "UTC", datetime.now(UTC))
+    every = None if interval is None else timedelta(seconds=seconds_of(interval))
+    parameters = _parameters(flow, target, set_, run_set)
+    from app.console import print_line
+    from flows.worker import require_server
+
+    url = _serve_at()
+    _configure()
+    require_server(url, 5.0)
+    from flows.deployments import deploy_flows
+
+    which = None if flow is None else (flow,)
+    for made in deploy_flows(name, which=which, cron=cron, interval=every, parameters=parameters):
+        print_line(made)
+
+
+def _parameters(
+    flow: str | None, target: str | None, set_: list[str], run_set: list[str]
+) -> dict[str, object]:
+    from flows.asked_options import check_options
+    from flows.config import read_values
+
+    if target is None:
+        return {}
+    if flow == "run" and set_:
+        raise InputError("--set is of an ingestion", hint="use --run-set for a run")
+    if flow == "ingest" and run_set:
+        raise InputError("--run-set is of a run", hint="use `sdc deploy both`, or leave it out")
+    parameters: dict[str, object] = {"slug" if flow == "run" else "path": target}
+    ingest, run = read_values(None, set_), read_values(None, run_set)
+    check_options(ingest, run)
+    if flow != "run":
+        parameters |= {"options": ingest}
+    if flow != "ingest":
+        parameters |= {"options" if flow == "run" else "run_options": run}
+    return parameters
+
+
+def _serve_at() -> str:
+    return os.environ.setdefault("PREFECT_API_URL", f"http://127.0.0.1:{PREFECT_PORT}/api")
+
+
+def _configure() -> None:
+    from flows.prefect_home import configure_prefect
+
+    configure_prefect(get_settings(), verbose="--debug" in sys.argv)

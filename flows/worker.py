@@ -1,0 +1,121 @@
+"""A worker: hands on what the queue holds, and keeps a Prefect worker up that works on it."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from types import FrameType
+
+import httpx
+
+from app.errors import UnavailableError
+
+POLL_S = 2
+# Between one start of a Prefect worker that ends and the next, doubled up to the longest.
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+# How long a worker that is told to stop has before it is killed; what it worked on is queued again.
+GRACE_S = 20.0
+
+logger = logging.getLogger(__name__)
+
+
+def require_server(url: str, wait_s: float) -> None:
+    """Wait until a Prefect server answers.
+
+    Raises
+    ------
+    UnavailableError
+        It did not in `wait_s` seconds.
+    """
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            if httpx.get(f"{url.rstrip('/')}/health", timeout=5).is_success:
+                return
+        except (httpx.HTTPError, httpx.InvalidURL):
+            pass
+        if time.monotonic() > until:
+            raise UnavailableError(
+                f"no Prefect server answers at {url}",
+                hint="start one with `sdc prefect`, or name yours in PREFECT_API_URL",
+            )
+        time.sleep(0.5)
+
+
+def work(*, limit: int, pool: str, dispatch: bool = True) -> None:
+    """Work until told to stop (SIGTERM, Ctrl-C).
+
+    Parameters
+    ----------
+    limit : int
+        Ingestions that are worked on at a time.
+    pool : str
+        Prefect's work pool.
+    dispatch : bool
+        Whether this worker hands on what the catalog's queue holds, as any number of them may.
+    """
+    stop = threading.Event()
+
+    def told(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, told)
+    signal.signal(signal.SIGINT, told)
+    dispatching = None
+    if dispatch:
+        from flows.dispatch import dispatch_until
+
+        dispatching = threading.Thread(target=dispatch_until, args=(stop,), daemon=True)
+        dispatching.start()
+    keep_up(prefect_worker(limit, pool), stop)
+    if dispatching is not None:
+        dispatching.join(GRACE_S)
+
+
+def prefect_worker(limit: int, pool: str) -> list[str]:
+    """The command of a Prefect worker."""
+    return [
+        *(sys.executable, "-m", "prefect", "worker", "start"),
+        *("--pool", pool, "--type", "process", "--limit", str(limit)),
+    ]
+
+
+def keep_up(command: list[str], stop: threading.Event) -> None:
+    """Run a command, and run it again whenever it ends, until told to stop.
+
+    A Prefect worker ends where its server is away for a moment (it starts anew, with growing
+    pauses while it does not hold).
+    """
+    pause = FIRST_PAUSE_S
+    environment = os.environ | {"PREFECT_WORKER_QUERY_SECONDS": str(POLL_S)}
+    while not stop.is_set():
+        started = time.monotonic()
+        # Its own session: Ctrl-C is this process's to pass on.
+        process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603
+        while process.poll() is None and not stop.wait(0.2):
+            pass
+        if stop.is_set():
+            _end(process)
+            return
+        if time.monotonic() - started > LONGEST_PAUSE_S:
+            pause = FIRST_PAUSE_S
+        logger.warning(
+            "the Prefect worker ended (%s), it is started again in %.0f s",
+            process.returncode,
+            pause,
+        )
+        stop.wait(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
