@@ -8,7 +8,7 @@ from prefect import Flow, flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, ParameterTypeError
 from prefect.types.entrypoint import EntrypointType
 
 from app.errors import InputError
@@ -120,7 +120,7 @@ def _deployment(chosen: Flow[..., Any], name: str, **schedule: Any) -> RunnerDep
 def _check_parameters(chosen: Any, parameters: Json) -> None:
     try:
         chosen.validate_parameters(parameters)
-    except (ValueError, TypeError) as error:
+    except ParameterTypeError as error:
         raise InputError(
             f"{chosen.name}: {' '.join(str(error).split())}",
             hint="see docs/ingestions.md for what the flow takes",

@@ -67,8 +67,8 @@ def _hand_on(client: SyncPrefectClient) -> bool:
             name=f"ingestion-{request.id}-{request.attempt}",
             parameters={"request": request.id, "attempt": request.attempt},
             # Where this process dies before its transaction is committed, the next one gets the
-            # same flow run.
-            idempotency_key=f"ingestion-{request.id}-{request.attempt}",
+            # same flow run; another catalog's request of that id gets its own.
+            idempotency_key=f"ingestion-{request.id}-{request.attempt}-{request.created_at}",
         )
         queue.mark_submitted(request, str(made.id))
     return True

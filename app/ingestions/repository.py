@@ -81,6 +81,8 @@ def last_lines(session: Session, request_id: int, count: int) -> Sequence[Ingest
 def count_states(session: Session) -> dict[str, int]:
     """How many requests are in each state."""
     rows = session.execute(
-        select(IngestionRequest.state, func.count()).group_by(IngestionRequest.state)
+        select(IngestionRequest.state, func.count().label("requests")).group_by(
+            IngestionRequest.state
+        )
     )
-    return dict(rows.tuples().all())
+    return {row.state: row.requests for row in rows}
