@@ -31,6 +31,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED) | .sdc  ## Make the demo cohort, run the whole pipeline, answer text queries.
 	@$(BIN)/sdc demo
 
+.PHONY: stack
+stack: $(INSTALLED) | .sdc  ## The services of docker/compose.yaml without containers; ARGS adds options.
+	@PYTHONPATH=. $(BIN)/python docker/stack.py $(ARGS)
+
 .PHONY: check
 check: $(INSTALLED)  ## Lint and types.
 	@$(BIN)/ruff check .

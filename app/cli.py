@@ -124,14 +124,19 @@ def options(
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at.", min=0, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option(envvar="SDC_LISTEN", help="Address to listen at.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="SDC_PORT", help="Port to listen at.", min=0, max=65535)
+    ] = 8000,
 ) -> None:
     """Serve the REST API."""
     import uvicorn
 
     from app.api import make_api
     from app.database.engine import open_session
+    from app.ingestions.options import load_checks
     from app.observing.logs import configure_logs
     from app.observing.traces import configure_traces
     from app.settings import get_settings
@@ -140,6 +145,8 @@ def serve(
     configure_traces()
     # A database that cannot be used is told here, and not at the first question.
     open_session().close()
+    # Takes seconds, which whoever asks first for an ingestion need not wait.
+    load_checks()
     uvicorn.run(make_api(), host=host, port=port, access_log=False, log_config=None)
 
 

@@ -11,11 +11,14 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
+    SecretsSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 HOME_NAME = ".sdc"
+# Names a folder with a file for each secret, such as ``sdc_database_url``: containers have it.
+SECRETS = "SDC_SECRETS"
 
 
 def find_home(start: Path | None = None) -> Path:
@@ -42,7 +45,7 @@ def find_home(start: Path | None = None) -> Path:
 
 
 class Settings(BaseSettings):
-    """Settings with the prefix ``SDC_``; ``settings.toml`` in the home folder comes second."""
+    """Settings with the prefix ``SDC_``; files of ``SDC_SECRETS``, ``settings.toml`` come next."""
 
     model_config = SettingsConfigDict(env_prefix="SDC_", extra="forbid")
 
@@ -131,8 +134,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments come before the environment, and the environment before the file."""
+        """Arguments come before the environment, that before secrets, and these before the file."""
         file = TomlConfigSettingsSource(settings_cls, toml_file=find_home() / "settings.toml")
+        if folder := os.environ.get(SECRETS):
+            secrets = SecretsSettingsSource(settings_cls, secrets_dir=folder)
+            return (init_settings, env_settings, secrets, file)
         return (init_settings, env_settings, file)
 
 

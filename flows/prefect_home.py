@@ -2,11 +2,45 @@
 
 import os
 
-from app.database.embedded import PREFECT_DATABASE, start_server
+import psycopg
+from sqlalchemy import make_url
+
+from app.database.embedded import PREFECT_DATABASE, make_database, start_server
+from app.database.engine import postgres_url
+from app.errors import UnavailableError
 from app.settings import Settings
 
+PREFECT_DATABASE_URL = "PREFECT_API_DATABASE_CONNECTION_URL"
 # Prefect reports usage through two channels, and each has its own switch.
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+
+
+def serve_prefect_on(settings: Settings) -> None:
+    """Let a Prefect server of this process keep its state on the catalog's own server.
+
+    Nothing is done for the embedded one, see `configure_prefect`, or where the environment names a
+    database.
+
+    Raises
+    ------
+    InputError
+        ``SDC_DATABASE_URL`` is no PostgreSQL URL.
+    UnavailableError
+        The server is unreachable, or the role may make no database there.
+    """
+    if settings.database_url is None or PREFECT_DATABASE_URL in os.environ:
+        return
+    url = postgres_url(settings.database_url, "SDC_DATABASE_URL")
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            make_database(connection, PREFECT_DATABASE)
+    except psycopg.Error as error:
+        raise UnavailableError(
+            f"the database {PREFECT_DATABASE} cannot be made: {str(error).strip()}",
+            hint=f"make it by hand, or name another in {PREFECT_DATABASE_URL}",
+        ) from error
+    beside = make_url(url).set(drivername="postgresql+asyncpg", database=PREFECT_DATABASE)
+    os.environ[PREFECT_DATABASE_URL] = beside.render_as_string(hide_password=False)
 
 
 def configure_prefect(settings: Settings, *, verbose: bool = False) -> None:
@@ -35,14 +69,10 @@ def configure_prefect(settings: Settings, *, verbose: bool = False) -> None:
         # The first start migrates Prefect's own database, up to a minute on a slow disk.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     }
-    needs_database = not {"PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"} & set(
-        os.environ
-    )
+    needs_database = not {"PREFECT_API_URL", PREFECT_DATABASE_URL} & set(os.environ)
     if needs_database:
         # SQLite, Prefect's default, locks up under concurrent tasks.
         url = start_server(settings.home, PREFECT_DATABASE)
-        defaults["PREFECT_API_DATABASE_CONNECTION_URL"] = url.replace(
-            "postgresql://", "postgresql+asyncpg://"
-        )
+        defaults[PREFECT_DATABASE_URL] = url.replace("postgresql://", "postgresql+asyncpg://")
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

@@ -2,14 +2,13 @@
 
 import logging
 import os
-import subprocess
 import sys
 from datetime import timedelta
 from typing import Annotated, Literal
 
 import typer
 
-from app.errors import InputError
+from app.errors import InputError, UnavailableError
 from app.settings import get_settings
 from flows.intervals import seconds_of
 
@@ -19,16 +18,26 @@ WAIT_S = 120.0
 
 
 def prefect(
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = PREFECT_PORT,
+    host: Annotated[
+        str, typer.Option(envvar="SDC_PREFECT_LISTEN", help="Address to listen at.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(envvar="SDC_PREFECT_PORT", help="Port to listen at.", min=1, max=65535),
+    ] = PREFECT_PORT,
 ) -> None:
     """Serve Prefect, with its page, on the catalog's PostgreSQL server."""
+    from flows.prefect_home import serve_prefect_on
+    from flows.worker import run_until, stop_when_told
+
     os.environ.pop("PREFECT_API_URL", None)
+    serve_prefect_on(get_settings())
     _configure()
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host]
-    # A process of its own would outlive this one where it is killed, and hold the port.
     os.environ["PREFECT_UI_API_URL"] = f"http://{host}:{port}/api"
-    raise typer.Exit(subprocess.call([*command, "--port", str(port)]))  # noqa: S603
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host]
+    code = run_until([*command, "--port", str(port)], stop_when_told())
+    if code:
+        raise UnavailableError(f"the Prefect server ended with {code}", hint="is the port taken?")
 
 
 def worker(
@@ -36,6 +45,9 @@ def worker(
     dispatch: Annotated[
         bool, typer.Option(help="Whether this worker looks after the catalog's queue, too.")
     ] = True,
+    health_port: Annotated[
+        int | None, typer.Option(help="Answer at /health on this port.", min=1, max=65535)
+    ] = None,
 ) -> None:
     """Work on the ingestions and runs that were asked for, until told to stop."""
     from app.observing.logs import configure_logs
@@ -49,7 +61,7 @@ def worker(
 
     deploy_flows(which=())
     logging.getLogger("flows").info("working on what the queue holds, through %s", url)
-    work(limit=limit, pool=POOL, dispatch=dispatch)
+    work(limit=limit, pool=POOL, dispatch=dispatch, health_port=health_port)
 
 
 def deploy(

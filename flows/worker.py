@@ -46,7 +46,19 @@ def require_server(url: str, wait_s: float) -> None:
         time.sleep(0.5)
 
 
-def work(*, limit: int, pool: str, dispatch: bool = True) -> None:
+def stop_when_told() -> threading.Event:
+    """An event that SIGTERM and Ctrl-C set, instead of ending this process."""
+    stop = threading.Event()
+
+    def told(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, told)
+    signal.signal(signal.SIGINT, told)
+    return stop
+
+
+def work(*, limit: int, pool: str, dispatch: bool = True, health_port: int | None = None) -> None:
     """Work until told to stop (SIGTERM, Ctrl-C).
 
     Parameters
@@ -57,65 +69,64 @@ def work(*, limit: int, pool: str, dispatch: bool = True) -> None:
         Prefect's work pool.
     dispatch : bool
         Whether this worker hands on what the catalog's queue holds, as any number of them may.
+    health_port : int, optional
+        Where the Prefect worker answers whether it is well.
     """
-    stop = threading.Event()
-
-    def told(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, told)
-    signal.signal(signal.SIGINT, told)
+    stop = stop_when_told()
     dispatching = None
     if dispatch:
         from flows.dispatch import dispatch_until
 
         dispatching = threading.Thread(target=dispatch_until, args=(stop,), daemon=True)
         dispatching.start()
-    keep_up(prefect_worker(limit, pool), stop)
+    if health_port is not None:
+        os.environ["PREFECT_WORKER_WEBSERVER_PORT"] = str(health_port)
+    keep_up(prefect_worker(limit, pool, healthy=health_port is not None), stop)
     if dispatching is not None:
         dispatching.join(GRACE_S)
 
 
-def prefect_worker(limit: int, pool: str) -> list[str]:
-    """The command of a Prefect worker."""
+def prefect_worker(limit: int, pool: str, *, healthy: bool = False) -> list[str]:
+    """The command of a Prefect worker; `healthy` makes it answer whether it is."""
     return [
         *(sys.executable, "-m", "prefect", "worker", "start"),
         *("--pool", pool, "--type", "process", "--limit", str(limit)),
+        *(["--with-healthcheck"] if healthy else []),
     ]
 
 
 def keep_up(command: list[str], stop: threading.Event) -> None:
     """Run a command, and run it again whenever it ends, until told to stop.
 
-    A Prefect worker ends where its server is away for a moment (it starts anew, with growing
-    pauses while it does not hold).
+    A Prefect worker ends where its server is away for a moment; it is started again after pauses
+    that grow while it does not hold.
     """
+    os.environ["PREFECT_WORKER_QUERY_SECONDS"] = str(POLL_S)
     pause = FIRST_PAUSE_S
-    environment = os.environ | {"PREFECT_WORKER_QUERY_SECONDS": str(POLL_S)}
     while not stop.is_set():
         started = time.monotonic()
-        # Its own session: Ctrl-C is this process's to pass on.
-        process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603
-        while process.poll() is None and not stop.wait(0.2):
-            pass
+        code = run_until(command, stop)
         if stop.is_set():
-            _end(process)
             return
         if time.monotonic() - started > LONGEST_PAUSE_S:
             pause = FIRST_PAUSE_S
-        logger.warning(
-            "the Prefect worker ended (%s), it is started again in %.0f s",
-            process.returncode,
-            pause,
-        )
+        logger.warning("the Prefect worker ended (%s), it is started again in %.0f s", code, pause)
         stop.wait(pause)
         pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def run_until(command: list[str], stop: threading.Event) -> int:
+    """Run a command until it ends, or until told to stop; its status, 0 where it was stopped."""
+    # Its own session: Ctrl-C is this process's to pass on.
+    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603
+    while process.poll() is None and not stop.wait(0.2):
+        pass
+    if process.returncode is not None:
+        return process.returncode
     process.terminate()
     try:
         process.wait(GRACE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    return 0

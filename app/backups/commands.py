@@ -1,5 +1,6 @@
 """Backups, on the command line."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +13,19 @@ if TYPE_CHECKING:
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="The file to write; one there is replaced.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="The file to write, one there is replaced; or a folder, for a file of this time."
+        ),
+    ],
 ) -> None:
     """Write the whole catalog, database and artefacts, into one file."""
     from app.backups import service
     from app.settings import get_settings
 
+    if file.is_dir():
+        file /= f"catalog-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.sdc"
     manifest = service.backup(file, get_settings(), console.stage_progress())
     console.print_line(f"wrote {file}: {_told(manifest)}")
 

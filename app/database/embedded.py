@@ -60,12 +60,17 @@ def start_server(home: Path, database: str = DATABASE) -> str:
             f"the embedded PostgreSQL server in {data} does not start: {error}",
             hint=f"read {data / 'log'}, or set SDC_DATABASE_URL to another server",
         ) from error
-    with (
-        psycopg.connect(server.get_uri("postgres"), autocommit=True) as connection,
-        contextlib.suppress(psycopg.errors.DuplicateDatabase),
-    ):
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+    with psycopg.connect(server.get_uri("postgres"), autocommit=True) as connection:
+        make_database(connection, database)
     return str(server.get_uri(database))
+
+
+def make_database(connection: psycopg.Connection, name: str) -> None:
+    """Make a database where there is none of that name; the connection is in no transaction."""
+    query = "SELECT FROM pg_database WHERE datname = %s"
+    if connection.execute(query, [name]).fetchone() is None:
+        with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
 def _size_buffers(url: str) -> None:

@@ -7,7 +7,7 @@ from app.settings import Settings, find_home
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SDC_HOME", "SDC_DATABASE_URL", "SDC_STORE"):
+    for name in ("SDC_HOME", "SDC_DATABASE_URL", "SDC_STORE", "SDC_SECRETS"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -40,6 +40,25 @@ def test_the_environment_comes_before_the_file(
     settings = Settings()
     assert settings.store_url == "from-environment"
     assert settings.device == "cuda"
+
+
+def test_secrets_are_files_between_the_environment_and_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "sdc_database_url").write_text("postgresql://one:secret@host/sdc\n")
+    (secrets / "sdc_store").write_text("from-secret")
+    (secrets / "anothers").write_text("is let be")
+    (tmp_path / "settings.toml").write_text('store = "from-file"\ndevice = "cuda"\n')
+    monkeypatch.setenv("SDC_HOME", str(tmp_path))
+    monkeypatch.setenv("SDC_SECRETS", str(secrets))
+    settings = Settings()
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == "postgresql://one:secret@host/sdc"
+    assert (settings.store, settings.device) == ("from-secret", "cuda")
+    monkeypatch.setenv("SDC_STORE", "from-environment")
+    assert Settings().store == "from-environment"
 
 
 @pytest.mark.parametrize("device", ["", "gpu", "cuda:", "cuda:x", "mps", "CPU"])

@@ -114,7 +114,7 @@ def test_a_deployment_that_is_none(catalog: Path, sdc: Sdc, words: list[str], me
 def test_a_worker_stops_when_it_is_told() -> None:
     code = (
         "import signal, sys; from flows import worker;"
-        "worker.prefect_worker = lambda *_: ['/bin/sleep', '60'];"
+        "worker.prefect_worker = lambda *_, **__: ['/bin/sleep', '60'];"
         "print('ready', flush=True); worker.work(limit=1, pool='sdc', dispatch=False)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -1,0 +1,54 @@
+"""Tests of where Prefect keeps its state."""
+
+import os
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from app.errors import UnavailableError
+from app.settings import get_settings
+from flows.prefect_home import PREFECT_DATABASE_URL, serve_prefect_on
+from tests.conftest import forget_settings
+
+
+@pytest.fixture(autouse=True)
+def no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Set first, so that what the function sets is taken back.
+    monkeypatch.setenv(PREFECT_DATABASE_URL, "")
+    monkeypatch.delenv(PREFECT_DATABASE_URL)
+
+
+def test_a_database_of_its_own_is_made_on_the_catalogs_server(catalog: Path) -> None:
+    for _ in range(2):
+        os.environ.pop(PREFECT_DATABASE_URL, None)
+        serve_prefect_on(get_settings())
+        url = make_url(os.environ[PREFECT_DATABASE_URL])
+        assert (url.drivername, url.database) == ("postgresql+asyncpg", "prefect")
+        with psycopg.connect(url.set(drivername="postgresql").render_as_string(False)) as it:
+            assert it.execute("SELECT current_database()").fetchone() == ("prefect",)
+
+
+def test_what_the_environment_names_stands(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFECT_DATABASE_URL, "postgresql+asyncpg://elsewhere/x")
+    serve_prefect_on(get_settings())
+    assert os.environ[PREFECT_DATABASE_URL] == "postgresql+asyncpg://elsewhere/x"
+
+
+def test_the_embedded_server_is_configured_with_the_rest(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SDC_DATABASE_URL")
+    forget_settings()
+    serve_prefect_on(get_settings())
+    assert PREFECT_DATABASE_URL not in os.environ
+
+
+def test_a_server_that_cannot_be_reached(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDC_DATABASE_URL", "postgresql://one:secret@127.0.0.1:1/sdc")
+    forget_settings()
+    with pytest.raises(UnavailableError) as caught:
+        serve_prefect_on(get_settings())
+    assert caught.value.message.startswith("the database prefect cannot be made: ")
+    assert "secret" not in str(caught.value)
