@@ -19,6 +19,7 @@ from app.runs.schemas import RunList
 from app.schedules.schemas import ScheduleList
 from app.search.schemas import SearchAnswer
 from app.terms.schemas import TermsReport
+from app.triggers.schemas import TriggerList
 from app.validation.schemas import CategoryResult, ValidationAnswer
 from app.voxels.schemas import VoxelsAnswer
 
@@ -137,6 +138,17 @@ def print_ingestion(answer: IngestionAnswer, lines: Sequence[LogLine]) -> None:
         print_line()
         for line in lines:
             print_line(f"{line.at:%Y-%m-%d %H:%M:%S} {line.level} {line.message}")
+
+
+def print_triggers(answer: TriggerList) -> None:
+    """Triggers, a line each."""
+    print_table(
+        ("id", "kind", "folder", "then run", "settles in s"),
+        [
+            (each.id, each.kind, each.source, each.then_run, each.settle_s)
+            for each in answer.triggers
+        ],
+    )
 
 
 def print_schedules(answer: ScheduleList) -> None:

@@ -22,6 +22,8 @@ from app.schedules.endpoints import router as schedules_router
 from app.search.endpoints import router as search_router
 from app.terms.endpoints import INGESTION
 from app.terms.endpoints import router as terms_router
+from app.triggers.endpoints import hooks_router
+from app.triggers.endpoints import router as triggers_router
 from app.uploads import BodyLimit
 from app.validation.endpoints import router as validation_router
 
@@ -79,6 +81,8 @@ def make_api() -> FastAPI:
         terms_router,
         ingestions_router,
         schedules_router,
+        triggers_router,
+        hooks_router,
         keys_router,
     ):
         v1.include_router(router)

@@ -30,6 +30,7 @@ from app.runs.commands import runs
 from app.schedules.commands import schedules
 from app.search.commands import search
 from app.terms.commands import terms_app
+from app.triggers.commands import triggers
 from app.validation.commands import validate
 from app.voxels.commands import voxels
 
@@ -153,7 +154,20 @@ def serve(
 app.command("search-map")(search_map)
 for command in (
     *(search, voxels, similar, show, network, datasets, runs, validate),
-    *(ingestions, ingestion, schedules, mcp, embargo, export, backup, restore, doctor, gc, serve),
+    *(
+        ingestions,
+        ingestion,
+        schedules,
+        triggers,
+        mcp,
+        embargo,
+        export,
+        backup,
+        restore,
+        doctor,
+        gc,
+        serve,
+    ),
 ):
     app.command()(command)
 

@@ -33,10 +33,11 @@ from app.networks.schemas import NetworkAnswer
 from app.paging import Page
 from app.places.schemas import PlaceAnswer, RegionConceptsAnswer
 from app.regions.schemas import RegionSummary, Space
-from app.runs.schemas import RunList
+from app.runs.schemas import RunAnswer, RunList
 from app.schedules.schemas import ScheduleAnswer, ScheduleList, ScheduleWanted
 from app.search.schemas import Question, Questions, SearchAnswer, SearchAnswers
 from app.terms.schemas import TermsReport, TermsWanted
+from app.triggers.schemas import NewTrigger, TriggerAnswer, TriggerList, TriggerWanted
 from app.validation.schemas import ValidationAnswer
 from app.voxels.schemas import VoxelsAnswer
 
@@ -167,6 +168,12 @@ class ScheduleOptions(IngestionOptions, total=False):
     cron: str
     every_s: int
     timezone: str
+
+
+class TriggerOptions(IngestionOptions, total=False):
+    """How what arrives is ingested."""
+
+    settle_s: int
 
 
 class IngestionListOptions(TypedDict, total=False):
@@ -343,6 +350,10 @@ class Catalog:
         """All published runs, or those of one dataset."""
         return self._ask(_runs(dataset))
 
+    def promote_run(self, run: int) -> RunAnswer:
+        """Let a run answer for its dataset; a key with the scope admin is needed."""
+        return self._ask(_promote_run(run))
+
     def network(self, subject: str, **asked: Unpack[RunOptions]) -> NetworkAnswer:
         """Which concepts belong together in one participant."""
         return self._ask(_network(subject, asked))
@@ -388,6 +399,20 @@ class Catalog:
     def end_schedule(self, schedule: int) -> ScheduleAnswer:
         """End a schedule."""
         return self._ask(_end_schedule(schedule))
+
+    def make_trigger(
+        self, kind: Literal["watch", "webhook"], source: str, **how: Unpack[TriggerOptions]
+    ) -> NewTrigger:
+        """Watch a folder, or make a webhook; the webhook's secret is told this once."""
+        return self._ask(_make_trigger(kind, source, how))
+
+    def triggers(self) -> TriggerList:
+        """Triggers that have not ended."""
+        return self._ask(_triggers())
+
+    def end_trigger(self, trigger: int) -> TriggerAnswer:
+        """End a trigger."""
+        return self._ask(_end_trigger(trigger))
 
     def _ask(self, call: _Call[Answer]) -> Answer:
         return call.read(self._send(**call.request))
@@ -515,6 +540,10 @@ class AsyncCatalog:
         """All published runs, or those of one dataset."""
         return await self._ask(_runs(dataset))
 
+    async def promote_run(self, run: int) -> RunAnswer:
+        """Let a run answer for its dataset; a key with the scope admin is needed."""
+        return await self._ask(_promote_run(run))
+
     async def network(self, subject: str, **asked: Unpack[RunOptions]) -> NetworkAnswer:
         """Which concepts belong together in one participant."""
         return await self._ask(_network(subject, asked))
@@ -560,6 +589,20 @@ class AsyncCatalog:
     async def end_schedule(self, schedule: int) -> ScheduleAnswer:
         """End a schedule."""
         return await self._ask(_end_schedule(schedule))
+
+    async def make_trigger(
+        self, kind: Literal["watch", "webhook"], source: str, **how: Unpack[TriggerOptions]
+    ) -> NewTrigger:
+        """Watch a folder, or make a webhook; the webhook's secret is told this once."""
+        return await self._ask(_make_trigger(kind, source, how))
+
+    async def triggers(self) -> TriggerList:
+        """Triggers that have not ended."""
+        return await self._ask(_triggers())
+
+    async def end_trigger(self, trigger: int) -> TriggerAnswer:
+        """End a trigger."""
+        return await self._ask(_end_trigger(trigger))
 
     async def _ask(self, call: _Call[Answer]) -> Answer:
         return call.read(await self._send(**call.request))
@@ -645,6 +688,10 @@ def _runs(dataset: str | None) -> _Call[RunList]:
     return _Call("/v1/runs", RunList, {"dataset": dataset})
 
 
+def _promote_run(run: int) -> _Call[RunAnswer]:
+    return _Call(f"/v1/runs/{run}/promote", RunAnswer, method="POST")
+
+
 def _network(subject: str, asked: RunOptions) -> _Call[NetworkAnswer]:
     return _Call(f"/v1/networks/{quote(subject, safe='')}", NetworkAnswer, {**asked})
 
@@ -686,6 +733,19 @@ def _schedules() -> _Call[ScheduleList]:
 
 def _end_schedule(schedule: int) -> _Call[ScheduleAnswer]:
     return _Call(f"/v1/schedules/{schedule}", ScheduleAnswer, method="DELETE")
+
+
+def _make_trigger(kind: str, source: str, how: TriggerOptions) -> _Call[NewTrigger]:
+    body = _body(TriggerWanted, {"kind": kind, "source": source} | how)
+    return _Call("/v1/triggers", NewTrigger, body=body)
+
+
+def _triggers() -> _Call[TriggerList]:
+    return _Call("/v1/triggers", TriggerList)
+
+
+def _end_trigger(trigger: int) -> _Call[TriggerAnswer]:
+    return _Call(f"/v1/triggers/{trigger}", TriggerAnswer, method="DELETE")
 
 
 def _body(model: type[Body], asked: Mapping[str, Any]) -> Body:

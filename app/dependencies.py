@@ -23,6 +23,16 @@ def _reading(request: Request) -> Iterator[Session]:
 ReadingSession = Annotated[Session, Depends(_reading, scope="function")]
 
 
+def _anybodys(request: Request) -> Iterator[Session]:
+    with reading_session() as session:
+        request.app.state.rates.count(address_of(request))
+        yield session
+
+
+# For what is let in by other means than a key.
+AnybodysSession = Annotated[Session, Depends(_anybodys, scope="function")]
+
+
 def _ingesting(session: ReadingSession) -> Session:
     require_scope(access_of(session) or NOBODY, "ingest")
     return session

@@ -100,6 +100,25 @@ class Settings(BaseSettings):
         default=[],
         description="Folders that ingestions asked for over HTTP may read, as a JSON list.",
     )
+    hook_secret: SecretStr | None = Field(
+        default=None, description="What the secrets of incoming webhooks are derived from."
+    )
+    notify_urls: list[SecretStr] = Field(
+        default=[], description="Webhooks that are told what became of runs, as a JSON list."
+    )
+    notify_secret: SecretStr | None = Field(
+        default=None, description="What these are signed with (Standard Webhooks, whsec_...)."
+    )
+    notify_blocks: list[str] = Field(
+        default=[],
+        description="Prefect's notification blocks that are told the same, such as email/lab.",
+    )
+    largest_fall: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share by which a run may decode worse than the current one and replace it.",
+    )
     ingestion_tries: int = Field(
         default=3, ge=1, description="Starts of an ingestion whose failures may pass."
     )

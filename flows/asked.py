@@ -26,6 +26,7 @@ from flows.pipeline import run_pipeline
 from flows.progress import listening
 from flows.sources import open_source
 from flows.sources.confinement import reading_within
+from flows.telling import Event, tell
 
 BEAT_S = 5.0
 
@@ -165,6 +166,8 @@ def _failed(taken: Taken, error: Exception) -> State[Any]:
         again = queue.end_failed(session, taken, known, may_pass=may_pass(error))
         if again:
             queue.add_line(session, taken.id, taken.attempt, "INFO", "it is tried again")
+    if not again:
+        tell(Event("failed", taken.source, str(known), ingestion=taken.id))
     return Failed(message=str(known))
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection
 from datetime import timedelta
+from inspect import signature
 from typing import Any
 
 from prefect import Flow, flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger
 from prefect.exceptions import ObjectNotFound, ParameterTypeError
 from prefect.types.entrypoint import EntrypointType
 
@@ -16,6 +18,7 @@ from flows.asked import work_on_ingestion
 from flows.config import IngestConfig, RunConfig
 from flows.ingest import ingest_dataset
 from flows.pipeline import run_pipeline
+from flows.telling import Email
 
 Json = dict[str, Any]
 
@@ -66,6 +69,7 @@ def deploy_flows(
     which: Collection[str] | None = None,
     cron: str | None = None,
     interval: timedelta | None = None,
+    event: str | None = None,
     parameters: Json | None = None,
 ) -> list[str]:
     """Register the flows with the Prefect server; again, it brings them up to date.
@@ -79,6 +83,9 @@ def deploy_flows(
     cron : str, optional
     interval : timedelta, optional
         When it runs by itself.
+    event : str, optional
+        Name of a Prefect event that starts it; the event's payload holds ``path``, or ``slug`` for
+        ``run``.
     parameters : dict, optional
         What it is run with.
 
@@ -94,13 +101,21 @@ def deploy_flows(
     """
     with get_client(sync_client=True) as client:
         _require_pool(client)
+    Email.register_type_and_schema()
     asked = _deployment(work_on_ingestion, ASKED.partition("/")[2])
     deployments = [asked]
     for key in FLOWS if which is None else which:
         if parameters:
             _check_parameters(FLOWS[key], parameters)
         deployments.append(
-            _deployment(FLOWS[key], name, cron=cron, interval=interval, parameters=parameters)
+            _deployment(
+                FLOWS[key],
+                name,
+                cron=cron,
+                interval=interval,
+                parameters=parameters,
+                triggers=[_on_event(event, "slug" if key == "run" else "path")] if event else None,
+            )
         )
     for deployment in deployments:
         deployment.apply()
@@ -117,9 +132,18 @@ def _deployment(chosen: Flow[..., Any], name: str, **schedule: Any) -> RunnerDep
     )
 
 
+def _on_event(event: str, parameter: str) -> DeploymentEventTrigger:
+    template = {"__prefect_kind": "jinja", "template": f"{{{{ event.payload.{parameter} }}}}"}
+    return DeploymentEventTrigger(
+        name=f"on {event}", expect={event}, parameters={parameter: template}
+    )
+
+
 def _check_parameters(chosen: Any, parameters: Json) -> None:
     try:
-        chosen.validate_parameters(parameters)
+        # What an event will say is not known yet.
+        first = next(iter(signature(chosen.fn).parameters))
+        chosen.validate_parameters({first: ""} | parameters)
     except ParameterTypeError as error:
         raise InputError(
             f"{chosen.name}: {' '.join(str(error).split())}",

@@ -12,6 +12,7 @@ from app.database.engine import open_session
 from app.database.models import IngestionRequest
 from app.ingestions import queue
 from app.schedules.service import ask_due
+from app.triggers.service import look_once
 from flows.deployments import ASKED
 
 PAUSE_S = 1.0
@@ -44,6 +45,10 @@ def dispatch_once() -> int:
     """
     with open_session() as session, session.begin():
         ask_due(session)
+    looking = True
+    while looking:
+        with open_session() as session, session.begin():
+            looking = look_once(session)
     with open_session() as session, session.begin():
         for request in queue.recover_lost(session):
             logger.warning("ingestion %d was left by its process", request)

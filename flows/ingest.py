@@ -23,13 +23,14 @@ from flows.science.splits import split_by_image
 from flows.sources import check_source, open_source
 from flows.sources.base import Source
 from flows.stages import get_store, stage
+from flows.telling import tell_failure
 
 VOXEL_BLOCK = 4096
 
 Json = dict[str, Any]
 
 
-@flow(name="ingest", persist_result=False)
+@flow(name="ingest", persist_result=False, on_failure=[tell_failure("path")])
 @at_work()
 def ingest_dataset(
     path: str, options: IngestConfig | None = None, *, replace: bool = False

@@ -38,6 +38,7 @@ from flows.regions import compare_with_regions
 from flows.runners import examine_site, task_runner
 from flows.stability import compare_seeds, repeat_run
 from flows.stages import gather, get_store
+from flows.telling import Event, Kind, tell, tell_failure
 from flows.train import embed_dataset, train_subject
 from flows.validate import validate_subject
 from flows.voxel_clusters import (
@@ -50,7 +51,12 @@ from flows.voxel_clusters import (
 Json = dict[str, Any]
 
 
-@flow(name="run", persist_result=False, task_runner=task_runner("local"))
+@flow(
+    name="run",
+    persist_result=False,
+    task_runner=task_runner("local"),
+    on_failure=[tell_failure("slug")],
+)
 @at_work()
 def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
     """Run all stages on a dataset and publish what they find.
@@ -67,8 +73,9 @@ def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
     Returns
     -------
     dict
-        ``run`` (its id), ``changed``, ``timings`` and ``concepts`` (`flows.outcome`). The same
-        data, configuration and code give the run that is there already.
+        ``run`` (its id), ``changed``, ``held_back`` (why it was not made current),
+        ``timings`` and ``concepts`` (`flows.outcome`). The same data, configuration and code give
+        the run that is there already.
 
     Raises
     ------
@@ -208,7 +215,7 @@ def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
         with _timed(timings, "repeat"):
             repeats = repeat_run(dataset, config, vectors, trained, device)
             stability = compare_seeds.submit(components, masks, repeats).result()
-    run = publish_run(
+    published = publish_run(
         dataset,
         RunResults(
             key=key,
@@ -229,11 +236,15 @@ def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
         ),
     )
     index_voxels()
+    kind: Kind = "held_back" if published.held_back else "published"
+    message = published.held_back or f"run {published.id} answers for {slug}"
+    tell(Event(kind, slug, message, run=published.id))
     outcome = tell_outcome([subject.label for subject in dataset.subjects], masks, comparison)
     return {
-        "run": run,
+        "run": published.id,
         "dataset": slug,
         "changed": True,
+        "held_back": published.held_back,
         "timings": timings,
         "concepts": outcome,
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -30,6 +30,7 @@ from app.database.models import (
 )
 from app.encoders.service import nearest_terms, register_encoder
 from app.errors import ConflictError
+from app.runs.standing import Fall, fall_between
 from app.settings import get_settings
 from app.store import Artefact
 from app.terms.vocabulary import vocabulary_of
@@ -82,13 +83,26 @@ def published_run(key: str) -> int | None:
         return session.scalar(select(Run.id).where(Run.key == key))
 
 
-def publish_run(dataset: DatasetTables, results: RunResults) -> int:
-    """Write a run and make it the dataset's current one.
+@dataclass(frozen=True)
+class PublishedRun:
+    """A run that was published.
 
-    Returns
-    -------
-    int
-        The run's id.
+    Attributes
+    ----------
+    id : int
+    held_back : str
+        Why it does not answer for its dataset; empty where it does.
+    """
+
+    id: int
+    held_back: str
+
+
+def publish_run(dataset: DatasetTables, results: RunResults) -> PublishedRun:
+    """Write a run, and make it the dataset's current one unless it decodes worse than that one.
+
+    It decodes worse where a top-k accuracy on the test trials fell by more than the setting
+    ``largest_fall``; it can be read by its id then, and ``sdc runs --promote`` makes it current.
 
     Raises
     ------
@@ -157,12 +171,25 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> int:
             results.config.statistics.stimuli,
         )
         write_validation(session, run, space, encoder, results.config.validation.probes)
-        session.execute(
-            update(Dataset).where(Dataset.id == dataset.id).values(current_run_id=run.id)
-        )
-        run_id = run.id
+        fall = _make_current(session, run)
+        published = PublishedRun(run.id, held_back=str(fall or ""))
     report("publishing", 2 + len(dataset.subjects), 2 + len(dataset.subjects))
-    return run_id
+    return published
+
+
+def _make_current(session: Session, run: Run) -> Fall | None:
+    """Let a run answer for its dataset, but where it decodes worse than the one that does."""
+    dataset = session.get_one(Dataset, run.dataset_id, with_for_update=True)
+    current = session.get(Run, dataset.current_run_id) if dataset.current_run_id else None
+    # What another encoder's vectors decode cannot be compared, and whoever changes it wants it.
+    if current is not None and current.encoder_id == run.encoder_id:
+        largest = get_settings().largest_fall
+        fall = fall_between(current.id, current.metrics, run.metrics, largest)
+        if fall is not None:
+            run.metrics = run.metrics | {"held_back": str(fall)}
+            return fall
+    dataset.current_run_id = run.id
+    return None
 
 
 def index_voxels() -> None:

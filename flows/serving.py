@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -75,6 +76,10 @@ def deploy(
     name: Annotated[str, typer.Option(help="Of the deployment.")] = "sdc",
     cron: Annotated[str | None, typer.Option(help="When it runs, such as '0 3 * * *'.")] = None,
     interval: Annotated[str | None, typer.Option(help="Or how often: 30m, 6h, 1d.")] = None,
+    event: Annotated[
+        str | None,
+        typer.Option(help="Or on which Prefect event; its payload says the path, or the slug."),
+    ] = None,
     set_: Annotated[
         list[str], typer.Option("--set", metavar="NAME=VALUE", help="A setting of the ingestion.")
     ] = [],  # noqa: B006
@@ -85,12 +90,16 @@ def deploy(
     """Register the flows with Prefect, for its page and its schedules."""
     from app.schedules.rhythm import next_time
 
-    if flow is None and (target or cron or interval or set_ or run_set):
+    if flow is None and (target or cron or interval or event or set_ or run_set):
         raise InputError("no flow is named", hint="say which: sdc deploy ingest|run|both TARGET")
     if (cron or interval) and target is None:
         raise InputError(f"nothing is named that {flow} should be run on", hint="add TARGET")
-    if cron and interval:
-        raise InputError("--cron and --interval are given", hint="give one of the two")
+    if sum(each is not None for each in (cron, interval, event)) > 1:
+        raise InputError("several of --cron, --interval and --event", hint="give one of them")
+    if event is not None and target is not None:
+        raise InputError(f"{target} is named, and --event", hint="the event says what to run on")
+    if event is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", event):
+        raise InputError(f"{event!r} is no name of an event", hint="such as lab.dataset.arrived")
     if cron:
         from datetime import UTC, datetime
 
@@ -106,7 +115,9 @@ def deploy(
     from flows.deployments import deploy_flows
 
     which = None if flow is None else (flow,)
-    for made in deploy_flows(name, which=which, cron=cron, interval=every, parameters=parameters):
+    for made in deploy_flows(
+        name, which=which, cron=cron, interval=every, event=event, parameters=parameters
+    ):
         print_line(made)
 
 
@@ -116,13 +127,15 @@ def _parameters(
     from flows.asked_options import check_options
     from flows.config import read_values
 
-    if target is None:
+    if flow is None:
         return {}
     if flow == "run" and set_:
         raise InputError("--set is of an ingestion", hint="use --run-set for a run")
     if flow == "ingest" and run_set:
         raise InputError("--run-set is of a run", hint="use `sdc deploy both`, or leave it out")
-    parameters: dict[str, object] = {"slug" if flow == "run" else "path": target}
+    parameters: dict[str, object] = {}
+    if target is not None:
+        parameters["slug" if flow == "run" else "path"] = target
     ingest, run = read_values(None, set_), read_values(None, run_set)
     check_options(ingest, run)
     if flow != "run":

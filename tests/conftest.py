@@ -97,6 +97,8 @@ def catalog(catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def forget_settings() -> None:
     """Make the next call read the environment again."""
+    if get_engine.cache_info().currsize:
+        get_engine().dispose()
     get_settings.cache_clear()
     get_engine.cache_clear()
 

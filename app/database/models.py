@@ -546,6 +546,23 @@ class IngestionSchedule(AskedIngestion, Base):
     next_at: Mapped[datetime | None]
 
 
+class IngestionTrigger(AskedIngestion, Base):
+    """A folder whose data sets are asked for when they have arrived, or a webhook that asks.
+
+    `source` is the folder that holds the data sets. `seen` is what a watched one held when it was
+    last looked at: for each data set its state, since when, and the state that was asked for.
+    """
+
+    __tablename__ = "ingestion_trigger"
+    __table_args__ = (CheckConstraint("kind IN ('watch', 'webhook')", name="kind"),)
+
+    kind: Mapped[str]
+    settle_s: Mapped[int]
+    seen: Mapped[Json] = mapped_column(server_default="{}")
+    look_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
 class IngestionRequest(AskedIngestion, Base):
     """An ingestion that was asked for, and what became of it.
 

@@ -9,7 +9,7 @@ from app.patterns import NO_NUL
 
 Json = dict[str, Any]
 State = Literal["queued", "submitted", "running", "done", "failed", "cancelled"]
-Trigger = Literal["request", "command", "schedule"]
+Trigger = Literal["request", "command", "schedule", "watch", "webhook"]
 
 
 class IngestionWanted(BaseModel):

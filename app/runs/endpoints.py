@@ -1,11 +1,15 @@
 """Runs, over HTTP."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from app.dependencies import ReadingSession
+from fastapi import APIRouter, Path
+
+from app.dependencies import AdminSession, ReadingSession
+from app.keys.endpoints import ADMINISTRATION
+from app.keys.service import actor_of
 from app.parameters import DatasetName
 from app.runs import service
-from app.runs.schemas import RunList
+from app.runs.schemas import RunAnswer, RunList
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
@@ -14,3 +18,11 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 def list_runs(session: ReadingSession, dataset: DatasetName = None) -> RunList:
     """All published runs, newest first within each dataset."""
     return service.list_runs(session, dataset)
+
+
+@router.post("/{run}/promote", tags=[ADMINISTRATION])
+def promote_run(
+    session: AdminSession, run: Annotated[int, Path(description="A run's id.")]
+) -> RunAnswer:
+    """Let a run answer for its dataset."""
+    return service.promote_run(session, run, actor_of(session))

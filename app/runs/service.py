@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.database.models import Dataset, Encoder, Run
 from app.errors import InputError, NotFoundError
+from app.keys.repository import add_audit
 from app.runs import repository
 from app.runs.schemas import RunAnswer, RunList
 
@@ -179,6 +180,23 @@ def list_runs(session: Session, dataset: str | None = None) -> RunList:
             for row in repository.list_runs(session, dataset)
         ]
     )
+
+
+def promote_run(session: Session, run: int, actor: str) -> RunAnswer:
+    """Let a run answer for its dataset; the caller commits.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such run.
+    """
+    chosen = _named_run(session, run, None)
+    before = chosen.dataset.current_run_id
+    if before != run:
+        chosen.dataset.current_run_id = run
+        session.flush()
+        add_audit(session, actor, "promote run", str(run), {"before": before})
+    return next(each for each in list_runs(session, chosen.dataset.slug).runs if each.run == run)
 
 
 def _named_run(session: Session, run: int, dataset: str | None) -> ChosenRun:

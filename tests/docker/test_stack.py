@@ -36,10 +36,11 @@ class Up:
 
     folder: Path
     client: httpx.Client
+    prefect: str
     mark: str
 
-    def sdc(self, *words: str) -> str:
-        own = {
+    def sdc(self, *words: str, **environment: str) -> str:
+        own = environment | {
             "SDC_HOME": str(self.folder / "home"),
             "SDC_SECRETS": str(self.folder / "secrets"),
         }
@@ -128,7 +129,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
             wait_until(lambda: b"\nup: " in log.read_bytes() or process.poll() is not None, 240)
             assert process.poll() is None, log.read_text()
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                up = Up(folder, client, f"SDC_STORE={folder.resolve()}/store")
+                prefect = f"http://127.0.0.1:{prefect_port}/api"
+                up = Up(folder, client, prefect, f"SDC_STORE={folder.resolve()}/store")
                 key = json.loads(up.sdc("keys", "create", "t", "--scope", "ingest", "--json"))
                 client.headers["Authorization"] = f"Bearer {key['key']}"
                 yield up
@@ -214,6 +216,33 @@ def test_a_schedule_asks_by_itself(stack: Up) -> None:
         assert (done["state"], done["changed"], done["trigger"]) == ("done", False, "schedule")
     finally:
         stack.client.delete(f"/v1/schedules/{planned['id']}")
+
+
+def test_a_prefect_event_starts_what_is_deployed_on_it(stack: Up) -> None:
+    source = str(stack.folder / "incoming" / "planted")
+    own = {"PREFECT_API_URL": stack.prefect, "PREFECT_HOME": str(stack.folder / "events")}
+    folds = ("--set", "n_test=20", "--set", "n_validation=20", "--set", "seed=9", "--set")
+    stack.sdc("deploy", "ingest", "--event", "lab.arrived", *folds, "zscore=all", **own)
+    emit = (
+        "from prefect.events import emit_event;"
+        "from prefect.events.worker import EventsWorker;"
+        f"emit_event('lab.arrived', resource={{'prefect.resource.id': 'lab.x'}},"
+        f" payload={{'path': {source!r}}});"
+        "EventsWorker.instance().drain()"
+    )
+    subprocess.run([sys.executable, "-c", emit], env=os.environ | own, check=True)
+
+    def started() -> Any:
+        asked = {"flows": {"name": {"any_": ["ingest"]}}, "flow_runs": {}}
+        runs = httpx.post(f"{stack.prefect}/flow_runs/filter", json=asked).json()
+        return [
+            run for run in runs if run["parameters"].get("path") == source and run["deployment_id"]
+        ]
+
+    wait_until(started, 60)
+    # Its data set is there with runs and other options, so that it is refused.
+    ended = wait_until(lambda: [run for run in started() if run["state_type"] == "FAILED"], 120)
+    assert "the catalog has another planted" in ended[0]["state"]["message"]
 
 
 def test_a_backup_is_the_command_of_the_compose_file(stack: Up) -> None:

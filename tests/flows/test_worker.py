@@ -97,7 +97,9 @@ def test_intervals_that_are_none(text: str) -> None:
     [
         (["ingest", "--cron", "0 3 * * *"], "nothing is named that ingest should be run on"),
         (["both", "/x", "--cron", "0 3 * *"], "'0 3 * *' is no time of a schedule"),
-        (["both", "/x", "--cron", "0 3 * * *", "--interval", "1h"], "--cron and --interval"),
+        (["both", "/x", "--cron", "0 3 * * *", "--interval", "1h"], "several of --cron"),
+        (["both", "/x", "--event", "arrived"], "/x is named, and --event"),
+        (["both", "--event", "{{ x }}"], "'{{ x }}' is no name of an event"),
         (["both", "/x", "--interval", "soon"], "'soon' is no interval"),
         (["--cron", "0 3 * * *"], "no flow is named"),
         (["ingest", "/x", "--set", "y=1"], "y: Extra inputs are not permitted"),

@@ -159,6 +159,13 @@ REFUSED: dict[str, tuple[str, Ask]] = {
         lambda catalog, told: catalog.make_schedule("/nowhere", cron="0 3 * * *"),
     ),
     "schedules": (NEEDS_A_KEY, lambda catalog, told: catalog.schedules()),
+    "make_trigger": (
+        NEEDS_A_KEY,
+        lambda catalog, told: catalog.make_trigger("watch", "/nowhere"),
+    ),
+    "triggers": (NEEDS_A_KEY, lambda catalog, told: catalog.triggers()),
+    "end_trigger": (NEEDS_A_KEY, lambda catalog, told: catalog.end_trigger(1)),
+    "promote_run": (NEEDS_A_KEY, lambda catalog, told: catalog.promote_run(told.run)),
     "end_schedule": (NEEDS_A_KEY, lambda catalog, told: catalog.end_schedule(1)),
     "add_terms": (
         NEEDS_A_KEY,

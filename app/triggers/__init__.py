@@ -1,0 +1,1 @@
+"""Triggers: folders that are watched, and webhooks that other systems call."""
