@@ -144,12 +144,9 @@ class NsdSource:
         return Trials(stimulus[read], session[read], count_repeats(shown)[read])
 
     def betas(self, participant: str, session: int) -> np.ndarray:
-        """See `Source.betas`; the file is read once, as stored, then masked."""
-        values = self._session(participant, session).read(self.mask(participant))
-        betas = values.astype(np.float32)
-        if values.dtype.kind in "iu":
-            betas /= _PERCENT_SCALE
-        return betas
+        """See `Source.betas`; the file is read once."""
+        series = self._session(participant, session)
+        return series.read(self.mask(participant), integers_over=_PERCENT_SCALE)
 
     def fingerprint(self, participant: str, session: int) -> str:
         """See `Source.fingerprint`; the session's betas, the mask's image and the design."""

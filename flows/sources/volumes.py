@@ -2,8 +2,10 @@
 
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +21,9 @@ from app.errors import InputError
 _NIFTI_FAULTS = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, WrapStructError)
 
 Shape = tuple[int, int, int]
+# Values that are read at a time: what is gathered from them is still in the processor's cache.
+_BLOCK = 1 << 20
+_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -45,19 +50,30 @@ class Series:
         with self._open() as array:
             return self._size(array)
 
-    def read(self, mask: np.ndarray, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Volumes `start` to `stop` inside the mask.
+    def read(
+        self,
+        mask: np.ndarray,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        integers_over: float | None = None,
+    ) -> np.ndarray:
+        """Volumes `start` to `stop` inside the mask, read and gathered a few at a time.
 
         Parameters
         ----------
         mask : np.ndarray
             bool (X, Y, Z).
+        start, stop : int
+            All volumes by default.
+        integers_over : float, optional
+            What values are divided by that are integers on disk; floating ones are as they are.
 
         Returns
         -------
         np.ndarray
-            (volumes, voxels of the mask in C order of (X, Y, Z)), in the type on disk (floating
-            where a NIfTI header scales).
+            (volumes, voxels of the mask in C order of (X, Y, Z)), float32 with `integers_over`,
+            else in the type on disk (floating where a NIfTI header scales).
 
         Raises
         ------
@@ -67,13 +83,35 @@ class Series:
         with self._open() as array:
             length, grid = self._size(array)
             self._require_mask(grid, mask)
-            window = [slice(None)] * len(self.axes)
-            window[self.axes.index("T")] = slice(start, length if stop is None else stop)
-            values = np.asanyarray(array[tuple(window)])
-        if "V" in self.axes:
-            return np.asarray(values.transpose([self.axes.index(axis) for axis in "TV"]))
-        values = values.transpose([self.axes.index(axis) for axis in "TXYZ"])
-        return np.asarray(values[:, mask])
+            stop = length if stop is None else min(stop, length)
+            if _is_read_whole(array, self.path):
+                array = np.asanyarray(array)
+            step = max(1, _BLOCK * length // max(1, int(np.prod(array.shape))))
+            kind = self._volumes(array, start, min(start + 1, stop))[0].dtype
+            inside = np.empty(
+                (stop - start, int(mask.sum())), kind if integers_over is None else np.float32
+            )
+            places = lru_cache(lambda order: _places(order, mask))
+
+            def gather(first: int) -> None:
+                last = min(first + step, stop)
+                volumes, order = self._volumes(array, first, last)
+                rows = inside[first - start : last - start]
+                _gather(volumes, places(order), rows, integers_over)
+
+            # Gathering lets go of the interpreter, so that other volumes are read meanwhile.
+            with ThreadPoolExecutor(_THREADS) as threads:
+                list(threads.map(gather, range(start, stop, step)))
+        return inside
+
+    def _volumes(self, array: Any, start: int, stop: int) -> tuple[np.ndarray, str]:
+        """Some volumes, flat as they lie in memory, and the order of their axes there."""
+        at = self.axes.index("T")
+        values = np.asanyarray(array[(slice(None),) * at + (slice(start, stop),)])
+        others = [place for place in range(values.ndim) if place != at]
+        others.sort(key=lambda place: -abs(values.strides[place]))
+        order = "".join(self.axes[place] for place in others)
+        return values.transpose([at, *others]).reshape(stop - start, -1), order
 
     def require_mask(self, mask: np.ndarray) -> None:
         """Raise `InputError` where the file's grid, in its header, is not the mask's."""
@@ -115,6 +153,38 @@ class Series:
             raise InputError(
                 f"{self.path}: unknown kind of file", hint="give .nii, .nii.gz, .hdf5, .h5 or .npy"
             )
+
+
+def _is_read_whole(array: Any, path: Path) -> bool:
+    """Whether an image is taken as one array: a compressed one is always read from its start, and
+    of one that is mapped nothing is read before it is looked at."""
+    if not is_nifti(path):
+        return False
+    return path.name.endswith(".gz") or (array.slope, array.inter) == (1, 0)
+
+
+def _places(order: str, mask: np.ndarray) -> np.ndarray:
+    """Where the mask's voxels lie in a flat volume whose axes have this order."""
+    if order == "V":
+        return np.arange(int(mask.sum()))
+    ranks = ["XYZ".index(axis) for axis in order]
+    numbers = np.arange(mask.size).reshape([mask.shape[rank] for rank in ranks])
+    return np.asarray(numbers.transpose(np.argsort(ranks))[mask])
+
+
+def _gather(
+    volumes: np.ndarray, places: np.ndarray, rows: np.ndarray, integers_over: float | None
+) -> None:
+    """Write the voxels at some places of (n, all voxels) into the rows of (n, voxels)."""
+    if rows.dtype == volumes.dtype:
+        # Places are known to be there; looking again would take twice as long.
+        volumes.take(places, axis=1, out=rows, mode="clip")
+        return
+    inside = volumes.take(places, axis=1, mode="clip")
+    if integers_over is not None and volumes.dtype.kind in "iu":
+        np.divide(inside, np.float32(integers_over), out=rows, dtype=np.float32, casting="unsafe")
+    else:
+        rows[:] = inside
 
 
 @contextmanager
