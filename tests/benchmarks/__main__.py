@@ -12,9 +12,11 @@ from tests.benchmarks import (
     decoder_step,
     growth,
     haxby_rotation,
+    ingestion_load,
     map_search,
     masks,
     nsd_participant,
+    reading,
     recovery,
     rest_latency,
     voxel_million,
@@ -37,6 +39,8 @@ BENCHMARKS = {
         calibration,
         voxel_million,
         map_search,
+        reading,
+        ingestion_load,
     )
 }
 

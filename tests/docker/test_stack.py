@@ -43,11 +43,14 @@ class Up:
         own = environment | {
             "SDC_HOME": str(self.folder / "home"),
             "SDC_SECRETS": str(self.folder / "secrets"),
+            "SDC_STORE": str(self.folder / "store"),
         }
         command = [sys.executable, "-m", "app.cli", *words]
-        return subprocess.run(
-            command, env=os.environ | own, cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout
+        done = subprocess.run(
+            command, env=os.environ | own, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def sql(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         url = (self.folder / "secrets" / "sdc_database_url").read_text()
