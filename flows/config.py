@@ -42,6 +42,10 @@ class IngestConfig(BaseModel):
         Trials that a session's mean and standard deviation come from.
     seed : int
         Of the split's draw.
+    keep_folds : bool
+        Whether stimuli keep the folds that they have in the catalog, where the dataset was
+        ingested with these numbers and this seed: what was held out stays held out while a
+        dataset grows, and sessions that are there already are not read again.
     source : dict
         Options of the source, such as ``sessions`` or ``captions``.
     """
@@ -53,6 +57,7 @@ class IngestConfig(BaseModel):
     noise_ceiling: float = Field(default=5.0, ge=0, lt=100)
     zscore: Literal["train", "all"] = "train"
     seed: int = 0
+    keep_folds: bool = True
     source: dict[str, Any] = Field(default_factory=dict)
 
 

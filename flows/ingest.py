@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from prefect import flow
+from sqlalchemy import select
 
+from app.database.engine import open_session
+from app.database.models import Dataset, Stimulus
 from app.errors import InputError
 from app.garbage.service import at_work
 from app.store import Artefact
@@ -63,10 +67,12 @@ def ingest_dataset(
     options_text = json.dumps(config.source, sort_keys=True)
     source = _opened(path, options_text)
     check_source(source)
-    folds = assign_folds(source, config)
+    slug = source.description.slug
+    folds = assign_folds(source, config, known_folds(slug, config))
     fingerprint = digest(
         [
-            config.model_dump(),
+            # What is kept is told by the folds themselves.
+            config.model_dump(exclude={"keep_folds"}),
             folds,
             {
                 participant: [
@@ -79,7 +85,6 @@ def ingest_dataset(
             *filter(None, [_maps_fingerprint(source)]),
         ]
     )
-    slug = source.description.slug
     if dataset_is_current(slug, fingerprint):
         return {"dataset": slug, "changed": False, "report": {}}
     subjects = [
@@ -283,8 +288,32 @@ def choose_voxels(
     }
 
 
-def assign_folds(source: Source, config: IngestConfig) -> dict[str, str]:
+def known_folds(slug: str, config: IngestConfig) -> dict[str, str]:
+    """Folds that the catalog's stimuli of a dataset were drawn into with these settings."""
+    if not config.keep_folds:
+        return {}
+    drawn = {name: getattr(config, name) for name in ("n_test", "n_validation", "seed")}
+    with open_session() as session:
+        dataset = session.scalar(select(Dataset).where(Dataset.slug == slug))
+        if dataset is None or not drawn.items() <= dataset.configuration.items():
+            return {}
+        rows = session.execute(
+            select(Stimulus.key, Stimulus.fold).where(Stimulus.dataset_id == dataset.id)
+        )
+        return {key: fold for key, fold in rows}  # noqa: C416
+
+
+def assign_folds(
+    source: Source, config: IngestConfig, known: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Fold of every stimulus: the dataset's own where it names them, else drawn by image.
+
+    Parameters
+    ----------
+    source : Source
+    config : IngestConfig
+    known : mapping of str to str, optional
+        Folds of stimuli that are not drawn again.
 
     Raises
     ------
@@ -314,6 +343,7 @@ def assign_folds(source: Source, config: IngestConfig) -> dict[str, str]:
             n_test=config.n_test,
             n_validation=config.n_validation,
             seed=config.seed,
+            settled=np.array([(known or {}).get(stimulus.key, "") for stimulus in stimuli]),
         )
     except ValueError as error:
         raise InputError(str(error), hint="lower n_test or n_validation") from error
@@ -342,12 +372,13 @@ def _flags(session: Artefact) -> dict[str, NDArray[np.bool_]]:
         return {name: arrays.get_tensor(name) for name in ("not_finite", "constant")}
 
 
-def _voxel_block(sessions: list[Json], block: slice) -> NDArray[np.float32]:
+def _voxel_block(sessions: list[Json], block: slice) -> NDArray[np.float16]:
+    """(trials of all sessions, voxels of the block)."""
     parts = []
     for session in sessions:
         with get_store().open(Artefact.model_validate(session)) as arrays:
-            parts.append(arrays.get_slice("betas")[block.start : block.stop].T)
-    return np.concatenate(parts).astype(np.float32)
+            parts.append(arrays.get_slice("betas")[block.start : block.stop])
+    return np.concatenate(parts, axis=1).T
 
 
 # A source reads its tables when it is opened: once for all stages of an ingestion.

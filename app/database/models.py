@@ -298,6 +298,7 @@ class ComponentSubject(Base):
     """How well one participant's brain carries a component, and by how many voxels."""
 
     __tablename__ = "component_subject"
+    __table_args__ = (Index(None, "peak_voxel_id"),)
 
     component_id: Mapped[int] = mapped_column(
         ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
@@ -336,7 +337,7 @@ class ComponentRegion(Base):
     """Overlap of a component's mask with a region, in one participant."""
 
     __tablename__ = "component_region"
-    __table_args__ = (Index(None, "region_id"),)
+    __table_args__ = (Index(None, "region_id"), Index(None, "peak_voxel_id"))
 
     component_id: Mapped[int] = mapped_column(
         ForeignKey("component.id", ondelete="CASCADE"), primary_key=True

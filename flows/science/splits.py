@@ -15,6 +15,7 @@ def split_by_image(
     n_test: int,
     n_validation: int,
     seed: int,
+    settled: NDArray[np.str_] | None = None,
 ) -> NDArray[np.str_]:
     """Assign every image to one fold, the same for all participants.
 
@@ -38,6 +39,9 @@ def split_by_image(
         Images per participant and fold.
     seed : int
         Seed of the draw.
+    settled : ndarray, optional
+        (I,) folds that images have already and keep; an empty text where one is to be found.
+        What they hold counts towards `n_test` and `n_validation`.
 
     Returns
     -------
@@ -64,8 +68,12 @@ def split_by_image(
         raise ValueError("numbers of images and of showings cannot be negative")
     draw = np.random.default_rng(seed).permutation(exposures.shape[1])
     fold = np.full(exposures.shape[1], "train", dtype="<U10")
+    free = np.ones(len(fold), dtype=bool)
+    if settled is not None:
+        free = np.asarray(settled) == ""
+        fold[~free] = settled[~free]
     for name, size in (("test", n_test), ("validation", n_validation)):
-        _fill(fold, name, size, exposures, shared, draw)
+        _fill(fold, name, size, exposures, shared, draw, free)
 
     for participant, seen in enumerate(exposures > 0):
         if not (seen & (fold == "train")).any():
@@ -85,17 +93,19 @@ def _fill(
     exposures: NDArray[np.integer],
     shared: NDArray[np.bool_],
     draw: NDArray[np.integer],
+    free: NDArray[np.bool_],
 ) -> None:
-    """Give every participant `size` images of the fold, in place."""
+    """Give every participant `size` images of the fold, in place, among those that are free."""
     complete = (exposures >= _ENOUGH).sum(axis=0)
-    common = np.flatnonzero(shared & (complete > 0) & (fold == "train"))
+    common = np.flatnonzero(shared & (complete > 0) & (fold == "train") & free)
     common = common[np.lexsort((draw[common], -complete[common]))]
-    fold[common[:size]] = name
+    already = int((shared & (complete > 0) & (fold == name)).sum())
+    fold[common[: max(0, size - already)]] = name
 
     seen = exposures > 0
     for participant in range(len(exposures)):
         held = (seen & (fold == name)).sum(axis=1)
-        candidates = np.flatnonzero(seen[participant] & (fold == "train"))
+        candidates = np.flatnonzero(seen[participant] & (fold == "train") & free)
         # An image that another participant with a full fold also saw would overfill that fold.
         crowded = seen[held >= size].any(axis=0)
         order = np.lexsort(

@@ -114,11 +114,18 @@ class ManifestSource:
         return window_means(change, trials.start[rows], trials.stop[rows])
 
     def fingerprint(self, participant: str, session: int) -> str:
-        """See `Source.fingerprint`; data, mask, tables, and how the manifest has them read."""
-        one = self._table(participant)
-        names = [one.mask, one.trials, *([one.volumes] if one.volumes else [])]
-        files = [self._session(participant, session).series.path, *map(self._file, names)]
+        """See `Source.fingerprint`; data, mask, trials, and how the manifest has them read.
+
+        Of the tables what they say of this session, so that it stays the same when others come.
+        """
+        one, data = self._table(participant), self._session(participant, session)
+        files = [data.series.path, self._file(one.mask)]
         lines = [path_state(path, self._folder) for path in files]
+        lines.append(f"volumes {data.start} to {data.stop}")
+        trials = self._trials(participant)
+        rows = trials.session == session
+        lines += [str(trials.stimulus[rows].tolist())]
+        lines += [str(each[rows].tolist()) for each in (trials.start, trials.stop)]
         lines.append(one.model_dump_json(include={"scale", "dataset", "axes"}))
         if (response := self._response(one)) is not None:
             lines.append(response.model_dump_json())

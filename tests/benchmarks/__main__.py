@@ -12,6 +12,7 @@ from tests.benchmarks import (
     decoder_step,
     growth,
     haxby_rotation,
+    incremental,
     ingestion_load,
     map_search,
     masks,
@@ -40,6 +41,7 @@ BENCHMARKS = {
         voxel_million,
         map_search,
         reading,
+        incremental,
         ingestion_load,
     )
 }

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nibabel
@@ -19,7 +20,10 @@ from flows.ingest import ingest_dataset
 from flows.responses import load_responses
 from flows.science.noise import noise_ceiling, zscore
 from flows.sources import open_source
+from flows.sources.manifest import ManifestSource
+from flows.sources.nsd import NsdSource
 from flows.stages import get_store
+from tests.flows.planted import write_planted
 
 OPTIONS = {"n_test": 20, "n_validation": 20, "source": {"slug": "small", "trials_per_session": 100}}
 PREPARED = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
@@ -160,19 +164,56 @@ def test_what_was_read_before_a_fault_is_not_read_again(
     with pytest.raises(InputError, match="session 3"):
         ingest_dataset(str(cohort), OPTIONS)
     last.write_bytes(whole)
-    read: list[tuple[str, int]] = []
-    from flows.sources.nsd import NsdSource
-
-    literal = NsdSource.betas
-
-    def noted(self: NsdSource, participant: str, session: int) -> np.ndarray:
-        read.append((participant, session))
-        return literal(self, participant, session)
-
-    monkeypatch.setattr(NsdSource, "betas", noted)
+    read = note_reading(monkeypatch, NsdSource)
     ingest_dataset(str(cohort), OPTIONS)
     assert ("subj01", 3) in read
     assert ("subj01", 1) not in read
+
+
+def note_reading(monkeypatch: pytest.MonkeyPatch, source: type[Any]) -> list[tuple[str, int]]:
+    """Participants and sessions whose betas are read from now on."""
+    read: list[tuple[str, int]] = []
+    literal = source.betas
+
+    def noted(self: Any, participant: str, session: int) -> np.ndarray:
+        read.append((participant, session))
+        return np.asarray(literal(self, participant, session))
+
+    monkeypatch.setattr(source, "betas", noted)
+    return read
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_new_session_is_read_and_those_before_are_not(
+    flows_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
+    planted = write_planted(tmp_path / "planted", participants=1)
+    trials, stimuli, last = (planted / name for name in ("trials.csv", "stimuli.csv", "p0_3.npy"))
+    lines = trials.read_text().splitlines(keepends=True)
+    trials.write_text("".join(line for line in lines if not line.endswith(",3\n")))
+    last.rename(tmp_path / "later.npy")
+    options = {"n_test": 20, "n_validation": 20, "keep_folds": keep}
+    ingest_dataset(str(planted), options)
+    before = folds()
+    # What the new session shows nobody has seen, so that a fresh draw is another one.
+    news = [line.replace("word", "new") if line.endswith(",3\n") else line for line in lines]
+    trials.write_text("".join(news))
+    told = stimuli.read_text().splitlines(keepends=True)
+    stimuli.write_text("".join([*told, *(line.replace("word", "new") for line in told[1:])]))
+    (tmp_path / "later.npy").rename(last)
+    read = note_reading(monkeypatch, ManifestSource)
+    assert ingest_dataset(str(planted), options)["changed"]
+    assert read == [("p0", each) for each in ((3,) if keep else (1, 2, 3))]
+    after = folds()
+    assert len(after) == 2 * len(before)
+    assert (before.items() <= after.items()) == keep
+    assert not ingest_dataset(str(planted), options)["changed"]
+
+
+def folds() -> dict[str, str]:
+    """The fold of each stimulus in the catalog."""
+    with open_session() as session:
+        return {row.key: row.fold for row in session.execute(select(Stimulus.key, Stimulus.fold))}
 
 
 def test_unusable_voxels_are_dropped_counted_and_reported(flows_home: Path, cohort: Path) -> None:

@@ -129,3 +129,31 @@ def test_a_participant_without_training_images_is_named() -> None:
 def test_refuses(exposures, shared, n_test, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         split(exposures.astype(int), shared, n_test)
+
+
+@given(st.data())
+@settings(max_examples=80, deadline=None)
+def test_settled_images_keep_their_fold_and_count(data: st.DataObject) -> None:
+    before = data.draw(st.integers(12, 30))
+    after = before + data.draw(st.integers(0, 20))
+    counts = data.draw(hnp.arrays(np.int64, after, elements=st.integers(1, 4)))
+    first = split(counts[None, :before], seed=1)
+    settled = np.concatenate([first, np.full(after - before, "")])
+    grown = split_by_image(
+        counts[None], np.zeros(after, bool), n_test=4, n_validation=2, seed=1, settled=settled
+    )
+    np.testing.assert_array_equal(grown[:before], first)
+    # Two more test images come from the new ones, as far as there are any.
+    assert (grown == "test").sum() == 2 + min(2, after - before)
+    assert (grown == "validation").sum() == 2
+
+
+def test_what_is_all_settled_stays_whatever_the_seed() -> None:
+    counts = np.full((2, 30), 3)
+    shared = np.arange(30) < 10
+    fold = split(counts, shared, seed=1)
+    for seed in (1, 2):
+        again = split_by_image(
+            counts, shared, n_test=2, n_validation=2, seed=seed, settled=np.asarray(fold)
+        )
+        np.testing.assert_array_equal(again, fold)
