@@ -1,41 +1,16 @@
 """The two CSV tables of a manifest: a participant's trials, and the stimuli."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-import numpy as np
-
 from app.errors import InputError
 from flows.sources.base import Fold
 from flows.sources.manifest_schema import ResponseTable
+from flows.sources.runs import TrialTable, one_a_volume
 from flows.sources.tables import Row, read_table
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-
-
-@dataclass(frozen=True)
-class TrialTable:
-    """A participant's trials in acquisition order.
-
-    Attributes
-    ----------
-    stimulus, session : np.ndarray
-        (N,) keys and 1-based sessions.
-    start, stop : np.ndarray
-        (N,) int, for time series: the volumes [start, stop) of the session that are averaged,
-        the lag included. Zeros for betas.
-    folds : mapping
-        Folds that the table gives to stimuli.
-    """
-
-    path: Path
-    stimulus: np.ndarray
-    session: np.ndarray
-    start: np.ndarray
-    stop: np.ndarray
-    folds: Mapping[str, Fold]
 
 
 @dataclass(frozen=True)
@@ -82,15 +57,8 @@ def read_trials(path: Path, *, response: ResponseTable | None) -> TrialTable:
         trials.append((row.integer("session", least=1), start, stop, stimulus))
     trials.sort(key=lambda trial: trial[:2])
     if response is not None and response.unit == "volume":
-        trials = [
-            (session, volume, volume + 1, stimulus)
-            for session, start, stop, stimulus in trials
-            for volume in range(start, stop)
-        ]
-    session, start_of, stop_of, keys = zip(*trials, strict=True)
-    return TrialTable(
-        path, np.array(keys), np.array(session), np.array(start_of), np.array(stop_of), folds
-    )
+        trials = one_a_volume(trials)
+    return TrialTable.of(path, trials, folds)
 
 
 def read_stimuli(path: Path) -> dict[str, StimulusRow]:

@@ -22,6 +22,7 @@ from flows.sources.captions import read_coco_captions
 from flows.sources.ctab import read_labels, region_masks
 from flows.sources.nsd_design import N_STIMULI, Design, read_coco_ids, read_design
 from flows.sources.nsd_options import NsdOptions
+from flows.sources.runs import pick_session
 from flows.sources.transforms import read_mni
 from flows.sources.validation import validated
 from flows.sources.volumes import (
@@ -299,13 +300,7 @@ class NsdSource:
         return {number: found[number] for number in wanted}
 
     def _session(self, participant: str, session: int) -> Series:
-        sessions = self._sessions(participant)
-        if session not in sessions:
-            raise InputError(
-                f"{participant} has no session {session}",
-                hint=f"there are: {', '.join(map(str, sessions))}",
-            )
-        return sessions[session]
+        return pick_session(self._sessions(participant), participant, session)
 
     def _shape(self, participant: str) -> Shape:
         if participant not in self._shapes:

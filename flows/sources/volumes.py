@@ -169,6 +169,27 @@ def read_volume(path: Path, *, axes: Literal[3, 4] = 3) -> tuple[np.ndarray, np.
     return values, np.asarray(image.affine, float)
 
 
+def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Where a NIfTI image is finite and not zero, bool (X, Y, Z), and its affine.
+
+    Raises
+    ------
+    InputError
+        See `read_volume`.
+    """
+    values, affine = read_volume(path)
+    return np.isfinite(values) & (values != 0), affine
+
+
+def require_voxels(path: Path, mask: np.ndarray, participant: str) -> None:
+    """Raise `InputError` where a participant's mask is empty."""
+    if not mask.any():
+        raise InputError(
+            f"{path}: the mask of {participant} is empty, no voxel is finite and not zero",
+            hint="mark the voxels to read with 1",
+        )
+
+
 def read_affine(path: Path) -> np.ndarray:
     """The affine in a NIfTI header, (4, 4); no voxels are read."""
     with _faults(path, "NIfTI", _NIFTI_FAULTS):
