@@ -19,6 +19,7 @@ from flows.sources.base import (
     count_repeats,
     path_state,
 )
+from flows.sources.choices import require_participant
 from flows.sources.ctab import read_labels, region_masks
 from flows.sources.manifest_schema import ParticipantTable, ResponseTable, read_manifest, resolve
 from flows.sources.manifest_sessions import find_sessions
@@ -205,11 +206,7 @@ class ManifestSource:
         return resolve(self._folder, name)
 
     def _table(self, participant: str) -> ParticipantTable:
-        if participant not in self._tables:
-            raise InputError(
-                f"{self._path}: no participant {participant}",
-                hint=f"there are: {', '.join(self.participants())}",
-            )
+        require_participant(self._path, self.participants(), participant)
         return self._tables[participant]
 
     def _mask(self, participant: str) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from flows.sources.base import (
     path_state,
 )
 from flows.sources.captions import read_coco_captions
+from flows.sources.choices import choose_participants, require_participant
 from flows.sources.ctab import read_labels, region_masks
 from flows.sources.nsd_design import N_STIMULI, Design, read_coco_ids, read_design
 from flows.sources.nsd_options import NsdOptions
@@ -82,21 +83,7 @@ class NsdSource:
         """See `Source.participants`."""
         folder = self._root / "nsddata_betas/ppdata"
         found = sorted(path.name for path in folder.glob("subj[0-9][0-9]") if path.is_dir())
-        if self._options.participants is None:
-            if not found:
-                raise InputError(
-                    f"{folder}: no participant", hint="fetch the betas of one at least"
-                )
-            return found
-        chosen = sorted(self._options.participants)
-        for before, label in zip([None, *chosen], chosen, strict=False):
-            if label == before:
-                raise InputError(f"participant {label} is chosen twice", hint="name each once")
-            if label not in found:
-                raise InputError(
-                    f"{folder}: no participant {label}", hint=f"there are: {', '.join(found)}"
-                )
-        return chosen
+        return choose_participants(folder, found, self._options.participants)
 
     def grid(self, participant: str) -> Grid:
         """See `Source.grid`; the affine is that of a NIfTI image of the space."""
@@ -270,11 +257,7 @@ class NsdSource:
         return {key: captions.get(coco[key], ()) for key in keys}
 
     def _prepared(self, participant: str) -> Path:
-        if participant not in self.participants():
-            raise InputError(
-                f"{self._root}: no participant {participant}",
-                hint=f"there are: {', '.join(self.participants())}",
-            )
+        require_participant(self._root, self.participants(), participant)
         return self._root / "nsddata_betas/ppdata" / participant
 
     def _functional(self, participant: str) -> Path:

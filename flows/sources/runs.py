@@ -58,8 +58,9 @@ class TrialTable:
     def of(cls, path: Path, trials: Collection[Block], folds: Mapping[str, Fold]) -> Self:
         """The table of (session, start, stop, stimulus) in acquisition order, one at least."""
         session, start, stop, stimulus = zip(*trials, strict=True)
-        columns = map(np.array, (stimulus, session, start, stop))
-        return cls(path, *columns, folds)
+        return cls(
+            path, np.array(stimulus), np.array(session), np.array(start), np.array(stop), folds
+        )
 
 
 def one_a_volume(trials: Collection[Block]) -> list[Block]:
