@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from app.errors import InputError
 from flows.sources.base import (
@@ -23,7 +22,7 @@ from flows.sources.choices import require_participant
 from flows.sources.ctab import read_labels, region_masks
 from flows.sources.manifest_schema import ParticipantTable, ResponseTable, read_manifest, resolve
 from flows.sources.manifest_sessions import find_sessions
-from flows.sources.manifest_tables import StimulusRow, read_stimuli, read_trials
+from flows.sources.manifest_tables import read_trials
 from flows.sources.runs import (
     Session,
     TrialTable,
@@ -32,9 +31,9 @@ from flows.sources.runs import (
     require_trials,
     responses,
 )
+from flows.sources.stimulus_table import StimulusTable, read_picture
 from flows.sources.transforms import grid_coordinates, read_mni
 from flows.sources.volumes import (
-    missing_file,
     read_mask,
     read_volume,
     require_grid,
@@ -163,41 +162,14 @@ class ManifestSource:
         return read_mni(self._file(one.mni), self.grid(participant), participant)
 
     def stimuli(self) -> list[Stimulus]:
-        """See `Source.stimuli`.
-
-        Without a column `shared`, what every one of several participants saw is shared.
-        """
-        seen = {label: set(self.trials(label).stimulus.tolist()) for label in self.participants()}
-        folds = self._folds()
-        everyone = set.intersection(*seen.values()) if len(seen) > 1 else set()
-        stimuli = []
-        for key in sorted(set().union(*seen.values())):
-            row = self._stimulus(key)
-            shared = key in everyone if row.shared is None else row.shared
-            stimuli.append(Stimulus(key, row.captions, shared, folds.get(key)))
-        unassigned = [stimulus.key for stimulus in stimuli if stimulus.fold is None]
-        if unassigned and len(unassigned) < len(stimuli):
-            raise InputError(
-                f"{self._stimulus_file}: {unassigned[0]} has no fold, others have one",
-                hint="give every stimulus a fold, or none",
-            )
-        return stimuli
+        """See `Source.stimuli` and `StimulusTable.stimuli`."""
+        seen = {label: self.trials(label).stimulus.tolist() for label in self.participants()}
+        return self._stimulus_table.stimuli(seen, self._folds())
 
     def image(self, key: str) -> np.ndarray | None:
         """See `Source.image`; pictures lie in the manifest's folder."""
-        name = self._stimulus(key).image
-        if name is None:
-            return None
-        path = resolve(self._folder, name, absolute=False)
-        if not path.is_file():
-            raise missing_file(path)
-        try:
-            with Image.open(path) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise InputError(
-                f"{path}: cannot be read as a picture", hint="give a PNG or JPEG file"
-            ) from error
+        name = self._stimulus_table.row(key).image
+        return None if name is None else read_picture(resolve(self._folder, name, absolute=False))
 
     def _response(self, one: ParticipantTable) -> ResponseTable | None:
         return None if one.timeseries is None else self._manifest.timeseries
@@ -232,25 +204,14 @@ class ManifestSource:
     def _session(self, participant: str, session: int) -> Session:
         return pick_session(self._sessions(participant), participant, session)
 
-    @property
-    def _stimulus_file(self) -> Path:
-        return self._file(self._manifest.stimuli.table)
-
     @cached_property
-    def _stimulus_table(self) -> dict[str, StimulusRow]:
-        return read_stimuli(self._stimulus_file)
-
-    def _stimulus(self, key: str) -> StimulusRow:
-        if key not in self._stimulus_table:
-            raise InputError(
-                f"{self._stimulus_file}: no stimulus {key}",
-                hint="every stimulus of the trials needs a line in this table",
-            )
-        return self._stimulus_table[key]
+    def _stimulus_table(self) -> StimulusTable:
+        path = self._file(self._manifest.stimuli.table)
+        return StimulusTable(path, key="stimulus", captions=("captions", "category"))
 
     def _folds(self) -> dict[str, Fold]:
         """Folds by stimulus, from the stimulus table and all tables of trials."""
-        folds = {key: row.fold for key, row in self._stimulus_table.items() if row.fold is not None}
+        folds = self._stimulus_table.folds()
         for participant in self.participants():
             table = self._trials(participant)
             for key, fold in table.folds.items():

@@ -47,6 +47,8 @@ class Row:
 def read_table(path: Path, *, columns: Collection[str], delimiter: str | None = None) -> list[Row]:
     """Rows of a UTF-8 table with a header line; further columns may stand in any order.
 
+    In a `.tsv` file `n/a` is an empty cell, as in BIDS.
+
     Parameters
     ----------
     delimiter : str, optional
@@ -79,6 +81,8 @@ def read_table(path: Path, *, columns: Collection[str], delimiter: str | None = 
                         hint=f'put cells that hold {name} in "double quotes"',
                     )
                 stripped = (cell.strip() for cell in cells)
+                if path.suffix == ".tsv":
+                    stripped = ("" if cell == "n/a" else cell for cell in stripped)
                 rows.append(Row(path, reader.line_num, dict(zip(header, stripped, strict=True))))
             return rows
     except (OSError, UnicodeDecodeError, csv.Error) as error:

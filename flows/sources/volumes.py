@@ -197,6 +197,15 @@ def read_affine(path: Path) -> np.ndarray:
         return np.asarray(image.affine, float)
 
 
+def require_affine(path: Path, affine: np.ndarray, participant: str) -> None:
+    """Raise `InputError` where a NIfTI image's affine is not the participant's, to 1e-3 mm."""
+    if not np.allclose(read_affine(path), affine, rtol=0, atol=1e-3):
+        raise InputError(
+            f"{path}: the affine is not that of the mask of {participant}",
+            hint="betas and mask must lie at one place; resample one to the other",
+        )
+
+
 def require_grid(path: Path, shape: tuple[int, ...], grid: Shape, participant: str) -> None:
     """Raise `InputError` where an image's grid is not the participant's."""
     if shape != grid:
