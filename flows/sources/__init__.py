@@ -14,6 +14,7 @@ from flows.sources.base import (
     Trials,
 )
 from flows.sources.checks import CheckReport, ParticipantReport, check_source
+from flows.sources.haxby import HaxbySource, is_haxby
 from flows.sources.manifest import ManifestSource
 from flows.sources.nsd import NsdSource
 
@@ -40,9 +41,11 @@ def open_source(path: str | Path, **options: Any) -> Source:
     Parameters
     ----------
     path : str or Path
-        A folder that holds `nsddata_betas` (NSD), a `dataset.toml`, or a folder that holds one.
+        A `dataset.toml`, or a folder that holds `nsddata_betas` (NSD), a `dataset.toml`, or
+        `subj1/labels.txt` and the like (nilearn's `haxby2001`). docs/sources.md has them all.
     **options
-        For NSD: see `flows.sources.nsd_options.NsdOptions`. A manifest says everything itself.
+        See `flows.sources.nsd_options.NsdOptions` and `flows.sources.haxby_options.HaxbyOptions`.
+        A manifest says everything itself.
 
     Raises
     ------
@@ -60,7 +63,10 @@ def open_source(path: str | Path, **options: Any) -> Source:
                 hint="write it into the manifest (docs/manifest.md)",
             )
         return ManifestSource(manifest)
+    if is_haxby(place):
+        return HaxbySource(place, **options)
     raise InputError(
         f"{place}: no data set of a known layout",
-        hint=f"give a folder that holds nsddata_betas (NSD) or a {MANIFEST_NAME}",
+        hint=f"give a folder that holds nsddata_betas (NSD), a {MANIFEST_NAME} or "
+        "subj1/labels.txt (haxby2001)",
     )

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from app.errors import InputError
 from flows.sources.base import (
@@ -19,16 +18,26 @@ from flows.sources.base import (
     count_repeats,
     path_state,
 )
+from flows.sources.choices import require_participant
 from flows.sources.ctab import read_labels, region_masks
 from flows.sources.manifest_schema import ParticipantTable, ResponseTable, read_manifest, resolve
-from flows.sources.manifest_sessions import Session, find_sessions
-from flows.sources.manifest_tables import StimulusRow, TrialTable, read_stimuli, read_trials
-from flows.sources.timeseries import drift_basis, percent_change, window_means
+from flows.sources.manifest_sessions import find_sessions
+from flows.sources.manifest_tables import read_trials
+from flows.sources.runs import (
+    Session,
+    TrialTable,
+    pick_session,
+    require_signal,
+    require_trials,
+    responses,
+)
+from flows.sources.stimulus_table import StimulusTable, read_picture
 from flows.sources.transforms import grid_coordinates, read_mni
 from flows.sources.volumes import (
-    missing_file,
+    read_mask,
     read_volume,
     require_grid,
+    require_voxels,
 )
 
 
@@ -75,7 +84,7 @@ class ManifestSource:
         for session in sessions.values():
             session.series.require_mask(self.mask(participant))
         if (response := self._response(one)) is not None:
-            self._require_signal(participant, sessions, response)
+            require_signal(sessions, response, participant)
         if one.betas is not None:
             for number, session in sessions.items():
                 planned = int((table.session == number).sum())
@@ -85,18 +94,7 @@ class ManifestSource:
                         f"{planned} trials of {participant}, session {number}",
                         hint="give one row of the table for each volume, in the volumes' order",
                     )
-        for row, number in enumerate(table.session.tolist()):
-            if number not in sessions:
-                raise InputError(
-                    f"{table.path}: session {number} of {participant} has trials, but no data",
-                    hint=f"sessions with data: {', '.join(map(str, sessions))}",
-                )
-            if table.stop[row] > sessions[number].length:
-                raise InputError(
-                    f"{table.path}: a trial of {participant}, session {number} ends at volume "
-                    f"{table.stop[row]} with its lag, the session has {sessions[number].length}",
-                    hint="volumes count from 0 in each session; shorten or drop the last trial",
-                )
+        require_trials(table, sessions, participant)
         return Trials(table.stimulus, table.session, count_repeats(table.stimulus))
 
     def betas(self, participant: str, session: int) -> np.ndarray:
@@ -108,10 +106,7 @@ class ManifestSource:
         if response is None:
             betas = volumes.astype(np.float32)
             return betas if one.scale is None else betas * np.float32(one.scale)
-        change = percent_change(volumes, tr=response.tr, high_pass=response.high_pass)
-        trials = self._trials(participant)
-        rows = trials.session == session
-        return window_means(change, trials.start[rows], trials.stop[rows])
+        return responses(volumes, self._trials(participant), session, response)
 
     def fingerprint(self, participant: str, session: int) -> str:
         """See `Source.fingerprint`; data, mask, trials, and how the manifest has them read.
@@ -174,78 +169,30 @@ class ManifestSource:
         return read_mni(self._file(one.mni), self.grid(participant), participant)
 
     def stimuli(self) -> list[Stimulus]:
-        """See `Source.stimuli`.
-
-        Without a column `shared`, what every one of several participants saw is shared.
-        """
-        seen = {label: set(self.trials(label).stimulus.tolist()) for label in self.participants()}
-        folds = self._folds()
-        everyone = set.intersection(*seen.values()) if len(seen) > 1 else set()
-        stimuli = []
-        for key in sorted(set().union(*seen.values())):
-            row = self._stimulus(key)
-            shared = key in everyone if row.shared is None else row.shared
-            stimuli.append(Stimulus(key, row.captions, shared, folds.get(key)))
-        unassigned = [stimulus.key for stimulus in stimuli if stimulus.fold is None]
-        if unassigned and len(unassigned) < len(stimuli):
-            raise InputError(
-                f"{self._stimulus_file}: {unassigned[0]} has no fold, others have one",
-                hint="give every stimulus a fold, or none",
-            )
-        return stimuli
+        """See `Source.stimuli` and `StimulusTable.stimuli`."""
+        seen = {label: self.trials(label).stimulus.tolist() for label in self.participants()}
+        return self._stimulus_table.stimuli(seen, self._folds())
 
     def image(self, key: str) -> np.ndarray | None:
         """See `Source.image`; pictures lie in the manifest's folder."""
-        name = self._stimulus(key).image
-        if name is None:
-            return None
-        path = resolve(self._folder, name, absolute=False)
-        if not path.is_file():
-            raise missing_file(path)
-        try:
-            with Image.open(path) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise InputError(
-                f"{path}: cannot be read as a picture", hint="give a PNG or JPEG file"
-            ) from error
+        name = self._stimulus_table.row(key).image
+        return None if name is None else read_picture(resolve(self._folder, name, absolute=False))
 
     def _response(self, one: ParticipantTable) -> ResponseTable | None:
         return None if one.timeseries is None else self._manifest.timeseries
-
-    def _require_signal(
-        self, participant: str, sessions: dict[int, Session], response: ResponseTable
-    ) -> None:
-        for number, session in sessions.items():
-            drifts = drift_basis(session.length, tr=response.tr, high_pass=response.high_pass)
-            if drifts.shape[1] >= session.length:
-                raise InputError(
-                    f"{session.series.path}: {participant}, session {number} has "
-                    f"{session.length} volumes, no more than its drifts have regressors",
-                    hint="lower high_pass, or leave the session out",
-                )
 
     def _file(self, name: str) -> Path:
         return resolve(self._folder, name)
 
     def _table(self, participant: str) -> ParticipantTable:
-        if participant not in self._tables:
-            raise InputError(
-                f"{self._path}: no participant {participant}",
-                hint=f"there are: {', '.join(self.participants())}",
-            )
+        require_participant(self._path, self.participants(), participant)
         return self._tables[participant]
 
     def _mask(self, participant: str) -> tuple[np.ndarray, np.ndarray]:
         if participant not in self._masks:
             path = self._file(self._table(participant).mask)
-            values, affine = read_volume(path)
-            mask = np.isfinite(values) & (values != 0)
-            if not mask.any():
-                raise InputError(
-                    f"{path}: the mask of {participant} is empty, no voxel is finite and not zero",
-                    hint="mark the voxels to read with 1",
-                )
+            mask, affine = read_mask(path)
+            require_voxels(path, mask, participant)
             self._masks[participant] = (mask, affine)
         return self._masks[participant]
 
@@ -262,33 +209,16 @@ class ManifestSource:
         return self._found[participant]
 
     def _session(self, participant: str, session: int) -> Session:
-        sessions = self._sessions(participant)
-        if session not in sessions:
-            raise InputError(
-                f"{participant} has no session {session}",
-                hint=f"there are: {', '.join(map(str, sessions))}",
-            )
-        return sessions[session]
-
-    @property
-    def _stimulus_file(self) -> Path:
-        return self._file(self._manifest.stimuli.table)
+        return pick_session(self._sessions(participant), participant, session)
 
     @cached_property
-    def _stimulus_table(self) -> dict[str, StimulusRow]:
-        return read_stimuli(self._stimulus_file)
-
-    def _stimulus(self, key: str) -> StimulusRow:
-        if key not in self._stimulus_table:
-            raise InputError(
-                f"{self._stimulus_file}: no stimulus {key}",
-                hint="every stimulus of the trials needs a line in this table",
-            )
-        return self._stimulus_table[key]
+    def _stimulus_table(self) -> StimulusTable:
+        path = self._file(self._manifest.stimuli.table)
+        return StimulusTable(path, key="stimulus", captions=("captions", "category"))
 
     def _folds(self) -> dict[str, Fold]:
         """Folds by stimulus, from the stimulus table and all tables of trials."""
-        folds = {key: row.fold for key, row in self._stimulus_table.items() if row.fold is not None}
+        folds = self._stimulus_table.folds()
         for participant in self.participants():
             table = self._trials(participant)
             for key, fold in table.folds.items():

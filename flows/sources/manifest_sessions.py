@@ -1,27 +1,13 @@
 """Which file, and which volumes of it, hold a session of a manifest's participant."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import InputError
 from flows.sources.manifest_schema import ParticipantTable, resolve
+from flows.sources.runs import Session, split_volumes
 from flows.sources.tables import read_table
 from flows.sources.volumes import Series, default_axes, is_nifti
-
-
-@dataclass(frozen=True)
-class Session:
-    """Volumes `start` to `stop` of a file."""
-
-    series: Series
-    start: int
-    stop: int
-
-    @property
-    def length(self) -> int:
-        """Number of volumes."""
-        return self.stop - self.start
 
 
 def find_sessions(folder: Path, participant: ParticipantTable) -> dict[int, Session]:
@@ -100,22 +86,5 @@ def _series(path: Path, participant: ParticipantTable) -> Series:
 
 def _split(table: Path, series: list[Series], lengths: list[int], label: str) -> dict[int, Session]:
     rows = read_table(table, columns=("session",))
-    if len(rows) != sum(lengths):
-        raise InputError(
-            f"{table}: {len(rows)} volumes, the time series of {label} have {sum(lengths)}",
-            hint="give one line for each volume, in the order of the files",
-        )
-    volumes = [
-        (one, index) for one, length in zip(series, lengths, strict=True) for index in range(length)
-    ]
-    sessions: dict[int, Session] = {}
-    for row, (one, index) in zip(rows, volumes, strict=True):
-        number = row.integer("session", least=1)
-        so_far = sessions.get(number, Session(one, index, index))
-        if so_far.series is not one or so_far.stop != index:
-            raise row.fault(
-                f"session {number} of {label} goes on after a break",
-                hint="the volumes of a session follow each other in one file",
-            )
-        sessions[number] = Session(one, so_far.start, index + 1)
-    return sessions
+    numbers = [row.integer("session", least=1) for row in rows]
+    return split_volumes(table, rows, numbers, series, lengths, label)

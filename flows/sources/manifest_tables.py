@@ -1,51 +1,13 @@
-"""The two CSV tables of a manifest: a participant's trials, and the stimuli."""
+"""The CSV table of a participant's trials in a data set with a manifest."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
-
-import numpy as np
 
 from app.errors import InputError
 from flows.sources.base import Fold
 from flows.sources.manifest_schema import ResponseTable
-from flows.sources.tables import Row, read_table
-
-_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-
-
-@dataclass(frozen=True)
-class TrialTable:
-    """A participant's trials in acquisition order.
-
-    Attributes
-    ----------
-    stimulus, session : np.ndarray
-        (N,) keys and 1-based sessions.
-    start, stop : np.ndarray
-        (N,) int, for time series: the volumes [start, stop) of the session that are averaged,
-        the lag included. Zeros for betas.
-    folds : mapping
-        Folds that the table gives to stimuli.
-    """
-
-    path: Path
-    stimulus: np.ndarray
-    session: np.ndarray
-    start: np.ndarray
-    stop: np.ndarray
-    folds: Mapping[str, Fold]
-
-
-@dataclass(frozen=True)
-class StimulusRow:
-    """A line of the stimulus table; None where it says nothing."""
-
-    captions: tuple[str, ...]
-    shared: bool | None
-    fold: Fold | None
-    image: str | None
+from flows.sources.runs import TrialTable, one_a_volume
+from flows.sources.stimulus_table import fold_of
+from flows.sources.tables import read_table
 
 
 def read_trials(path: Path, *, response: ResponseTable | None) -> TrialTable:
@@ -70,7 +32,7 @@ def read_trials(path: Path, *, response: ResponseTable | None) -> TrialTable:
     trials = []
     for row in rows:
         stimulus = row.required("stimulus")
-        if (fold := _fold(row)) is not None and folds.setdefault(stimulus, fold) != fold:
+        if (fold := fold_of(row)) is not None and folds.setdefault(stimulus, fold) != fold:
             raise row.fault(
                 f"{stimulus} is in fold {fold} here and in {folds[stimulus]} above",
                 hint="the split is by stimulus: give each one fold",
@@ -82,50 +44,5 @@ def read_trials(path: Path, *, response: ResponseTable | None) -> TrialTable:
         trials.append((row.integer("session", least=1), start, stop, stimulus))
     trials.sort(key=lambda trial: trial[:2])
     if response is not None and response.unit == "volume":
-        trials = [
-            (session, volume, volume + 1, stimulus)
-            for session, start, stop, stimulus in trials
-            for volume in range(start, stop)
-        ]
-    session, start_of, stop_of, keys = zip(*trials, strict=True)
-    return TrialTable(
-        path, np.array(keys), np.array(session), np.array(start_of), np.array(stop_of), folds
-    )
-
-
-def read_stimuli(path: Path) -> dict[str, StimulusRow]:
-    """Stimuli by key.
-
-    Raises
-    ------
-    InputError
-        The column `stimulus` or a key is missing, a key stands twice, or a cell is wrong.
-    """
-    stimuli: dict[str, StimulusRow] = {}
-    for row in read_table(path, columns=("stimulus",)):
-        key = row.required("stimulus")
-        if key in stimuli:
-            raise row.fault(f"stimulus {key} stands twice", hint="give each stimulus one line")
-        words = row.text("captions") or row.text("category")
-        captions = (" ".join(caption.split()) for caption in words.split("|"))
-        stimuli[key] = StimulusRow(
-            captions=tuple(filter(None, captions)),
-            shared=_truth(row, "shared"),
-            fold=_fold(row),
-            image=row.text("image") or None,
-        )
-    return stimuli
-
-
-def _fold(row: Row) -> Fold | None:
-    value = row.text("fold")
-    if value and value not in get_args(Fold):
-        raise row.fault(f"fold is {value!r}", hint=f"folds are {', '.join(get_args(Fold))}")
-    return cast(Fold, value) if value else None
-
-
-def _truth(row: Row, column: str) -> bool | None:
-    value = row.text(column).lower()
-    if value and value not in _TRUTH:
-        raise row.fault(f"{column} is {value!r}", hint="write true or false")
-    return _TRUTH.get(value)
+        trials = one_a_volume(trials)
+    return TrialTable.of(path, trials, folds)

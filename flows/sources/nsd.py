@@ -19,9 +19,11 @@ from flows.sources.base import (
     path_state,
 )
 from flows.sources.captions import read_coco_captions
+from flows.sources.choices import choose_participants, require_participant
 from flows.sources.ctab import read_labels, region_masks
 from flows.sources.nsd_design import N_STIMULI, Design, read_coco_ids, read_design
 from flows.sources.nsd_options import NsdOptions
+from flows.sources.runs import pick_session
 from flows.sources.transforms import read_mni
 from flows.sources.validation import validated
 from flows.sources.volumes import (
@@ -81,21 +83,7 @@ class NsdSource:
         """See `Source.participants`."""
         folder = self._root / "nsddata_betas/ppdata"
         found = sorted(path.name for path in folder.glob("subj[0-9][0-9]") if path.is_dir())
-        if self._options.participants is None:
-            if not found:
-                raise InputError(
-                    f"{folder}: no participant", hint="fetch the betas of one at least"
-                )
-            return found
-        chosen = sorted(self._options.participants)
-        for before, label in zip([None, *chosen], chosen, strict=False):
-            if label == before:
-                raise InputError(f"participant {label} is chosen twice", hint="name each once")
-            if label not in found:
-                raise InputError(
-                    f"{folder}: no participant {label}", hint=f"there are: {', '.join(found)}"
-                )
-        return chosen
+        return choose_participants(folder, found, self._options.participants)
 
     def grid(self, participant: str) -> Grid:
         """See `Source.grid`; the affine is that of a NIfTI image of the space."""
@@ -266,11 +254,7 @@ class NsdSource:
         return {key: captions.get(coco[key], ()) for key in keys}
 
     def _prepared(self, participant: str) -> Path:
-        if participant not in self.participants():
-            raise InputError(
-                f"{self._root}: no participant {participant}",
-                hint=f"there are: {', '.join(self.participants())}",
-            )
+        require_participant(self._root, self.participants(), participant)
         return self._root / "nsddata_betas/ppdata" / participant
 
     def _functional(self, participant: str) -> Path:
@@ -296,13 +280,7 @@ class NsdSource:
         return {number: found[number] for number in wanted}
 
     def _session(self, participant: str, session: int) -> Series:
-        sessions = self._sessions(participant)
-        if session not in sessions:
-            raise InputError(
-                f"{participant} has no session {session}",
-                hint=f"there are: {', '.join(map(str, sessions))}",
-            )
-        return sessions[session]
+        return pick_session(self._sessions(participant), participant, session)
 
     def _shape(self, participant: str) -> Shape:
         if participant not in self._shapes:

@@ -1,4 +1,4 @@
-"""CSV tables as rows that know their line, so that a fault in them can be named."""
+"""CSV and TSV tables as rows that know their line, so that a fault in them can be named."""
 
 import csv
 from collections.abc import Collection
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import InputError
+
+_DELIMITERS = {",": "commas", "\t": "tabs", " ": "blanks"}
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,26 @@ class Row:
         return InputError(f"{self.path}, line {self.line}: {reason}", hint=hint)
 
 
-def read_table(path: Path, *, columns: Collection[str]) -> list[Row]:
-    """Rows of a UTF-8 CSV file with a header line; further columns may stand in any order.
+def read_table(path: Path, *, columns: Collection[str], delimiter: str | None = None) -> list[Row]:
+    """Rows of a UTF-8 table with a header line; further columns may stand in any order.
+
+    In a `.tsv` file `n/a` is an empty cell, as in BIDS.
+
+    Parameters
+    ----------
+    delimiter : str, optional
+        What stands between two cells; default: a tab in a `.tsv` file, a comma in others.
 
     Raises
     ------
     InputError
         The file is missing or no text, lacks one of `columns`, or has a ragged line.
     """
+    between = delimiter or ("\t" if path.suffix == ".tsv" else ",")
+    name = _DELIMITERS[between]
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(file, strict=True, delimiter=between)
             header = [name.strip() for name in next(reader, [])]
             if missing := sorted(set(columns) - set(header)):
                 raise InputError(
@@ -67,13 +78,15 @@ def read_table(path: Path, *, columns: Collection[str]) -> list[Row]:
                     raise InputError(
                         f"{path}, line {reader.line_num}: {len(cells)} cells, the header has "
                         f"{len(header)}",
-                        hint='put cells that hold commas in "double quotes"',
+                        hint=f'put cells that hold {name} in "double quotes"',
                     )
                 stripped = (cell.strip() for cell in cells)
+                if path.suffix == ".tsv":
+                    stripped = ("" if cell == "n/a" else cell for cell in stripped)
                 rows.append(Row(path, reader.line_num, dict(zip(header, stripped, strict=True))))
             return rows
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{path}: cannot be read as a table: {getattr(error, 'strerror', None) or error}",
-            hint="give a UTF-8 CSV file with a header line",
+            hint=f"give a UTF-8 table with a header line and {name} between cells",
         ) from error

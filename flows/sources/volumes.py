@@ -239,11 +239,41 @@ def read_volume(path: Path, *, axes: Literal[3, 4] = 3) -> tuple[np.ndarray, np.
     return values, np.asarray(image.affine, float)
 
 
+def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Where a NIfTI image is finite and not zero, bool (X, Y, Z), and its affine.
+
+    Raises
+    ------
+    InputError
+        See `read_volume`.
+    """
+    values, affine = read_volume(path)
+    return np.isfinite(values) & (values != 0), affine
+
+
+def require_voxels(path: Path, mask: np.ndarray, participant: str) -> None:
+    """Raise `InputError` where a participant's mask is empty."""
+    if not mask.any():
+        raise InputError(
+            f"{path}: the mask of {participant} is empty, no voxel is finite and not zero",
+            hint="mark the voxels to read with 1",
+        )
+
+
 def read_affine(path: Path) -> np.ndarray:
     """The affine in a NIfTI header, (4, 4); no voxels are read."""
     with _faults(path, "NIfTI", _NIFTI_FAULTS):
         image: Any = nibabel.load(path)
         return np.asarray(image.affine, float)
+
+
+def require_affine(path: Path, affine: np.ndarray, participant: str) -> None:
+    """Raise `InputError` where a NIfTI image's affine is not the participant's, to 1e-3 mm."""
+    if not np.allclose(read_affine(path), affine, rtol=0, atol=1e-3):
+        raise InputError(
+            f"{path}: the affine is not that of the mask of {participant}",
+            hint="betas and mask must lie at one place; resample one to the other",
+        )
 
 
 def require_grid(path: Path, shape: tuple[int, ...], grid: Shape, participant: str) -> None:

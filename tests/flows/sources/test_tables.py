@@ -16,6 +16,22 @@ def test_rows_know_their_line_and_blanks_are_taken_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "delimiter", "between", "words"),
+    [("a.tsv", None, "\t", "tabs"), ("a.txt", " ", " ", "blanks"), ("a.csv", None, ",", "commas")],
+)
+def test_cells_are_parted_as_the_name_or_the_caller_says(
+    tmp_path: Path, name: str, delimiter: str | None, between: str, words: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(f"name{between}n\nface{between}3\n")
+    (row,) = read_table(path, columns=("name", "n"), delimiter=delimiter)
+    assert row.cells == {"name": "face", "n": "3"}
+    path.write_text(f"name{between}n\nface{between}3{between}4\n")
+    error = refused(tmp_path, lambda: read_table(path, columns=(), delimiter=delimiter), "3 cells")
+    assert words in (error.hint or "")
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"name\nface\n", ["no column n"]),
