@@ -83,12 +83,12 @@ def published_run(key: str) -> int | None:
 
 
 def publish_run(dataset: DatasetTables, results: RunResults) -> int:
-    """Write a run and make it the dataset's current one.
+    """Write a run and make it the dataset's current one, all of it or nothing.
 
     Returns
     -------
     int
-        The run's id.
+        The run's id; that of the run with its key, where one is there already.
 
     Raises
     ------
@@ -103,6 +103,8 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> int:
     report("publishing", 0, 2 + len(dataset.subjects))
     with open_session() as session, session.begin():
         _require_unchanged(session, dataset)
+        if found := session.scalar(select(Run.id).where(Run.key == results.key)):
+            return found
         space = register_encoder(
             session,
             encoder,
