@@ -74,6 +74,18 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(
         default=600, ge=1, description="Most requests of one key, or of one address without one."
     )
+    retries: int = Field(
+        default=5,
+        ge=0,
+        le=20,
+        description="How often a step of a flow that may pass is tried again.",
+    )
+    retry_delay_s: float = Field(
+        default=1.0,
+        ge=0,
+        le=600,
+        description="Wait before the first new try, in seconds; each is twice as long as the last.",
+    )
     index_from: int = Field(
         default=50_000,
         ge=0,

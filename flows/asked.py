@@ -148,8 +148,11 @@ def _work(taken: Taken) -> Json:
     return result
 
 
-def may_pass(error: Exception) -> bool:
-    """Whether what failed could succeed later, with nothing done about it."""
+def worth_another_try(error: Exception) -> bool:
+    """Whether what failed could succeed minutes later, with nothing done about it.
+
+    What could do so within seconds has been tried again already (`flows.retries`).
+    """
     known = as_catalog_error(error)
     if isinstance(known, StorageError):
         return "disk is full" not in known.message
@@ -163,7 +166,7 @@ def _failed(taken: Taken, error: Exception) -> State[Any]:
         known = CatalogError(f"{type(error).__name__}: {error}", hint="see the worker's log")
     with open_session() as session, session.begin():
         queue.add_line(session, taken.id, taken.attempt, "ERROR", str(known))
-        again = queue.end_failed(session, taken, known, may_pass=may_pass(error))
+        again = queue.end_failed(session, taken, known, may_pass=worth_another_try(error))
         if again:
             queue.add_line(session, taken.id, taken.attempt, "INFO", "it is tried again")
     if not again:

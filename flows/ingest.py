@@ -22,6 +22,7 @@ from flows.catalog import dataset_is_current
 from flows.config import IngestConfig
 from flows.progress import report
 from flows.publish_dataset import IngestedSubject, publish_dataset
+from flows.retries import persevere
 from flows.science.noise import noise_ceiling, zscore
 from flows.science.splits import split_by_image
 from flows.sources import check_source, open_source
@@ -92,14 +93,17 @@ def ingest_dataset(
         for participant in source.participants()
     ]
     summary = {subject.label: subject.report for subject in subjects}
-    publish_dataset(
-        source,
-        subjects,
-        folds,
-        fingerprint=fingerprint,
-        configuration=config.model_dump(),
-        started=started,
-        replace=replace,
+    persevere(
+        "publish-dataset",
+        lambda: publish_dataset(
+            source,
+            subjects,
+            folds,
+            fingerprint=fingerprint,
+            configuration=config.model_dump(),
+            started=started,
+            replace=replace,
+        ),
     )
     return {"dataset": slug, "changed": True, "report": summary}
 

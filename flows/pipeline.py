@@ -35,6 +35,7 @@ from flows.outcome import tell_outcome
 from flows.publish import RunResults, index_voxels, publish_run, published_run
 from flows.reduce import check_components, reduce_components
 from flows.regions import compare_with_regions
+from flows.retries import persevere
 from flows.runners import examine_site, task_runner
 from flows.stability import compare_seeds, repeat_run
 from flows.stages import gather, get_store
@@ -90,6 +91,8 @@ def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
         require_participants(slug, len(dataset.subjects), config.clusters)
     key = digest([dataset.fingerprint, config.model_dump(), code_version()])
     if found := published_run(key):
+        # The process that published it may have been killed before it came to the index.
+        index_voxels()
         return {"run": found, "dataset": slug, "changed": False}
     timings: dict[str, float] = {}
     with _timed(timings, "embed"):
@@ -215,26 +218,24 @@ def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
         with _timed(timings, "repeat"):
             repeats = repeat_run(dataset, config, vectors, trained, device)
             stability = compare_seeds.submit(components, masks, repeats).result()
-    published = publish_run(
-        dataset,
-        RunResults(
-            key=key,
-            config=config,
-            code_version=code_version(),
-            device=site.device,
-            site=site.summary(),
-            timings=timings,
-            embedded=embedded,
-            trained=trained,
-            components=components,
-            masks=masks,
-            overlaps=overlaps,
-            comparison=comparison,
-            networks=networks,
-            validations=validations,
-            stability=stability,
-        ),
+    results = RunResults(
+        key=key,
+        config=config,
+        code_version=code_version(),
+        device=site.device,
+        site=site.summary(),
+        timings=timings,
+        embedded=embedded,
+        trained=trained,
+        components=components,
+        masks=masks,
+        overlaps=overlaps,
+        comparison=comparison,
+        networks=networks,
+        validations=validations,
+        stability=stability,
     )
+    published = persevere("publish", lambda: publish_run(dataset, results))
     index_voxels()
     kind: Kind = "held_back" if published.held_back else "published"
     message = published.held_back or f"run {published.id} answers for {slug}"

@@ -103,6 +103,7 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> PublishedRun:
 
     It decodes worse where a top-k accuracy on the test trials fell by more than the setting
     ``largest_fall``; it can be read by its id then, and ``sdc runs --promote`` makes it current.
+    All of it is written or nothing; where a run of its key is there already, that one is returned.
 
     Raises
     ------
@@ -117,6 +118,8 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> PublishedRun:
     report("publishing", 0, 2 + len(dataset.subjects))
     with open_session() as session, session.begin():
         _require_unchanged(session, dataset)
+        if found := session.scalar(select(Run).where(Run.key == results.key)):
+            return PublishedRun(found.id, held_back=found.metrics.get("held_back", ""))
         space = register_encoder(
             session,
             encoder,

@@ -55,7 +55,7 @@ def publish_dataset(
     started: datetime,
     replace: bool,
 ) -> None:
-    """Write an ingested dataset, all of it or nothing.
+    """Write an ingested dataset, all of it or nothing; one that is there already stays as it is.
 
     Raises
     ------
@@ -64,7 +64,15 @@ def publish_dataset(
     """
     described = source.description
     with open_session() as session, session.begin():
-        embargoed = _make_room(session, described.slug, replace)
+        stored = session.scalar(
+            select(Dataset).where(Dataset.slug == described.slug).with_for_update()
+        )
+        if stored is not None and stored.fingerprint == fingerprint:
+            return
+        # The successor of an embargoed dataset is embargoed too.
+        embargoed = stored is not None and stored.embargoed
+        if stored is not None:
+            _make_room(session, stored, replace)
         dataset = Dataset(
             slug=described.slug,
             title=described.title,
@@ -103,21 +111,16 @@ def publish_dataset(
         )
 
 
-def _make_room(session: Session, slug: str, replace: bool) -> bool:
-    """Remove the dataset of that name, and tell whether it is embargoed: its successor is too."""
-    dataset = session.scalar(select(Dataset).where(Dataset.slug == slug).with_for_update())
-    if dataset is None:
-        return False
+def _make_room(session: Session, dataset: Dataset, replace: bool) -> None:
+    """Remove a dataset and its runs, which `replace` has to allow where there are some."""
     runs = session.scalar(select(func.count(Run.id)).where(Run.dataset_id == dataset.id)) or 0
     if runs and not replace:
         raise ConflictError(
-            f"the catalog has another {slug}, with {runs} published run{'s' * (runs > 1)}",
+            f"the catalog has another {dataset.slug}, with {runs} published run{'s' * (runs > 1)}",
             hint="give the new data a slug of its own, or pass --replace to delete old and runs",
         )
-    embargoed = dataset.embargoed
     session.execute(delete(Dataset).where(Dataset.id == dataset.id))
     session.flush()
-    return embargoed
 
 
 def _write_subject(

@@ -1,5 +1,5 @@
-"""How a stage is run: remembered by its inputs, wherever its task runs, and run again where its
-artefacts are gone."""
+"""How a stage is run: remembered by its inputs, wherever its task runs, run again where its
+artefacts are gone, and tried again where it failed by what may pass."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +22,7 @@ from app.settings import get_settings
 from app.store import RESULTS, ArtefactStore
 from flows.caching import digest, result_key, still_there
 from flows.progress import listening
+from flows.retries import retry_options
 from flows.threads import use_threads
 
 P = ParamSpec("P")
@@ -129,7 +130,9 @@ class Stage(Generic[P, R]):
 
     def _task_of(self, *, refresh: bool = False) -> "Task[..., R]":
         return self._task.with_options(
-            refresh_cache=refresh, result_storage=_results_at(get_store().url)
+            refresh_cache=refresh,
+            result_storage=_results_at(get_store().url),
+            **retry_options(),
         )
 
 

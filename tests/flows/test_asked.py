@@ -18,7 +18,7 @@ from app.ingestions import queue
 from app.ingestions.schemas import IngestionWanted
 from app.ingestions.service import ask_ingestion, cancel_ingestion
 from flows import asked
-from flows.asked import may_pass, work_on_ingestion
+from flows.asked import work_on_ingestion, worth_another_try
 from flows.ingest import ingest_dataset
 from flows.progress import listening
 from tests.conftest import forget_settings
@@ -134,7 +134,7 @@ def test_what_may_pass_is_queued_again(
     ],
 )
 def test_what_may_pass(error: Exception, expected: bool) -> None:
-    assert may_pass(error) is expected
+    assert worth_another_try(error) is expected
 
 
 def test_a_lost_database_may_pass(catalog: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_lost_database_may_pass(catalog: Path) -> None:
         session.connection().connection.driver_connection.close()  # type: ignore[union-attr]
         with pytest.raises(OperationalError) as caught:
             session.execute(select(1))
-    assert may_pass(caught.value)
+    assert worth_another_try(caught.value)
 
 
 def test_a_manifest_leads_no_request_out_of_its_folders(
