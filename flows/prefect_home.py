@@ -2,11 +2,7 @@
 
 import os
 
-import psycopg
-from sqlalchemy import make_url
-
 from app.database.embedded import PREFECT_DATABASE, make_database, start_server
-from app.database.engine import postgres_url
 from app.errors import UnavailableError
 from app.settings import Settings
 
@@ -30,6 +26,12 @@ def serve_prefect_on(settings: Settings) -> None:
     """
     if settings.database_url is None or PREFECT_DATABASE_URL in os.environ:
         return
+    # Loaded by who serves alone: help is told without a database.
+    import psycopg
+    from sqlalchemy import make_url
+
+    from app.database.engine import postgres_url
+
     url = postgres_url(settings.database_url, "SDC_DATABASE_URL")
     try:
         with psycopg.connect(url, autocommit=True) as connection:

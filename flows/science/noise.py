@@ -1,8 +1,8 @@
 """Standardised responses, and how much of a voxel's variance the image can explain."""
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
 
 # Voxels worked on at once in double precision: a session of 750 trials is 24 MB a block.
 _VOXEL_BLOCK = 4096
@@ -122,9 +122,7 @@ def noise_ceiling(
     repeated = count[showing] >= _REPEATS
     rows = np.flatnonzero(training)[repeated]
     shown, showing, repeats = np.unique(image[rows], return_inverse=True, return_counts=True)
-    by_image = csr_array(
-        (np.ones(len(rows)), (showing, np.arange(len(rows)))), shape=(len(shown), len(rows))
-    )
+    image_of = torch.from_numpy(showing)
 
     ceiling = np.empty(betas.shape[1], dtype=np.float32)
     for start in range(0, betas.shape[1], _CEILING_BLOCK):
@@ -134,7 +132,8 @@ def noise_ceiling(
         values -= values[:1].copy()
         constant = ~values.any(axis=0)
         squares = np.einsum("nv,nv->v", values, values)
-        sums: NDArray[np.float64] = np.asarray(by_image @ values)
+        added = torch.zeros((len(shown), values.shape[1]), dtype=torch.float64)
+        sums = added.index_add_(0, image_of, torch.from_numpy(values)).numpy()
         total = (squares - sums.sum(axis=0) ** 2 / len(rows)) / (len(rows) - 1)
         within = squares - (sums**2 / repeats[:, None]).sum(axis=0)
         noise = np.maximum(0, within) / (len(rows) - len(repeats))

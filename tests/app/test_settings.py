@@ -69,5 +69,5 @@ def test_what_is_no_device_is_refused(monkeypatch: pytest.MonkeyPatch, device: s
 
 
 def test_the_databases_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDC_DATABASE_URL", "postgresql://me:secret@host/db")
-    assert "secret" not in repr(Settings())
+    monkeypatch.setenv("SDC_DATABASE_URL", "postgresql://me:hunter2@host/db")
+    assert "hunter2" not in repr(Settings())
