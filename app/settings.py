@@ -131,6 +131,14 @@ class Settings(BaseSettings):
         le=1,
         description="Share by which a run may decode worse than the current one and replace it.",
     )
+    ingest_urls: list[str] = Field(
+        default=[],
+        description="URLs below which ingestions asked for over HTTP may read, as a JSON list.",
+    )
+    ingest_annex: bool = Field(
+        default=False,
+        description="Whether ingestions asked for over HTTP may run git-annex to fetch files.",
+    )
     ingestion_tries: int = Field(
         default=3, ge=1, description="Starts of an ingestion whose failures may pass."
     )

@@ -26,6 +26,7 @@ from flows.pipeline import run_pipeline
 from flows.progress import listening
 from flows.sources import open_source
 from flows.sources.confinement import reading_within
+from flows.sources.mirrors import FOLDER
 from flows.telling import Event, tell
 
 BEAT_S = 5.0
@@ -132,8 +133,9 @@ class Holder:
 
 
 def _work(taken: Taken) -> Json:
-    roots = get_settings().ingest_roots if taken.confined else None
-    source = str(confine(taken.source)) if taken.confined else taken.source
+    settings = get_settings()
+    roots = [*settings.ingest_roots, settings.home / FOLDER] if taken.confined else None
+    source = confine(taken.source) if taken.confined else taken.source
     with nullcontext() if roots is None else reading_within(roots):
         options = IngestConfig.model_validate(taken.options)
         slug = open_source(source, **options.source).description.slug

@@ -11,6 +11,7 @@ import typer
 from pydantic import BaseModel
 
 from app.errors import InputError
+from app.ingestions.addresses import whole
 from app.settings import get_settings
 from flows.prefect_home import configure_prefect
 
@@ -25,7 +26,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def ingest(
-    path: Annotated[Path, typer.Argument(help="An NSD tree, a dataset.toml, or its folder.")],
+    path: Annotated[
+        str, typer.Argument(help="A folder, a dataset.toml, or a URL: s3://, https:// and others.")
+    ],
     check: Annotated[
         bool, typer.Option("--check", help="Validate without writing anything.")
     ] = False,
@@ -67,7 +70,7 @@ def ingest(
         raise InputError("--run-set is given, and no run", hint="add --then-run")
     if later:
         wanted: Json = {
-            "source": str(path.resolve()),
+            "source": whole(path),
             "options": read_values(config, set_),
             "replace": replace,
             "then_run": then_run,
@@ -79,7 +82,7 @@ def ingest(
     from flows.ingest import ingest_dataset
 
     with _progress():
-        result = ingest_dataset(str(path.resolve()), chosen, replace=replace)
+        result = ingest_dataset(whole(path), chosen, replace=replace)
     _print(result, as_json)
 
 

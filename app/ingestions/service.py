@@ -1,7 +1,5 @@
 """Asking for ingestions, and seeing what becomes of them."""
 
-from pathlib import Path
-
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
@@ -9,6 +7,7 @@ from app.access import Access, access_of
 from app.database.models import AskedIngestion, IngestionRequest
 from app.errors import ConflictError, InputError, NotFoundError
 from app.ingestions import repository
+from app.ingestions.addresses import below, is_below_url, is_url
 from app.ingestions.options import check_options
 from app.ingestions.schemas import (
     IngestionAnswer,
@@ -70,7 +69,7 @@ def checked(session: Session, wanted: IngestionWanted, actor: str) -> dict[str, 
     access = access_of(session)
     source = wanted.source
     if access is not None:
-        source = str(confine(source))
+        source = confine(source)
     check_options(wanted.options, wanted.run_options)
     if wanted.run_options and not wanted.then_run:
         raise InputError("run_options are given, and no run", hint="add then_run, or leave them")
@@ -82,26 +81,32 @@ def checked(session: Session, wanted: IngestionWanted, actor: str) -> dict[str, 
     }
 
 
-def confine(source: str) -> Path:
-    """The path of a source that a request may read, links followed.
+def confine(source: str) -> str:
+    """A source that a request may read: a path with its links followed, or a URL.
 
     Raises
     ------
     InputError
-        It lies in none of the folders of the setting ``ingest_roots``.
+        It lies in none of the folders of the setting ``ingest_roots``, or of ``ingest_urls``.
     """
+    if is_url(source):
+        return _confine_url(source)
     roots = [root.expanduser().resolve() for root in get_settings().ingest_roots]
-    path = Path(source)
-    try:
-        resolved = path.resolve()
-    except (OSError, ValueError, RuntimeError):
-        resolved = Path("/")
-    if not path.is_absolute() or not any(resolved.is_relative_to(root) for root in roots):
+    if (resolved := below(source, roots)) is None:
         raise InputError(
             f"{source}: no folder that requests may read",
             hint="give a full path below one of the folders of the setting ingest_roots",
         )
     return resolved
+
+
+def _confine_url(source: str) -> str:
+    if not any(is_below_url(source, root) for root in get_settings().ingest_urls):
+        raise InputError(
+            f"{source}: no URL that requests may read",
+            hint="give one below one of the setting ingest_urls",
+        )
+    return source
 
 
 def get_ingestion(session: Session, request_id: int) -> IngestionAnswer:

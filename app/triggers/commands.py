@@ -1,6 +1,5 @@
 """Triggers of ingestions, on the command line."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,10 +10,10 @@ from app.commands import AsJson, actor, own_session
 
 def triggers(
     watch: Annotated[
-        Path | None, typer.Option(help="Ask for each data set that arrives in this folder.")
+        str | None, typer.Option(help="Ask for each data set that arrives in this folder.")
     ] = None,
     webhook: Annotated[
-        Path | None, typer.Option(help="Make a webhook that asks for data sets in this folder.")
+        str | None, typer.Option(help="Make a webhook that asks for data sets in this folder.")
     ] = None,
     settle: Annotated[
         int, typer.Option(help="Seconds in which nothing of what arrives may change.", min=1)
@@ -29,6 +28,7 @@ def triggers(
     """List what asks for ingestions by itself; or make one of these, or end one."""
     from app.answers import print_triggers
     from app.console import note
+    from app.ingestions.addresses import whole
     from app.triggers import service
     from app.triggers.schemas import TriggerWanted
 
@@ -39,7 +39,7 @@ def triggers(
             wanted = TriggerWanted.model_validate(
                 {
                     "kind": kind,
-                    "source": str(folder.resolve()),
+                    "source": whole(folder),
                     "settle_s": settle,
                     "then_run": then_run,
                     "replace": replace,

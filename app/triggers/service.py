@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.access import access_of
 from app.database.models import IngestionRequest, IngestionTrigger
 from app.errors import InputError, NotFoundError, UnauthorisedError, UnavailableError
+from app.ingestions.addresses import below, is_below_url, is_url
 from app.ingestions.repository import find_by_key
 from app.ingestions.schemas import IngestionAnswer, IngestionWanted, Trigger
 from app.ingestions.service import asked_of, checked, queue, told
@@ -163,17 +164,17 @@ def _ask(
 
 
 def _below(trigger: IngestionTrigger, source: str) -> str:
-    """A path in a trigger's folder, links followed."""
-    folder, path = Path(trigger.source).resolve(), Path(source)
-    try:
-        resolved = path.resolve()
-    except (OSError, ValueError, RuntimeError):
-        resolved = Path("/")
-    if not path.is_absolute() or not resolved.is_relative_to(folder):
+    """A path in a trigger's folder, links followed; or a URL."""
+    if is_url(trigger.source):
+        found = source if is_below_url(source, trigger.source) else None
+    else:
+        found = below(source, [Path(trigger.source).resolve()])
+    if found is None:
         raise InputError(
-            f"{source} lies outside the webhook's folder", hint=f"name a path below {folder}"
+            f"{source} lies outside the webhook's folder",
+            hint=f"name what lies below {trigger.source}",
         )
-    return str(resolved)
+    return found
 
 
 def _secret(trigger: IngestionTrigger) -> str:

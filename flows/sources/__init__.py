@@ -1,9 +1,11 @@
 """Readers of data layouts, behind one protocol (`flows.sources.base.Source`)."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from app.errors import InputError
+from app.ingestions.addresses import is_url
 from flows.sources.base import (
     Description,
     Fold,
@@ -14,8 +16,10 @@ from flows.sources.base import (
     Trials,
 )
 from flows.sources.checks import CheckReport, ParticipantReport, check_source
+from flows.sources.fetching import is_named
 from flows.sources.haxby import HaxbySource, is_haxby
 from flows.sources.manifest import ManifestSource
+from flows.sources.mirrors import mirror
 from flows.sources.nsd import NsdSource
 
 __all__ = [
@@ -42,7 +46,8 @@ def open_source(path: str | Path, **options: Any) -> Source:
     ----------
     path : str or Path
         A `dataset.toml`, or a folder that holds `nsddata_betas` (NSD), a `dataset.toml`, or
-        `subj1/labels.txt` and the like (nilearn's `haxby2001`). docs/sources.md has them all.
+        `subj1/labels.txt` and the like (nilearn's `haxby2001`); or an fsspec URL of one of these
+        (`flows.sources.mirrors`). docs/sources.md has them all.
     **options
         See `flows.sources.nsd_options.NsdOptions` and `flows.sources.haxby_options.HaxbyOptions`.
         A manifest says everything itself.
@@ -52,11 +57,15 @@ def open_source(path: str | Path, **options: Any) -> Source:
     InputError
         There is no source of a known layout, or an option is unknown or wrong.
     """
+    if is_url(str(path)):
+        source = open_source(mirror(str(path)), **options)
+        source.description = replace(source.description, uri=str(path))
+        return source
     place = Path(path)
     if (place / "nsddata_betas").is_dir():
         return NsdSource(place, **options)
     manifest = place / MANIFEST_NAME if place.is_dir() else place
-    if manifest.suffix == ".toml" and manifest.is_file():
+    if manifest.suffix == ".toml" and is_named(manifest):
         if options:
             raise InputError(
                 f"{manifest}: no option {min(options)} for a manifest",

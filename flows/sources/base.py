@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from app.errors import InputError
+from flows.sources.fetching import content_name
 
 Fold = Literal["train", "validation", "test"]
 
@@ -171,10 +172,15 @@ def count_repeats(stimulus: np.ndarray) -> np.ndarray:
 
 
 def path_state(path: Path, root: Path) -> str:
-    """One line of a file's name (below `root` where it lies there), size and modification time."""
+    """One line of a file's name (below `root` where it lies there), size and modification time.
+
+    Of a link that stands for a file: what it says of the content.
+    """
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    if (content := content_name(path)) is not None:
+        return f"{name.as_posix()} {content}"
     try:
         state = path.stat()
     except OSError as error:
         raise InputError(f"{path}: no such file", hint="fetch it or correct the path") from error
-    name = path.relative_to(root) if path.is_relative_to(root) else path
     return f"{name.as_posix()} {state.st_size} {state.st_mtime_ns}"

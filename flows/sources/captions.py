@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from app.errors import InputError
-from flows.sources.volumes import missing_file
+from flows.sources.fetching import require_file
 
 
 class _Annotation(BaseModel):
@@ -48,8 +48,7 @@ def read_coco_captions(
 
 
 def _read(path: Path) -> _Annotations:
-    if not path.is_file():
-        raise missing_file(path)
+    require_file(path)
     try:
         return _Annotations.model_validate(json.loads(path.read_bytes()))
     except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:

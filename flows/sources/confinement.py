@@ -20,6 +20,11 @@ def reading_within(roots: Sequence[Path]) -> Iterator[None]:
         _roots.reset(token)
 
 
+def is_confined() -> bool:
+    """Whether reading is confined."""
+    return _roots.get() is not None
+
+
 def confined(path: Path) -> Path:
     """The path, where it may be read.
 

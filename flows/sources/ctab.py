@@ -8,8 +8,9 @@ import numpy as np
 
 from app.errors import InputError
 from flows.sources.base import RegionMask
+from flows.sources.fetching import require_file
 from flows.sources.tables import read_table
-from flows.sources.volumes import Shape, missing_file, read_volume, require_grid
+from flows.sources.volumes import Shape, read_volume, require_grid
 
 _CTAB_LINE = re.compile(r"(\d+)\s+(\S.*?)(?:(?:\s+\d+){4})?")
 
@@ -46,8 +47,7 @@ def read_labels(path: Path) -> dict[int, str]:
 
 
 def _read_ctab(path: Path) -> list[tuple[int, str, int]]:
-    if not path.is_file():
-        raise missing_file(path)
+    require_file(path)
     pairs = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

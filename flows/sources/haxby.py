@@ -19,6 +19,7 @@ from flows.sources.base import (
     path_state,
 )
 from flows.sources.choices import choose_participants, require_participant
+from flows.sources.fetching import is_named
 from flows.sources.haxby_options import HaxbyOptions
 from flows.sources.runs import (
     Block,
@@ -131,7 +132,7 @@ class HaxbySource:
         masks = []
         for name, (atlas, region) in _REGIONS.items():
             path = self._folder(participant) / f"{name}.nii.gz"
-            if path.is_file():
+            if is_named(path):
                 members, _ = read_mask(path)
                 require_grid(path, members.shape, self.grid(participant).shape, participant)
                 masks.append(RegionMask(atlas, region, members))

@@ -51,7 +51,8 @@ class ManifestSource:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.resolve()
+        # A link that stands for the manifest is read where it lies.
+        self._path = path.parent.resolve() / path.name
         self._folder = self._path.parent
         self._manifest = read_manifest(self._path)
         about = self._manifest.dataset

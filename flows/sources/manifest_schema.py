@@ -1,5 +1,6 @@
 """The keys of `dataset.toml`; docs/manifest.md explains them with an example."""
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -8,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from app.errors import InputError
 from flows.sources.confinement import confined
+from flows.sources.fetching import content_name, require_file
+from flows.sources.mirrors import is_in_mirror
 from flows.sources.validation import validated
 
 _Name = Annotated[str, Field(min_length=1)]
@@ -143,6 +146,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     hint = "docs/manifest.md has every key and an example"
     try:
+        require_file(path)
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
@@ -160,12 +164,18 @@ def resolve(folder: Path, name: str, *, absolute: bool = True) -> Path:
         A relative path, or a link in it, leads out of the folder; or an absolute one out of where
         reading is confined to (`flows.sources.confinement`).
     """
-    if Path(name).is_absolute() and absolute:
+    mirrored = is_in_mirror(folder)
+    if Path(name).is_absolute() and absolute and not mirrored:
         return confined(Path(name))
-    path = (folder / name).resolve()
+    # Links that stand for files lead where these are kept.
+    path = Path(os.path.normpath(folder / name))
+    if content_name(path) is None:
+        path = path.resolve()
     if not path.is_relative_to(folder):
         raise InputError(
             f"{folder}: path {name!r} leads out of this folder",
-            hint="write the absolute path" if absolute else "move the file into the folder",
+            hint="write the absolute path"
+            if absolute and not mirrored
+            else "move the file into the folder",
         )
     return path

@@ -21,6 +21,7 @@ from flows.sources.base import (
 from flows.sources.captions import read_coco_captions
 from flows.sources.choices import choose_participants, require_participant
 from flows.sources.ctab import read_labels, region_masks
+from flows.sources.fetching import is_named
 from flows.sources.nsd_design import N_STIMULI, Design, read_coco_ids, read_design
 from flows.sources.nsd_options import NsdOptions
 from flows.sources.runs import pick_session
@@ -93,7 +94,7 @@ class NsdSource:
         space = self._functional(participant)
         candidates = [*beside, space / "brainmask.nii.gz", *sorted(space.glob("roi/*.nii.gz"))]
         for path in candidates:
-            if path.is_file():
+            if is_named(path):
                 return Grid(shape, read_affine(path))
         raise InputError(
             f"{folder}: no NIfTI image of {participant} gives the affine",
@@ -170,7 +171,7 @@ class NsdSource:
                 self._root / "nsddata/freesurfer" / participant / "label" / f"{atlas}.mgz.ctab",
                 self._root / "nsddata/templates" / f"{atlas}.ctab",
             ]
-            table = next((path for path in tables if path.is_file()), None)
+            table = next((path for path in tables if is_named(path)), None)
             masks += region_masks(
                 atlas,
                 [merged] if merged in files else files,
@@ -196,7 +197,7 @@ class NsdSource:
         folder = self._root / "nsddata/ppdata" / participant / "transforms"
         space = _SPACES.get(self._space, self._space)
         for name in (f"MNI-to-{space}.nii.gz", f"{space}-to-MNI.nii.gz"):
-            if (folder / name).is_file():
+            if is_named(folder / name):
                 return read_mni(folder / name, self.grid(participant), participant)
         return None
 
@@ -209,7 +210,7 @@ class NsdSource:
 
     def image(self, key: str) -> np.ndarray | None:
         """See `Source.image`; `imgBrick` row = nsdId."""
-        if not self._picture_file.is_file():
+        if not is_named(self._picture_file):
             return None
         with open_dataset(self._picture_file, "imgBrick") as pictures:
             match = _KEY.fullmatch(key)
@@ -230,7 +231,7 @@ class NsdSource:
     @cached_property
     def _design(self) -> Design:
         most, counted_by = N_STIMULI, "NSD's pictures"
-        if self._picture_file.is_file():
+        if is_named(self._picture_file):
             with open_dataset(self._picture_file, "imgBrick") as pictures:
                 most, counted_by = len(pictures), f"pictures in {self._picture_file}"
         return read_design(self._design_file, n_stimuli=most, counted_by=counted_by)
@@ -291,7 +292,7 @@ class NsdSource:
     def _mask_image(self, participant: str) -> Path | None:
         folder = self._prepared(participant) / self._options.betas
         images = (folder / "ncsnr.nii.gz", folder / "R2.nii.gz")
-        return next((path for path in images if path.is_file()), None)
+        return next((path for path in images if is_named(path)), None)
 
     def _read_mask(self, participant: str) -> np.ndarray:
         shape = self._shape(participant)

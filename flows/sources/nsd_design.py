@@ -14,8 +14,8 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from app.errors import InputError
+from flows.sources.fetching import require_file
 from flows.sources.tables import read_table
-from flows.sources.volumes import missing_file
 
 N_STIMULI = 73_000
 
@@ -66,8 +66,7 @@ def read_design(path: Path, *, n_stimuli: int, counted_by: str) -> Design:
     InputError
         The file is missing or foreign, or an id in it is impossible.
     """
-    if not path.is_file():
-        raise missing_file(path)
+    require_file(path)
     try:
         content = loadmat(path)
     except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:

@@ -10,8 +10,8 @@ from PIL import Image, UnidentifiedImageError
 
 from app.errors import InputError
 from flows.sources.base import Fold, Stimulus
+from flows.sources.fetching import require_file
 from flows.sources.tables import Row, read_table
-from flows.sources.volumes import missing_file
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -116,8 +116,7 @@ def read_picture(path: Path) -> np.ndarray:
     InputError
         The file is missing or no picture.
     """
-    if not path.is_file():
-        raise missing_file(path)
+    require_file(path)
     try:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import InputError
+from flows.sources.fetching import require_file
 
 _DELIMITERS = {",": "commas", "\t": "tabs", " ": "blanks"}
 
@@ -61,6 +62,7 @@ def read_table(path: Path, *, columns: Collection[str], delimiter: str | None = 
     """
     between = delimiter or ("\t" if path.suffix == ".tsv" else ",")
     name = _DELIMITERS[between]
+    require_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True, delimiter=between)

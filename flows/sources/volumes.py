@@ -17,6 +17,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from app.errors import InputError
+from flows.sources.fetching import require_file
 
 _NIFTI_FAULTS = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, WrapStructError)
 
@@ -137,8 +138,7 @@ class Series:
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
-        if not self.path.is_file():
-            raise missing_file(self.path)
+        require_file(self.path)
         if self.path.suffix in (".hdf5", ".h5"):
             with open_dataset(self.path, self.dataset) as dataset:
                 yield dataset
@@ -196,8 +196,7 @@ def open_dataset(path: Path, name: str) -> Iterator[h5py.Dataset]:
     InputError
         The file is missing, truncated or no HDF5 file, or has no dataset of that name.
     """
-    if not path.is_file():
-        raise missing_file(path)
+    require_file(path)
     with _faults(path, "HDF5", (OSError, RuntimeError)), h5py.File(path, "r") as file:
         dataset = file.get(name)
         if not isinstance(dataset, h5py.Dataset):
@@ -224,8 +223,7 @@ def read_volume(path: Path, *, axes: Literal[3, 4] = 3) -> tuple[np.ndarray, np.
     InputError
         The file is missing, damaged, no image, or of another rank.
     """
-    if not path.is_file():
-        raise missing_file(path)
+    require_file(path)
     with _faults(path, "NIfTI", _NIFTI_FAULTS):
         image: Any = nibabel.load(path)
         values = np.asanyarray(image.dataobj)
@@ -262,6 +260,7 @@ def require_voxels(path: Path, mask: np.ndarray, participant: str) -> None:
 
 def read_affine(path: Path) -> np.ndarray:
     """The affine in a NIfTI header, (4, 4); no voxels are read."""
+    require_file(path)
     with _faults(path, "NIfTI", _NIFTI_FAULTS):
         image: Any = nibabel.load(path)
         return np.asarray(image.affine, float)
@@ -291,8 +290,7 @@ def default_axes(path: Path) -> str | None:
         return "XYZT"
     if path.suffix != ".npy":
         return None
-    if not path.is_file():
-        raise missing_file(path)
+    require_file(path)
     with _faults(path, "npy", (OSError, ValueError, EOFError)):
         return "TV" if np.load(path, mmap_mode="r", allow_pickle=False).ndim == 2 else "TXYZ"
 
@@ -305,11 +303,6 @@ def is_nifti(path: Path) -> bool:
 def describe(shape: tuple[int, ...] | int) -> str:
     """A shape in words: `7x6x5`, or a number of voxels."""
     return "x".join(map(str, shape)) if isinstance(shape, tuple) else f"{shape} voxels"
-
-
-def missing_file(path: Path) -> InputError:
-    """The error for a file that is not there."""
-    return InputError(f"{path}: no such file", hint="fetch it or correct the path")
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def fails(folder: Path, *words: str) -> None:
         ("two.npy", "three.npy", ["three.npy", "no such file"]),
         ("mask.nii.gz", "../mask.nii.gz", ["'../mask.nii.gz' leads out"]),
         ("betas_*.nii.gz", "../betas_*.nii.gz", ["'../betas_*.nii.gz' leads out"]),
-        ("stimuli.csv", "absent.csv", ["absent.csv", "No such file"]),
+        ("stimuli.csv", "absent.csv", ["absent.csv", "no such file"]),
     ],
 )
 def test_a_faulty_manifest(folder: Path, old: str, new: str, words: list[str]) -> None:

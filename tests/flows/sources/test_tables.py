@@ -59,4 +59,4 @@ def test_a_faulty_cell_is_refused(tmp_path: Path, cell: str, reason: str) -> Non
 
 def test_a_missing_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    refused(tmp_path, lambda: read_table(path, columns=()), str(path), "No such file")
+    refused(tmp_path, lambda: read_table(path, columns=()), str(path), "no such file")
