@@ -1,7 +1,7 @@
 """Files of a BIDS data set by the entities in their names, and what they inherit."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Any
 
 from app.errors import InputError
 
-# pybids knows no `stat`.
-_OWN_ENTITIES = Path(__file__).with_name("bids_entities.json")
+# pybids has no `stat`.
+_STAT = {"name": "stat", "pattern": r"[_/\\]+stat-([a-zA-Z0-9+]+)"}
 _NOT_IN_NAME = {"datatype", "extension", "suffix"}
 NIFTI = (".nii.gz", ".nii")
 
@@ -49,7 +49,7 @@ class BidsFiles:
     Parameters
     ----------
     root : Path
-        The folder; `code`, `sourcedata`, `stimuli`, `derivatives` and hidden files are left out.
+        The folder; what lies in it and in its `sub-*` folders counts, hidden files apart.
     """
 
     def __init__(self, root: Path) -> None:
@@ -58,29 +58,14 @@ class BidsFiles:
     @cached_property
     def files(self) -> tuple[BidsFile, ...]:
         """Sorted by path."""
-        # pybids brings pandas along, which other layouts do without.
-        from bids import BIDSLayout, BIDSLayoutIndexer
-
-        layout = BIDSLayout(
-            self.root,
-            validate=False,
-            is_derivative=True,
-            config=["bids", "derivatives", str(_OWN_ENTITIES)],
-            indexer=BIDSLayoutIndexer(validate=False, index_metadata=False),
-        )
-        try:
-            found = layout.get(return_type="object")
-            entities = [file.get_entities(metadata=False) for file in found]
-        finally:
-            layout.connection_manager.session.close()
-        files = [
-            BidsFile(
-                Path(file.path),
-                {key: str(int(value) if key == "run" else value) for key, value in named.items()},
-            )
-            for file, named in zip(found, entities, strict=True)
+        paths = [
+            path
+            for pattern in ("*", "sub-*/**/*")
+            for path in self.root.glob(pattern)
+            if not path.name.startswith(".") and not path.is_dir()
         ]
-        return tuple(sorted(files, key=lambda file: file.path))
+        parse = _parser()
+        return tuple(BidsFile(path, parse(path.relative_to(self.root))) for path in sorted(paths))
 
     def find(self, *, extension: Iterable[str], **entities: str | None) -> list[BidsFile]:
         """Files of one of some extensions that have these entities; None stands for none."""
@@ -137,6 +122,22 @@ class BidsFiles:
         for file in self.files:
             subjects.setdefault((file.get("subject"), file.get("suffix")), []).append(file)
         return subjects
+
+
+def _parser() -> Callable[[Path], dict[str, str]]:
+    """Entities of a path below the root, which alone is parsed: folders above it have names too."""
+    # pybids brings pandas along, which other layouts do without.
+    from bids.layout.models import Config
+    from bids.layout.utils import parse_file_entities
+
+    rules = [Config.load("bids"), Config.load("derivatives"), Config("sdc", entities=[_STAT])]
+    known = [entity for rule in rules for entity in rule.entities.values()]
+
+    def parse(path: Path) -> dict[str, str]:
+        entities = parse_file_entities(f"/{path.as_posix()}", entities=known)
+        return {key: str(int(value) if key == "run" else value) for key, value in entities.items()}
+
+    return parse
 
 
 def read_json(path: Path) -> dict[str, Any]:
