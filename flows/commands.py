@@ -23,7 +23,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def ingest(
-    path: Annotated[Path, typer.Argument(help="An NSD tree, a dataset.toml, or its folder.")],
+    path: Annotated[Path, typer.Argument(help="A folder of a known layout, or a dataset.toml.")],
     check: Annotated[
         bool, typer.Option("--check", help="Validate without writing anything.")
     ] = False,

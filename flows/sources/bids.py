@@ -1,6 +1,7 @@
 """Betas as a BIDS derivative: per-trial images, or what GLMsingle wrote (docs/sources.md)."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -162,32 +163,31 @@ class BidsSource:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def regions(self, participant: str) -> list[RegionMask]:
-        """See `Source.regions`; every `*_dseg` of the space in `func`.
+        """See `Source.regions`; every `*_dseg` in `func` of the betas' space and task.
 
-        An atlas is called by `atlas`, else `seg`, else `desc` of the name; its hemispheres are
-        united.
+        An atlas is called by `atlas`, else `seg`, else `desc` of the name.
         """
-        atlases: dict[str, list[BidsFile]] = {}
+        tasks = {None, *(file.get("task") for file in self._betas)}
+        atlases: dict[str, BidsFile] = {}
         for file in self._of_participant(participant, suffix="dseg"):
+            if file.get("task") not in tasks and tasks != {None}:
+                continue
             name = file.get("atlas") or file.get("segmentation") or file.get("desc")
             if name is None:
                 raise InputError(
                     f"{file.path}: the name tells no atlas", hint="add atlas-NAME or seg-NAME"
                 )
-            same = atlases.setdefault(name, [])
-            for other in same:
-                if None in (file.get("hemi"), other.get("hemi")) or other.agrees(file.named):
-                    raise InputError(
-                        f"{file.path}: {other.path.name} is of the atlas {name} too",
-                        hint="keep one, or one a hemisphere (hemi-L, hemi-R)",
-                    )
-            same.append(file)
+            if (other := atlases.setdefault(name, file)) is not file:
+                raise InputError(
+                    f"{file.path}: {other.path.name} is of the atlas {name} too",
+                    hint="keep one of them",
+                )
         masks = []
-        for name, files in sorted(atlases.items()):
-            table = self._label_table(files)
+        for name, file in sorted(atlases.items()):
+            table = self._label_table(file)
             masks += region_masks(
                 name,
-                [file.path for file in files],
+                [file.path],
                 read_labels(table),
                 named_by=str(table),
                 grid=self.grid(participant).shape,
@@ -298,11 +298,7 @@ class BidsSource:
     def _part(self, file: BidsFile) -> _Part:
         sidecars = self._files.inherited(file, ".json")
         if not sidecars and self._found[0] != "glmsingle":
-            name = file.path.name.removesuffix(".gz").removesuffix(".nii")
-            raise InputError(
-                f"{file.path.with_name(name + '.json')}: no such file, nor one to inherit",
-                hint=f"give {file.path.name} its JSON sidecar",
-            )
+            raise _not_inherited(file, ".json", f"give {file.path.name} its JSON sidecar")
         events = find_events(self._raw, file, self._options.task)
         return _Part(file, series_of(file), events, sidecars)
 
@@ -350,23 +346,16 @@ class BidsSource:
             self._masks[participant] = (mask, affine)
         return self._masks[participant]
 
-    def _label_table(self, files: list[BidsFile]) -> Path:
-        tables = []
-        for file in files:
-            inherited = self._files.inherited(file, ".tsv")
-            if not inherited:
-                name = file.path.name.removesuffix(".gz").removesuffix(".nii")
-                raise InputError(
-                    f"{file.path.with_name(name + '.tsv')}: no such file, nor one to inherit",
-                    hint="name the regions in a table with the columns index and name",
-                )
-            tables.append(inherited[-1].path)
-        if len(set(tables)) > 1:
-            raise InputError(
-                f"{tables[1]}: {tables[0].name} names regions of the same atlas",
-                hint="give both hemispheres one table",
-            )
-        return tables[0]
+    def _label_table(self, file: BidsFile) -> Path:
+        tables = self._files.inherited(file, ".tsv")
+        if not tables:
+            raise _not_inherited(file, ".tsv", "name the regions in the columns index and name")
+        return tables[-1].path
+
+
+def _not_inherited(file: BidsFile, extension: str, hint: str) -> InputError:
+    name = file.path.name.removesuffix(".gz").removesuffix(".nii") + extension
+    return InputError(f"{file.path.with_name(name)}: no such file, nor one to inherit", hint=hint)
 
 
 def _scale(part: _Part) -> float:
@@ -374,7 +363,8 @@ def _scale(part: _Part) -> float:
     scale = 1.0
     for sidecar in part.sidecars:
         value = read_json(sidecar.path).get(_SCALE, scale)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value:
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (numeric and value and math.isfinite(value)):
             raise InputError(
                 f"{sidecar.path}: {_SCALE} is {value!r}",
                 hint="give the factor from the stored values to percent signal change",

@@ -153,7 +153,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no valid JSON: {error}", hint=hint) from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: no JSON object", hint=hint)

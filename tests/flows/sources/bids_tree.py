@@ -52,7 +52,8 @@ def beta_file(root: Path, subject: str, session: str, run: int, space: str = SPA
 
 def mask_file(root: Path, subject: str, space: str = SPACE) -> Path:
     """The brain mask of a participant."""
-    return root / f"sub-{subject}/func/sub-{subject}_space-{space}_desc-brain_mask.nii.gz"
+    name = f"sub-{subject}_task-things_space-{space}_desc-brain_mask.nii.gz"
+    return root / f"sub-{subject}/func" / name
 
 
 def event_file(root: Path, subject: str, session: str, run: int) -> Path:
@@ -60,9 +61,10 @@ def event_file(root: Path, subject: str, session: str, run: int) -> Path:
     return func(root, subject, session) / f"{stem(subject, session, run)}_events.tsv"
 
 
-def atlas_file(root: Path, hemi: str) -> Path:
-    """One hemisphere of the atlas of sub-01."""
-    return root / f"sub-01/func/sub-01_hemi-{hemi}_space-{SPACE}_atlas-floc_dseg.nii.gz"
+def atlas_file(root: Path) -> Path:
+    """The atlas of sub-01."""
+    name = f"sub-01_task-things_space-{SPACE}_atlas-floc_dseg.nii.gz"
+    return root / "sub-01/func" / name
 
 
 def brain() -> np.ndarray:
@@ -90,16 +92,18 @@ def write_events(path: Path, shown: list[str], before: float = 0) -> None:
 def write_common(root: Path) -> None:
     """Description, stimuli, masks and an atlas."""
     write_json(root / "dataset_description.json", DESCRIPTION)
+    # BIDS 1.11 has no name for betas.
+    (root / ".bidsignore").write_text("*_statmap.*\n")
     (root / "stimuli").mkdir()
     (root / "stimuli/stimuli.tsv").write_text(STIMULI)
-    Image.new("RGB", (4, 3), (1, 2, 3)).save(root / "stimuli/cat.png")
+    for name in ("cat", "dog", "owl"):
+        Image.new("RGB", (4, 3), (1, 2, 3)).save(root / f"stimuli/{name}.png")
     for subject in ("01", "02"):
         write_image(mask_file(root, subject), brain().astype(np.uint8), AFFINE)
-    for hemi, side in (("L", 0), ("R", 3)):
-        labels = np.zeros(GRID, np.int16)
-        labels[side] = 1
-        labels[side, 0] = 7
-        write_image(atlas_file(root, hemi), labels, AFFINE)
+    labels = np.zeros(GRID, np.int16)
+    labels[1] = 1
+    labels[1, 0] = 7
+    write_image(atlas_file(root), labels, AFFINE)
     (root / "atlas-floc_dseg.tsv").write_text("index\tname\n1\tFFA\n7\tPPA\n")
 
 

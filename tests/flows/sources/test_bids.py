@@ -1,5 +1,8 @@
 """BIDS derivatives of betas in the real layout."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from tests.flows.sources.bids_tree import (
     SHOWN,
     SPACE,
     Betas,
+    atlas_file,
     beta_file,
     brain,
     event_file,
@@ -26,6 +30,7 @@ from tests.flows.sources.bids_tree import (
     write_glmsingle_tree,
     write_json,
 )
+from tests.flows.sources.faults import refused
 from tests.flows.sources.nsd_tree import write_image
 
 SESSION = [*SHOWN[1], *SHOWN[2]]
@@ -89,11 +94,20 @@ def test_the_nearest_sidecar_counts(root: Path, stored: Betas) -> None:
         np.testing.assert_allclose(source.betas(participant, number)[rows], expected, rtol=1e-6)
 
 
-def test_regions_unite_hemispheres_and_inherit_their_table(root: Path, stored: Betas) -> None:
+def test_regions_inherit_the_table_of_their_atlas(root: Path, stored: Betas) -> None:
     source = open_source(root)
     found = {(one.atlas, one.name): int(one.members.sum()) for one in source.regions("sub-01")}
-    assert found == {("floc", "FFA"): 8, ("floc", "PPA"): 4}
+    assert found == {("floc", "FFA"): 4, ("floc", "PPA"): 2}
     assert source.regions("sub-02") == []
+    # A table beside the image is nearer; a segmentation of another task is another's.
+    atlas = atlas_file(root)
+    own = atlas.with_name(atlas.name.replace(".nii.gz", ".tsv"))
+    own.write_text("index\tname\n1\tOFA\n7\tn/a\n")
+    other = atlas.with_name(atlas.name.replace("task-things", "task-rest"))
+    other.write_bytes(atlas.read_bytes())
+    refused(root, lambda: open_source(root).regions("sub-01"), f"{own}, line 3", "name is empty")
+    own.write_text("index\tname\n1\tOFA\n7\tRSC\n")
+    assert {one.name for one in open_source(root).regions("sub-01")} == {"OFA", "RSC"}
 
 
 def test_stimuli_and_their_pictures(root: Path, stored: Betas) -> None:
@@ -286,3 +300,15 @@ def test_a_session_that_is_added_renumbers_none(labels: list[tuple[str, int]]) -
     assert list(number_sessions(Path(), there, before[::-1]).values()) == [
         *range(1, len(before) + 1)
     ]
+
+
+def test_the_official_validator_finds_no_error(root: Path, stored: Betas) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "bids-validator-deno", root, "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    issues = json.loads(done.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue["severity"] == "error"] == []

@@ -192,17 +192,12 @@ def _two_masks(root: Path) -> None:
 
 
 def _two_atlases(root: Path) -> None:
-    path = atlas_file(root, "L")
-    shutil.copy(path, path.with_name(path.name.replace("hemi-L", "ses-01_hemi-L")))
-
-
-def _whole_and_half(root: Path) -> None:
-    path = atlas_file(root, "L")
-    shutil.copy(path, path.with_name(path.name.replace("hemi-L_", "")))
+    path = atlas_file(root)
+    shutil.copy(path, path.with_name(path.name.replace("_space", "_run-1_space")))
 
 
 def _nameless_atlas(root: Path) -> None:
-    path = atlas_file(root, "L")
+    path = atlas_file(root)
     path.rename(path.with_name(path.name.replace("_atlas-floc", "")))
 
 
@@ -214,13 +209,8 @@ def _unnamed_label(root: Path) -> None:
     (root / "atlas-floc_dseg.tsv").write_text("index\tname\n1\tFFA\n")
 
 
-def _two_tables(root: Path) -> None:
-    path = root / f"sub-01/func/sub-01_hemi-R_space-{SPACE}_atlas-floc_dseg.tsv"
-    path.write_text("index\tname\n1\tPPA\n7\tFFA\n")
-
-
 def _atlas_of_another_grid(root: Path) -> None:
-    write_image(atlas_file(root, "R"), np.ones((4, 3, 3), np.int16), AFFINE)
+    write_image(atlas_file(root), np.ones((4, 3, 3), np.int16), AFFINE)
 
 
 def _two_spaces(root: Path) -> None:
@@ -297,12 +287,10 @@ def _no_betas(root: Path) -> None:
         (_empty_mask, ["sub-01", "mask.nii.gz: the mask of sub-01 is empty"]),
         (_two_masks, ["desc-brain_mask.nii.gz", "4x3x3", "4x3x2"]),
         (_two_atlases, ["dseg.nii.gz", "is of the atlas floc too"]),
-        (_whole_and_half, ["dseg.nii.gz", "is of the atlas floc too"]),
         (_nameless_atlas, ["dseg.nii.gz", "tells no atlas"]),
         (_no_names, ["atlas-floc_dseg.tsv: no such file"]),
-        (_unnamed_label, ["hemi-L", "label 7 is not in", "atlas-floc_dseg.tsv"]),
-        (_two_tables, ["hemi-R", "atlas-floc_dseg.tsv names regions of the same atlas"]),
-        (_atlas_of_another_grid, ["hemi-R", "4x3x3", "sub-01 have 4x3x2"]),
+        (_unnamed_label, ["dseg.nii.gz", "label 7 is not in", "atlas-floc_dseg.tsv"]),
+        (_atlas_of_another_grid, ["dseg.nii.gz", "4x3x3", "sub-01 have 4x3x2"]),
         (_two_spaces, ["2 spaces: MNI152NLin6Asym, T1w"]),
         (_two_tasks, ["2 tasks: rest, things"]),
         (_two_of_a_run, ["run-01", "desc-b", "of the same run"]),
