@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 BetaKind = Literal["statmap", "betas", "glmsingle"]
 
@@ -38,7 +38,7 @@ class BidsOptions(BaseModel):
         Default: what `dataset_description.json` says.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     betas: BetaKind | None = None
     space: str | None = None
@@ -53,3 +53,8 @@ class BidsOptions(BaseModel):
     title: str | None = None
     licence: str | None = None
     citation: str | None = None
+
+    @field_validator("entities")
+    @classmethod
+    def _run_without_zeros(cls, entities: dict[str, str]) -> dict[str, str]:
+        return {key: v.lstrip("0") if key == "run" else v for key, v in entities.items()}

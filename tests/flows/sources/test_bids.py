@@ -167,7 +167,9 @@ def test_masks_of_runs_are_met(root: Path, stored: Betas) -> None:
     expected = brain()
     expected[1, 1, 0] = expected[2, 1, 0] = False
     np.testing.assert_array_equal(open_source(root).mask("sub-01"), expected)
-    one = open_source(root, entities={"run": "1"})
+    # As a command line gives it, and as names write it.
+    assert open_source(root, entities={"run": 1}).mask("sub-01").sum() == expected.sum() + 1
+    one = open_source(root, entities={"run": "01"})
     assert one.mask("sub-01").sum() == expected.sum() + 1
 
 
