@@ -202,6 +202,7 @@ class BidsSource:
 
     def mni(self, participant: str) -> np.ndarray | None:
         """See `Source.mni`; by the affine where the label of the space begins with MNI."""
+        require_participant(self._root, self.participants(), participant)
         if self._space is None or not self._space.startswith("MNI"):
             return None
         return grid_coordinates(self.grid(participant))
