@@ -15,6 +15,7 @@ from flows.sources.base import (
     Stimulus,
     Trials,
 )
+from flows.sources.bids import BidsSource, is_bids
 from flows.sources.checks import CheckReport, ParticipantReport, check_source
 from flows.sources.fetching import is_named
 from flows.sources.haxby import HaxbySource, is_haxby
@@ -45,11 +46,12 @@ def open_source(path: str | Path, **options: Any) -> Source:
     Parameters
     ----------
     path : str or Path
-        A `dataset.toml`, or a folder that holds `nsddata_betas` (NSD), a `dataset.toml`, or
-        `subj1/labels.txt` and the like (nilearn's `haxby2001`); or an fsspec URL of one of these
-        (`flows.sources.mirrors`). docs/sources.md has them all.
+        A `dataset.toml`, or a folder that holds, in this order, `nsddata_betas` (NSD), a
+        `dataset.toml`, `subj1/labels.txt` and the like (nilearn's `haxby2001`), or
+        `dataset_description.json` or `sub-*` (a BIDS derivative); or an
+        fsspec URL of one of these (`flows.sources.mirrors`). docs/sources.md has them all.
     **options
-        See `flows.sources.nsd_options.NsdOptions` and `flows.sources.haxby_options.HaxbyOptions`.
+        See `NsdOptions`, `HaxbyOptions` and `BidsOptions` in the modules `nsd_options` and so on.
         A manifest says everything itself.
 
     Raises
@@ -74,8 +76,10 @@ def open_source(path: str | Path, **options: Any) -> Source:
         return ManifestSource(manifest)
     if is_haxby(place):
         return HaxbySource(place, **options)
+    if is_bids(place):
+        return BidsSource(place, **options)
     raise InputError(
         f"{place}: no data set of a known layout",
         hint=f"give a folder that holds nsddata_betas (NSD), a {MANIFEST_NAME} or "
-        "subj1/labels.txt (haxby2001)",
+        "subj1/labels.txt (haxby2001) or dataset_description.json (BIDS); see docs/sources.md",
     )

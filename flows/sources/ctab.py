@@ -12,6 +12,7 @@ from flows.sources.fetching import require_file
 from flows.sources.tables import read_table
 from flows.sources.volumes import Shape, read_volume, require_grid
 
+_VALUE_COLUMNS = {".csv": "value", ".tsv": "index"}
 _CTAB_LINE = re.compile(r"(\d+)\s+(\S.*?)(?:(?:\s+\d+){4})?")
 
 
@@ -22,17 +23,19 @@ def read_labels(path: Path) -> dict[int, str]:
     ----------
     path : Path
         A FreeSurfer colour table (`1 V1v`, with or without the four numbers of the colour; `#`
-        starts a comment), or a CSV file with the columns `value` and `name`.
+        starts a comment), a CSV file with the columns `value` and `name`, or a TSV file with
+        `index` and `name`, as in BIDS.
 
     Raises
     ------
     InputError
         The file is missing, a line of it cannot be read, or a value is named twice.
     """
-    if path.suffix == ".csv":
+    if path.suffix in _VALUE_COLUMNS:
+        column = _VALUE_COLUMNS[path.suffix]
         pairs = [
-            (row.integer("value", least=0), row.required("name"), row.line)
-            for row in read_table(path, columns=("value", "name"))
+            (row.integer(column, least=0), row.required("name"), row.line)
+            for row in read_table(path, columns=(column, "name"))
         ]
     else:
         pairs = _read_ctab(path)

@@ -1,6 +1,7 @@
 """CSV and TSV tables as rows that know their line, so that a fault in them can be named."""
 
 import csv
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,17 @@ class Row:
             raise self.fault(f"{column} is {value!r}, not a whole number") from None
         if number < least:
             raise self.fault(f"{column} is {number}, the least possible is {least}")
+        return number
+
+    def number(self, column: str) -> float:
+        """The cell as a finite number."""
+        value = self.required(column)
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise self.fault(f"{column} is {value!r}, not a number")
         return number
 
     def fault(self, reason: str, *, hint: str = "correct this line of the table") -> InputError:

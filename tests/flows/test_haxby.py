@@ -7,11 +7,12 @@ from sqlalchemy import select
 
 from app.concepts.service import show_concept
 from app.database.engine import open_session
-from app.database.models import Decoder, Run, Stimulus, Subject, Voxel
+from app.database.models import Dataset, Decoder, Run, Stimulus, Subject, Voxel
 from app.search.service import search
 from flows.ingest import ingest_dataset
 from flows.pipeline import run_pipeline
 from tests.flows.sources.haxby import write_haxby_manifest
+from tests.flows.sources.nilearn_tree import slice_as_nilearn
 
 RUN = {
     "encoder": "caption:all-MiniLM-L6-v2",
@@ -67,3 +68,24 @@ def test_a_human_face_is_answered_by_face_above_house(published_haxby: int) -> N
 def test_the_same_run_again_changes_nothing(published_haxby: int) -> None:
     again = run_pipeline("haxby-slice", RUN)
     assert again == {"run": published_haxby, "dataset": "haxby-slice", "changed": False}
+
+
+@pytest.mark.slow
+def test_nilearns_layout_is_ingested_alike(
+    flows_home: Path, real_data: Path, tmp_path: Path
+) -> None:
+    slice_dir = real_data / "haxby_slice"
+    write_haxby_manifest(tmp_path / "manifest", slice_dir)
+    ingest_dataset(str(tmp_path / "manifest"))
+    ingest_dataset(str(slice_as_nilearn(tmp_path / "haxby2001", slice_dir)))
+    with open_session() as session:
+        rows = session.execute(
+            select(Dataset.slug, Dataset.layout, Subject.artefacts, Subject.report)
+            .join(Subject, Subject.dataset_id == Dataset.id)
+            .order_by(Dataset.slug)
+        ).all()
+    (slug, layout, artefacts, report), (_, _, expected, expected_report) = rows
+    assert (slug, layout) == ("haxby", "haxby")
+    # The store goes by content: the same references are the same numbers.
+    assert artefacts == expected
+    assert report == expected_report

@@ -1,0 +1,375 @@
+"""Betas as a BIDS derivative: per-trial images, or what GLMsingle wrote (docs/sources.md)."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from app.errors import InputError
+from flows.sources.base import Grid, RegionMask, Stimulus, Trials, count_repeats, path_state
+from flows.sources.bids_betas import (
+    choose,
+    find_betas,
+    number_sessions,
+    order_runs,
+    require_name,
+    series_of,
+)
+from flows.sources.bids_description import DESCRIPTION_NAME, read_description
+from flows.sources.bids_events import find_events, read_events
+from flows.sources.bids_files import NIFTI, BidsFile, BidsFiles, read_json
+from flows.sources.bids_options import BidsOptions
+from flows.sources.choices import choose_participants, require_participant
+from flows.sources.ctab import read_labels, region_masks
+from flows.sources.fetching import is_named
+from flows.sources.manifest_schema import resolve
+from flows.sources.runs import pick_session
+from flows.sources.stimulus_table import StimulusTable, read_picture
+from flows.sources.transforms import grid_coordinates
+from flows.sources.validation import validated
+from flows.sources.volumes import (
+    Series,
+    is_nifti,
+    read_mask,
+    require_affine,
+    require_grid,
+    require_voxels,
+)
+
+_NATIVE = "native"
+# The factor from stored values to percent signal change, a key of our own in the sidecar.
+_SCALE = "Scale"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Betas of a run, or of all runs of a session, with what tells of them."""
+
+    file: BidsFile
+    series: Series
+    events: list[BidsFile]
+    sidecars: list[BidsFile]
+
+
+def is_bids(folder: Path) -> bool:
+    """Whether a folder looks like a BIDS data set, complete or not."""
+    return is_named(folder / DESCRIPTION_NAME) or any(folder.glob("sub-*/"))
+
+
+class BidsSource:
+    """`flows.sources.base.Source` over a BIDS derivative that holds betas.
+
+    A participant is called `sub-XX`. A session holds all its runs, in order; what lies in no
+    `ses-*` folder is session 1. The mask is where all brain masks of the betas' space that go
+    with the betas agree.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that holds `dataset_description.json`.
+    **options
+        See `BidsOptions`.
+    """
+
+    def __init__(self, root: Path, **options: Any) -> None:
+        self._root = root.resolve()
+        self._options = validated(
+            BidsOptions,
+            options,
+            where="options of a BIDS source",
+            hint=f"known: {', '.join(BidsOptions.model_fields)}",
+        )
+        self.description = read_description(self._root, self._options)
+        self._files = BidsFiles(self._root)
+        self._raw = self._files
+        if (raw := self._options.raw) is not None:
+            if not raw.is_dir():
+                raise InputError(f"{raw}: no such folder", hint="correct the option raw")
+            self._raw = BidsFiles(raw.resolve())
+        self._masks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._parts: dict[str, dict[int, list[_Part]]] = {}
+
+    def participants(self) -> list[str]:
+        """See `Source.participants`; every `sub-*` must have betas, or others be chosen."""
+        found = [path.name for path in self._root.glob("sub-*/")]
+        chosen = choose_participants(self._root, found, self._options.participants)
+        have = {f"sub-{file.get('subject')}" for file in self._betas}
+        for label in chosen:
+            if label not in have:
+                raise InputError(
+                    f"{self._root / label}: no betas of this space, task and kind",
+                    hint="fetch them, or choose others by the option participants",
+                )
+        return chosen
+
+    def grid(self, participant: str) -> Grid:
+        """See `Source.grid`; shape and affine are the mask's."""
+        mask, affine = self._mask(participant)
+        return Grid(cast(tuple[int, int, int], mask.shape), affine)
+
+    def mask(self, participant: str) -> np.ndarray:
+        """See `Source.mask`; where all brain masks are finite and not zero."""
+        return self._mask(participant)[0]
+
+    def trials(self, participant: str) -> Trials:
+        """See `Source.trials`; events and betas must agree in number."""
+        mask, affine = self._mask(participant)
+        stimuli, sessions = [], []
+        for number, parts in self._sessions(participant).items():
+            for part in parts:
+                require_name(part.file, number)
+                part.series.require_mask(mask)
+                if is_nifti(part.series.path):
+                    require_affine(part.series.path, affine, participant)
+                _scale(part)
+                shown = self._shown(part)
+                length, _ = part.series.size()
+                if length != len(shown):
+                    raise InputError(
+                        f"{part.series.path}: {length} betas, but "
+                        f"{', '.join(file.path.name for file in part.events)} has {len(shown)} "
+                        f"trials of {participant}, session {number}",
+                        hint="give one volume a trial, in the order of the events; the options "
+                        "stimulus_column and ignore tell which events are trials",
+                    )
+                stimuli += shown
+                sessions += [number] * length
+        if not stimuli:
+            raise InputError(
+                f"{self._root}: no trials of {participant}", hint="give events with a stimulus"
+            )
+        keys = np.array(stimuli)
+        return Trials(keys, np.array(sessions), count_repeats(keys))
+
+    def betas(self, participant: str, session: int) -> np.ndarray:
+        """See `Source.betas`; values times `Scale` of the sidecar, GLMsingle's as they are."""
+        parts = pick_session(self._sessions(participant), participant, session)
+        mask = self.mask(participant)
+        return np.concatenate(
+            [part.series.read(mask).astype(np.float32) * np.float32(_scale(part)) for part in parts]
+        )
+
+    def fingerprint(self, participant: str, session: int) -> str:
+        """See `Source.fingerprint`; betas, sidecars, events and masks, and which are trials."""
+        parts = pick_session(self._sessions(participant), participant, session)
+        files = [
+            file for part in parts for file in (part.file, *part.sidecars, *part.events)
+        ] + self._mask_files(participant)
+        lines = [path_state(file.path, self._root) for file in files]
+        lines.append(self._options.model_dump_json(include={"stimulus_column", "ignore"}))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def regions(self, participant: str) -> list[RegionMask]:
+        """See `Source.regions`; every `*_dseg` in `func` of the betas' space and task.
+
+        An atlas is called by `atlas`, else `seg`, else `desc` of the name.
+        """
+        tasks = {None, *(file.get("task") for file in self._betas)}
+        atlases: dict[str, BidsFile] = {}
+        for file in self._of_participant(participant, suffix="dseg"):
+            if file.get("task") not in tasks and tasks != {None}:
+                continue
+            name = file.get("atlas") or file.get("segmentation") or file.get("desc")
+            if name is None:
+                raise InputError(
+                    f"{file.path}: the name tells no atlas", hint="add atlas-NAME or seg-NAME"
+                )
+            if (other := atlases.setdefault(name, file)) is not file:
+                raise InputError(
+                    f"{file.path}: {other.path.name} is of the atlas {name} too",
+                    hint="keep one of them",
+                )
+        masks = []
+        for name, file in sorted(atlases.items()):
+            table = self._label_table(file)
+            masks += region_masks(
+                name,
+                [file.path],
+                read_labels(table),
+                named_by=str(table),
+                grid=self.grid(participant).shape,
+                participant=participant,
+            )
+        return masks
+
+    def maps(self, participant: str) -> dict[str, np.ndarray]:
+        """See `Source.maps`; none are read."""
+        require_participant(self._root, self.participants(), participant)
+        return {}
+
+    def mni(self, participant: str) -> np.ndarray | None:
+        """See `Source.mni`; by the affine where the label of the space begins with MNI."""
+        require_participant(self._root, self.participants(), participant)
+        if self._space is None or not self._space.startswith("MNI"):
+            return None
+        return grid_coordinates(self.grid(participant))
+
+    def stimuli(self) -> list[Stimulus]:
+        """See `Source.stimuli` and `StimulusTable.stimuli`."""
+        seen = {label: self.trials(label).stimulus.tolist() for label in self.participants()}
+        return self._stimulus_table.stimuli(seen, self._stimulus_table.folds())
+
+    def image(self, key: str) -> np.ndarray | None:
+        """See `Source.image`; pictures lie in `stimuli`."""
+        name = self._stimulus_table.row(key).image
+        return None if name is None else read_picture(resolve(self._pictures, name, absolute=False))
+
+    @property
+    def _pictures(self) -> Path:
+        return (self._raw.root / "stimuli").resolve()
+
+    @cached_property
+    def _stimulus_table(self) -> StimulusTable:
+        path = self._raw.root / "stimuli" / "stimuli.tsv"
+        return StimulusTable(path, key="stimulus_id", captions=("caption",))
+
+    @cached_property
+    def _found(self) -> tuple[str, list[BidsFile]]:
+        return find_betas(self._files, self._options)
+
+    @cached_property
+    def _space(self) -> str | None:
+        kind, betas = self._found
+        # GLMsingle's own names tell no space: what lies beside does.
+        files = self._brain_masks if kind == "glmsingle" else betas
+        spaces = [file.get("space") for file in files]
+        return choose(self._root, "space", spaces, self._options.space, none=_NATIVE)
+
+    @cached_property
+    def _betas(self) -> list[BidsFile]:
+        kind, betas = self._found
+        numbers = self._numbers
+        return [
+            file
+            for file in betas
+            if (kind == "glmsingle" or file.get("space") == self._space)
+            and (self._options.sessions is None or file.get("session") in numbers)
+        ]
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        labels = [label for file in self._found[1] if (label := file.get("session"))]
+        return dict(number_sessions(self._root, labels, self._options.sessions))
+
+    @cached_property
+    def _brain_masks(self) -> list[BidsFile]:
+        masks = self._files.find(extension=NIFTI, suffix="mask", desc="brain", datatype="func")
+        if not masks:
+            raise InputError(
+                f"{self._root}: no *_desc-brain_mask.nii.gz below sub-*/func or sub-*/ses-*/func",
+                hint="give one for each participant, in the space of the betas",
+            )
+        return masks
+
+    def _of_participant(self, participant: str, **entities: str) -> list[BidsFile]:
+        require_participant(self._root, self.participants(), participant)
+        return self._files.find(
+            extension=NIFTI,
+            subject=participant.removeprefix("sub-"),
+            space=self._space,
+            datatype="func",
+            **entities,
+        )
+
+    def _sessions(self, participant: str) -> dict[int, list[_Part]]:
+        if participant not in self._parts:
+            require_participant(self._root, self.participants(), participant)
+            self._parts[participant] = self._read_sessions(participant)
+        return self._parts[participant]
+
+    def _read_sessions(self, participant: str) -> dict[int, list[_Part]]:
+        mine = [file for file in self._betas if f"sub-{file.get('subject')}" == participant]
+        by_number: dict[int, list[BidsFile]] = {}
+        for file in mine:
+            label = file.get("session")
+            if label is None and any(other.get("session") for other in mine):
+                raise InputError(
+                    f"{file.path}: no session, where others of {participant} have one",
+                    hint="move it into the folder of its session",
+                )
+            by_number.setdefault(self._numbers[label] if label else 1, []).append(file)
+        return {
+            number: [self._part(file) for file in order_runs(files)]
+            for number, files in sorted(by_number.items())
+        }
+
+    def _part(self, file: BidsFile) -> _Part:
+        sidecars = self._files.inherited(file, ".json")
+        if not sidecars and self._found[0] != "glmsingle":
+            raise _not_inherited(file, ".json", f"give {file.path.name} its JSON sidecar")
+        events = find_events(self._raw, file, self._options.task)
+        return _Part(file, series_of(file), events, sidecars)
+
+    def _shown(self, part: _Part) -> list[str]:
+        options = self._options
+        return [
+            stimulus
+            for file in part.events
+            for stimulus in read_events(
+                file.path, column=options.stimulus_column, ignore=options.ignore
+            )
+        ]
+
+    def _mask_files(self, participant: str) -> list[BidsFile]:
+        masks = self._of_participant(participant, suffix="mask", desc="brain")
+        used: dict[Path, BidsFile] = {}
+        for parts in self._sessions(participant).values():
+            for part in parts:
+                entities = {
+                    key: value
+                    for key, value in part.file.named.items()
+                    if key not in ("desc", "stat")
+                }
+                fitting = {mask.path: mask for mask in masks if mask.agrees(entities)}
+                if not fitting:
+                    raise InputError(
+                        f"{part.file.path}: no *_desc-brain_mask.nii.gz of its space goes with it",
+                        hint="give one in func, of the betas' space",
+                    )
+                used |= fitting
+        return [used[path] for path in sorted(used)]
+
+    def _mask(self, participant: str) -> tuple[np.ndarray, np.ndarray]:
+        if participant not in self._masks:
+            first, *others = self._mask_files(participant)
+            mask, affine = read_mask(first.path)
+            for other in others:
+                members, _ = read_mask(other.path)
+                require_grid(
+                    other.path, members.shape, cast(tuple[int, int, int], mask.shape), participant
+                )
+                require_affine(other.path, affine, participant)
+                mask &= members
+            require_voxels(first.path, mask, participant)
+            self._masks[participant] = (mask, affine)
+        return self._masks[participant]
+
+    def _label_table(self, file: BidsFile) -> Path:
+        tables = self._files.inherited(file, ".tsv")
+        if not tables:
+            raise _not_inherited(file, ".tsv", "name the regions in the columns index and name")
+        return tables[-1].path
+
+
+def _not_inherited(file: BidsFile, extension: str, hint: str) -> InputError:
+    name = file.path.name.removesuffix(".gz").removesuffix(".nii") + extension
+    return InputError(f"{file.path.with_name(name)}: no such file, nor one to inherit", hint=hint)
+
+
+def _scale(part: _Part) -> float:
+    """`Scale` of the nearest sidecar that has it."""
+    scale = 1.0
+    for sidecar in part.sidecars:
+        value = read_json(sidecar.path).get(_SCALE, scale)
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (numeric and value and math.isfinite(value)):
+            raise InputError(
+                f"{sidecar.path}: {_SCALE} is {value!r}",
+                hint="give the factor from the stored values to percent signal change",
+            )
+        scale = float(value)
+    return scale
