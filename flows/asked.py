@@ -2,6 +2,7 @@
 
 import _thread
 import logging
+import os
 import platform
 import threading
 import time
@@ -19,6 +20,8 @@ from app.ingestions import queue
 from app.ingestions.queue import Taken
 from app.ingestions.service import confine
 from app.observing.context import bind
+from app.observing.logs import configure_logs
+from app.observing.traces import configure_traces
 from app.settings import get_settings
 from flows.config import IngestConfig, RunConfig
 from flows.ingest import ingest_dataset
@@ -30,6 +33,8 @@ from flows.sources.mirrors import FOLDER
 from flows.telling import Event, tell
 
 BEAT_S = 5.0
+# Is in the environment of a process that a worker has started for a flow.
+FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 
 Json = dict[str, Any]
 logger = logging.getLogger(__name__)
@@ -51,6 +56,9 @@ def work_on_ingestion(request: int, attempt: int) -> Json | State[Any]:
     dict or State
         What became of it; Prefect is told a failure as a state, since the catalog has it already.
     """
+    if FLOW_RUN in os.environ:
+        configure_logs(get_settings())
+        configure_traces()
     bind(ingestion=str(request))
     with open_session() as session, session.begin():
         taken = queue.begin(session, request, attempt)
@@ -112,6 +120,7 @@ class Holder:
             self._tell("INFO", f"{stage}: done after {time.monotonic() - began:.1f} s")
 
     def _tell(self, level: str, message: str) -> None:
+        logger.info(message)
         with open_session() as session, session.begin():
             queue.add_line(session, self._taken.id, self._taken.attempt, level, message)
 

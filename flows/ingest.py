@@ -16,6 +16,7 @@ from app.database.engine import open_session
 from app.database.models import Dataset, Stimulus
 from app.errors import InputError
 from app.garbage.service import at_work
+from app.observing.context import bind
 from app.store import Artefact
 from flows.caching import digest
 from flows.catalog import dataset_is_current
@@ -69,6 +70,7 @@ def ingest_dataset(
     source = _opened(path, options_text)
     check_source(source)
     slug = source.description.slug
+    bind(dataset=slug)
     folds = assign_folds(source, config, known_folds(slug, config))
     fingerprint = digest(
         [

@@ -25,6 +25,7 @@ from typing import Any
 from prefect import flow
 
 from app.garbage.service import at_work
+from app.observing.context import bind
 from app.settings import get_settings
 from flows.caching import code_version, digest
 from flows.catalog import SubjectTables, load_dataset
@@ -83,6 +84,7 @@ def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
     CatalogError
         The dataset is unknown, or a stage cannot work on it; nothing is published.
     """
+    bind(dataset=slug)
     config = options or RunConfig()
     device = get_settings().device
     site = examine_site(device)
@@ -236,6 +238,7 @@ def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
         stability=stability,
     )
     published = persevere("publish", lambda: publish_run(dataset, results))
+    bind(run=str(published.id))
     index_voxels()
     kind: Kind = "held_back" if published.held_back else "published"
     message = published.held_back or f"run {published.id} answers for {slug}"
