@@ -30,7 +30,6 @@ def find_events(raw: BidsFiles, betas: BidsFile, task: str | None) -> list[BidsF
     InputError
         There are none, two of one run, or several tasks and none is chosen.
     """
-    entities = {key: value for key, value in betas.named.items() if key != "desc"}
     found = [
         file
         for file in raw.find(
@@ -39,7 +38,7 @@ def find_events(raw: BidsFiles, betas: BidsFile, task: str | None) -> list[BidsF
             subject=betas.get("subject"),
             session=betas.get("session"),
         )
-        if file.agrees(entities) and betas.get("run") in (None, file.get("run"))
+        if file.agrees(betas.named) and betas.get("run") in (None, file.get("run"))
     ]
     if not found:
         raise InputError(

@@ -77,6 +77,22 @@ def test_a_session_holds_its_runs_in_order(root: Path, stored: Betas) -> None:
     np.testing.assert_allclose(betas, np.concatenate(expected), rtol=1e-6)
 
 
+def test_runs_are_in_order_of_their_numbers(root: Path, stored: Betas) -> None:
+    for session in ("01", "02"):
+        for path in sorted(func(root, "01", session).iterdir()):
+            other = path.name.replace("run-01", "run-9").replace("run-02", "run-10")
+            path.rename(path.with_name(other))
+    for path in sorted(func(root, "01", "02").glob("*_statmap.nii.gz")):
+        path.unlink()
+    both = np.concatenate([stored["01", "02", run] for run in (1, 2)], axis=-1)
+    name = f"{stem('01', '02')}_space-{SPACE}_stat-effect_statmap.nii.gz"
+    write_image(func(root, "01", "02") / name, both, AFFINE)
+    source = open_source(root)
+    assert source.trials("sub-01").stimulus.tolist() == [*SESSION, *SESSION]
+    runs = [literal(stored["01", "01", run], 0.5) for run in (1, 2)]
+    np.testing.assert_allclose(source.betas("sub-01", 1), np.concatenate(runs), rtol=1e-6)
+
+
 def test_the_nearest_sidecar_counts(root: Path, stored: Betas) -> None:
     write_json(root / "sub-01/sub-01_task-things_stat-effect_statmap.json", {"Scale": 2})
     own = beta_file(root, "01", "01", 2)
@@ -210,6 +226,12 @@ def test_betas_without_a_run_hold_all_runs(root: Path, stored: Betas) -> None:
     source = open_source(root)
     assert source.trials("sub-01").stimulus.tolist() == [*SESSION, *SESSION]
     np.testing.assert_allclose(source.betas("sub-01", 1), literal(both, 0.5), rtol=1e-6)
+
+
+def test_events_of_another_task_are_others(root: Path, stored: Betas) -> None:
+    path = event_file(root, "01", "01", 1)
+    write_events(path.with_name(path.name.replace("things", "rest")), ["owl.png"])
+    assert open_source(root).trials("sub-01").stimulus.tolist() == [*SESSION, *SESSION]
 
 
 def test_statistics_other_than_effects_are_no_betas(root: Path, stored: Betas) -> None:
