@@ -97,4 +97,4 @@ def test_a_sidecar_that_is_nested_without_end_is_refused(tmp_path: Path) -> None
     path = tmp_path / "statmap.json"
     path.write_text("[" * 200_000)
     refused(tmp_path, lambda: read_json(path), str(path), "no valid JSON")
-    refused(tmp_path, lambda: read_json(tmp_path / "absent.json"), "absent.json", "No such file")
+    refused(tmp_path, lambda: read_json(tmp_path / "absent.json"), "absent.json", "no such file")
