@@ -23,6 +23,8 @@ from flows.telling import Email
 Json = dict[str, Any]
 
 POOL = "sdc"
+# Named, or else Prefect starts another process before it that looks for what is to be installed.
+ENGINE = "python -m prefect.engine"
 # Of the queue's own flow: ``sdc worker`` starts it, and people have no need to.
 ASKED = "ingestion/asked"
 
@@ -127,6 +129,7 @@ def _deployment(chosen: Flow[..., Any], name: str, **schedule: Any) -> RunnerDep
         chosen,
         name,
         work_pool_name=POOL,
+        job_variables={"command": ENGINE},
         entrypoint_type=EntrypointType.MODULE_PATH,
         **schedule,
     )

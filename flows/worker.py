@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 
 import httpx
@@ -102,6 +103,9 @@ def keep_up(command: list[str], stop: threading.Event) -> None:
     that grow while it does not hold.
     """
     os.environ["PREFECT_WORKER_QUERY_SECONDS"] = str(POLL_S)
+    # Flows are started by the name of Python, which has to be this one.
+    own = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([own, os.environ.get("PATH", os.defpath)])
     pause = FIRST_PAUSE_S
     while not stop.is_set():
         started = time.monotonic()

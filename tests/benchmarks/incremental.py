@@ -14,8 +14,8 @@ from tests.benchmarks.fresh_process import run_afresh
 from tests.flows.planted import write_planted
 from tests.flows.sources.nsd_tree import write_image
 
-# Half of NSD's grid at 1.8 mm, and its trials a session.
-GRID, TRIALS, SESSIONS, SHARE = (64, 84, 66), 750, 9, 1 / 3
+# A third of NSD's grid at 1.8 mm, and half of its trials a session.
+GRID, TRIALS, SESSIONS, SHARE = (60, 70, 50), 375, 9, 1 / 3
 FOLD = 100
 AFFINE = np.diag([1.8, 1.8, 1.8, 1.0])
 
