@@ -51,6 +51,7 @@ def test_real_fmri_is_ingested_decoded_and_found(published_haxby: int) -> None:
         assert metrics["test"]["top1"] >= 0.375
 
 
+@pytest.mark.slow
 def test_a_human_face_is_answered_by_face_above_house(published_haxby: int) -> None:
     with open_session() as session:
         answer = search(session, "a human face", k=8)
@@ -65,6 +66,7 @@ def test_a_human_face_is_answered_by_face_above_house(published_haxby: int) -> N
     assert first.similarity > house.similarity
 
 
+@pytest.mark.slow
 def test_the_same_run_again_changes_nothing(published_haxby: int) -> None:
     again = run_pipeline("haxby-slice", RUN)
     assert again == {"run": published_haxby, "dataset": "haxby-slice", "changed": False}

@@ -24,7 +24,10 @@ from tests.flows.planted import write_planted
 
 ROOT = Path(__file__).parents[2]
 SEED = 20261126
-FLOWS, SERVERS, DISKS = 16, 5, 3
+# How many points lie in each phase: ingestion, until masks begin, masks and the other seed,
+# publication.
+PHASES = ("ingestion", "decoding", "masks", "publication")
+FLOWS, SERVERS, DISKS = (4, 4, 4, 4), (1, 1, 1, 2), (1, 1, 1, 0)
 
 pytestmark = pytest.mark.slow
 
@@ -94,11 +97,38 @@ def make_place(url: str, template: str, prefect: str, folder: Path) -> Iterator[
 
 @dataclass(frozen=True)
 class Untouched:
-    """What a process that nobody killed told, how often, and how large its store became."""
+    """What a process that nobody killed told; its reports, and how its store grew with them."""
 
     told: dict[str, Any]
-    reports: int
-    store_bytes: int
+    reports: list[str]
+    sizes: dict[int, int]
+
+    def span(self, phase: int) -> tuple[int, int]:
+        """Numbers of a phase's first report and of the one behind its last."""
+        begins = [
+            0,
+            self._first("embedding stimuli"),
+            self._first("masking"),
+            self._first("publishing"),
+            len(self.reports),
+        ]
+        return begins[phase] + 1, begins[phase + 1] + 1
+
+    def report(self, phase: int, share: float) -> int:
+        """A report of a phase."""
+        first, end = self.span(phase)
+        return first + int(share * (end - first))
+
+    def size(self, phase: int, share: float) -> int:
+        """Bytes that the store reaches in a phase."""
+        low, high = (
+            max(size for report, size in self.sizes.items() if report < limit)
+            for limit in self.span(phase)
+        )
+        return low + int(share * (high - low))
+
+    def _first(self, stage: str) -> int:
+        return next(at for at, line in enumerate(self.reports) if line.startswith(stage))
 
 
 @pytest.fixture(scope="module")
@@ -113,16 +143,17 @@ def untouched(
     folder = tmp_path_factory.mktemp("untouched")
     for one in make_place(server_url, template_database, prefect_server, folder):
         process = one.start(data)
-        largest = 0
+        sizes = {0: 0}
         while process.poll() is None:
-            largest = max(largest, size_of(folder / "store"))
-            time.sleep(0.05)
+            reports = one.reports
+            sizes[reports] = max(sizes.get(reports, 0), size_of(folder / "store"))
+            time.sleep(0.01)
         assert process.returncode == 0, (folder / "log").read_text()[-3000:]
         told = one.told("after")
         assert one.told("before") == dict.fromkeys(told["views"], 0)
         assert min(told["views"].values()) > 0
         assert told["orphans"] == 0
-        yield Untouched(told, one.reports, largest)
+        yield Untouched(told, (folder / "reports").read_text().splitlines(), sizes)
 
 
 def size_of(folder: Path) -> int:
@@ -139,13 +170,8 @@ def assert_ends_as_untouched(place: Place, data: Path, untouched: Untouched) -> 
     """Nothing or all was seen when the next process began, and its end is the same."""
     told = place.finish(data)
     before = told.pop("before")
-    assert before in (
-        dict.fromkeys(before, 0),
-        # Killed after publication: the catalog is whole already.
-        untouched.told["views"],
-        # Killed between ingestion and publication: the dataset has no run yet.
-        dict.fromkeys(before, 0) | {"voxels": untouched.told["views"]["voxels"]},
-    )
+    # All where it was killed just after publication.
+    assert before in (dict.fromkeys(before, 0), untouched.told["views"])
     differ = {
         name for name, sum_ in told["tables"].items() if sum_ != untouched.told["tables"][name]
     }
@@ -153,29 +179,30 @@ def assert_ends_as_untouched(place: Place, data: Path, untouched: Untouched) -> 
     assert told == untouched.told
 
 
-def points(kind: str, count: int) -> list[Any]:
-    """Numbers from 0 to 1, drawn by the seed."""
+def points(kind: str, counts: tuple[int, ...]) -> list[Any]:
+    """Phases, and numbers from 0 to 1 that are drawn by the seed."""
     draw = random.Random(f"{SEED} {kind}")
     return [
-        pytest.param(draw.random(), draw.random(), id=f"{kind}{number:02d}")
+        pytest.param(phase, draw.random(), draw.random(), id=f"{kind}-{PHASES[phase]}-{number}")
+        for phase, count in enumerate(counts)
         for number in range(count)
     ]
 
 
-@pytest.mark.parametrize(("share", "wait"), points("flow", FLOWS))
+@pytest.mark.parametrize(("phase", "share", "wait"), points("flow", FLOWS))
 def test_a_flow_that_is_killed(
-    place: Place, data: Path, untouched: Untouched, share: float, wait: float
+    place: Place, data: Path, untouched: Untouched, phase: int, share: float, wait: float
 ) -> None:
-    at = 1 + int(share * (untouched.reports - 1))
+    at = untouched.report(phase, share)
     if wait < 0.5:
         process = place.start(data, str(at))
     else:
         process = place.start(data)
         while place.reports < at and process.poll() is None:
             time.sleep(0.002)
-        time.sleep((wait - 0.5) / 2)
+        time.sleep((wait - 0.5) / 5)
         os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait(300) in (-signal.SIGKILL, 0)
+    assert process.wait(300) == -signal.SIGKILL
     assert_ends_as_untouched(place, data, untouched)
 
 
@@ -199,9 +226,15 @@ def home(template_database: str) -> Iterator[Path]:
         yield folder / "home"
 
 
-@pytest.mark.parametrize(("share", "wait"), points("server", SERVERS))
+@pytest.mark.parametrize(("phase", "share", "wait"), points("server", SERVERS))
 def test_a_database_server_that_is_killed(
-    home: Path, prefect_server: str, data: Path, untouched: Untouched, share: float, wait: float
+    home: Path,
+    prefect_server: str,
+    data: Path,
+    untouched: Untouched,
+    phase: int,
+    share: float,
+    wait: float,
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="sdc-kills-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -210,13 +243,13 @@ def test_a_database_server_that_is_killed(
         environment = {"SDC_HOME": name, "PREFECT_API_URL": prefect_server, "SDC_RETRIES": "1"}
         place = Place(folder, environment | {"SDC_RETRY_DELAY_S": "0.1"})
         process = place.start(data)
-        at = 1 + int(share * (untouched.reports - 1))
+        at = untouched.report(phase, share)
         while place.reports < at and process.poll() is None:
             time.sleep(0.002)
-        time.sleep(wait / 4)
-        killed = kill_servers_in(folder / "postgres")
-        ended = process.wait(300)
-        assert killed or ended == 0
+        time.sleep(wait / 20)
+        assert process.poll() is None
+        assert kill_servers_in(folder / "postgres") > 0
+        process.wait(300)
         assert_ends_as_untouched(place, data, untouched)
 
 
@@ -233,14 +266,14 @@ def kill_servers_in(folder: Path) -> int:
     return killed
 
 
-@pytest.mark.parametrize(("share", "wait"), points("disk", DISKS))
+@pytest.mark.parametrize(("phase", "share", "wait"), points("disk", DISKS))
 def test_a_disk_that_is_full(
-    place: Place, data: Path, untouched: Untouched, share: float, wait: float
+    place: Place, data: Path, untouched: Untouched, phase: int, share: float, wait: float
 ) -> None:
     store = place.folder / "store"
     store.mkdir()
     # Memory file systems give whole pages.
-    kilobytes = 64 + int(share * 0.9 * untouched.store_bytes / 1024)
+    kilobytes = 64 + untouched.size(phase, share * 0.9) // 1024
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(store)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("a full disk needs the right to mount a small file system")

@@ -87,6 +87,7 @@ def both(
         yield BothRuns(masks=masks, clusters=run_pipeline("small", BY_CLUSTERS)["run"])
 
 
+@pytest.mark.slow
 def test_the_same_questions_are_answered_by_each_run_with_its_method(both: BothRuns) -> None:
     methods = {both.masks: "masks", both.clusters: "clusters"}
     with open_session() as session:
@@ -117,6 +118,7 @@ def test_the_same_questions_are_answered_by_each_run_with_its_method(both: BothR
             assert [tuple(row) for row in rows] == [(both.clusters, "clusters")]
 
 
+@pytest.mark.slow
 def test_from_data_to_the_client_the_answers_stay_the_same(both: BothRuns) -> None:
     """The whole house: what the flows published of a small cohort, served and asked over HTTP."""
     with open_session() as session, serving() as url:

@@ -349,12 +349,14 @@ def test_a_runner_that_cannot_be_used(
         assert set(home.rglob("*")) == files
 
 
+@pytest.mark.slow
 def test_nobody_listens_where_a_flow_is_sent(fresh: Callable[[], Any]) -> None:
     with fresh():
         line = refused(task_runner("dask", "tcp://127.0.0.1:1"))
     assert line.startswith("no Dask scheduler answers at tcp://127.0.0.1:1")
 
 
+@pytest.mark.slow
 def test_what_listens_is_no_scheduler(fresh: Callable[[], Any], cluster: Cluster) -> None:
     cluster.add_workers(1)
     with cluster.client() as client:

@@ -123,6 +123,7 @@ def test_a_map_without_regions_is_an_atlas_of_no_voxels_and_no_map_is_no_rho() -
     assert np.isnan(found["rho"]).all()
 
 
+@pytest.mark.slow
 def test_a_run_stores_what_its_masks_literally_have_in_common_with_the_localisers(
     flows_home: Path, small_cohort: Path
 ) -> None:

@@ -97,6 +97,7 @@ def test_stdout_belongs_to_the_protocol(settings_of_shared: dict[str, str]) -> N
     ]
 
 
+@pytest.mark.slow
 def test_a_model_that_loads_says_nothing_on_stdout(catalog: Path) -> None:
     settings = get_settings()
     assert settings.database_url is not None
