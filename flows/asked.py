@@ -18,7 +18,7 @@ from app.errors import CatalogError, StorageError, UnavailableError
 from app.failures import as_catalog_error
 from app.ingestions import queue
 from app.ingestions.queue import Taken
-from app.ingestions.service import confine
+from app.ingestions.service import confine, confine_encoder
 from app.observing.context import bind
 from app.observing.logs import configure_logs
 from app.observing.traces import configure_traces
@@ -112,7 +112,7 @@ class Holder:
         self._beating.join()
 
     def _hear(self, stage: str, done: int, total: int, _detail: str) -> None:
-        """Keep how far a stage is, and a line of the log at its start and its end."""
+        """Keep how far a stage is, and a line of the log when it is done."""
         self._progress = f"{stage} {done}/{total}"
         began = self._stages.setdefault(stage, time.monotonic())
         if done >= total and began >= 0:
@@ -154,6 +154,8 @@ def _work(taken: Taken) -> Json:
         ingested = ingest_dataset(source, options, replace=taken.replace)
     result: Json = {"dataset": slug, "changed": ingested["changed"], "run": None}
     if taken.then_run:
+        if taken.confined:
+            confine_encoder(taken.run_options)
         run = run_pipeline(slug, RunConfig.model_validate(taken.run_options))
         result |= {"run": run["run"], "changed": ingested["changed"] or run["changed"]}
     return result

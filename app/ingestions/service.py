@@ -1,5 +1,8 @@
 """Asking for ingestions, and seeing what becomes of them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
@@ -70,6 +73,7 @@ def checked(session: Session, wanted: IngestionWanted, actor: str) -> dict[str, 
     source = wanted.source
     if access is not None:
         source = confine(source)
+        confine_encoder(wanted.run_options)
     check_options(wanted.options, wanted.run_options)
     if wanted.run_options and not wanted.then_run:
         raise InputError("run_options are given, and no run", hint="add then_run, or leave them")
@@ -98,6 +102,20 @@ def confine(source: str) -> str:
             hint="give a full path below one of the folders of the setting ingest_roots",
         )
     return resolved
+
+
+def confine_encoder(run_options: Mapping[str, Any]) -> None:
+    """Refuse an encoder whose files lie where a request may not read.
+
+    Raises
+    ------
+    InputError
+        It names a file in none of the folders of the setting ``ingest_roots``.
+    """
+    kind, _, rest = str(run_options.get("encoder", "")).partition(":")
+    files = [rest] if kind == "vectors" else [each for each in rest.split(":") if "/" in each]
+    for file in files:
+        confine(file)
 
 
 def _confine_url(source: str) -> str:

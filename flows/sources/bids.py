@@ -24,6 +24,7 @@ from flows.sources.bids_events import find_events, read_events
 from flows.sources.bids_files import NIFTI, BidsFile, BidsFiles, read_json
 from flows.sources.bids_options import BidsOptions
 from flows.sources.choices import choose_participants, require_participant
+from flows.sources.confinement import confined
 from flows.sources.ctab import read_labels, region_masks
 from flows.sources.fetching import is_named
 from flows.sources.manifest_schema import resolve
@@ -87,6 +88,7 @@ class BidsSource:
         self._files = BidsFiles(self._root)
         self._raw = self._files
         if (raw := self._options.raw) is not None:
+            confined(raw)
             if not raw.is_dir():
                 raise InputError(f"{raw}: no such folder", hint="correct the option raw")
             self._raw = BidsFiles(raw.resolve())

@@ -25,8 +25,8 @@ def is_confined() -> bool:
     return _roots.get() is not None
 
 
-def confined(path: Path) -> Path:
-    """The path, where it may be read.
+def confined(path: Path) -> None:
+    """Refuse a path that may not be read.
 
     Raises
     ------
@@ -39,4 +39,3 @@ def confined(path: Path) -> Path:
             f"{path} lies outside the folders that requests may read",
             hint="move it below one of the setting ingest_roots",
         )
-    return path

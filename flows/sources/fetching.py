@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.errors import InputError, UnavailableError
 from app.settings import get_settings
-from flows.sources.confinement import is_confined
+from flows.sources.confinement import confined, is_confined
 from flows.sources.mirrors import fetch, is_mirrored
 
 _ANNEX = ".git/annex/objects/"
@@ -19,15 +19,19 @@ _ANNEX_WAIT_S = 24 * 3600
 
 
 def require_file(path: Path) -> None:
-    """Fetch a file that is named and not there.
+    """See that a file may be read, and fetch it where it is named and not there.
+
+    Whoever opens a file of a source asks here first.
 
     Raises
     ------
     InputError
-        There is no such file, or it may not be fetched.
+        There is no such file, it lies out of where reading is confined to
+        (`flows.sources.confinement`), or it may not be fetched.
     UnavailableError
         Where it lies cannot be reached.
     """
+    confined(path)
     if path.is_file():
         return
     target = _target(path)

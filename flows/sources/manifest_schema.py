@@ -8,7 +8,6 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from app.errors import InputError
-from flows.sources.confinement import confined
 from flows.sources.fetching import content_name, require_file
 from flows.sources.mirrors import is_in_mirror
 from flows.sources.validation import validated
@@ -161,12 +160,11 @@ def resolve(folder: Path, name: str, *, absolute: bool = True) -> Path:
     Raises
     ------
     InputError
-        A relative path, or a link in it, leads out of the folder; or an absolute one out of where
-        reading is confined to (`flows.sources.confinement`).
+        A relative path, or a link in it, leads out of the folder.
     """
     mirrored = is_in_mirror(folder)
     if Path(name).is_absolute() and absolute and not mirrored:
-        return confined(Path(name))
+        return Path(name)
     # Links that stand for files lead where these are kept.
     path = Path(os.path.normpath(folder / name))
     if content_name(path) is None:

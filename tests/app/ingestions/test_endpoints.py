@@ -111,6 +111,18 @@ def test_what_is_done_can_be_neither_cancelled_nor_tried_again(
         ({"options": {"n_test": -1}}, "n_test: Input should be greater than or equal to 2"),
         ({"run_options": {"sed": 1}, "then_run": True}, "sed: Extra inputs are not permitted"),
         ({"run_options": {"seed": 1}}, "run_options are given, and no run"),
+        (
+            {"run_options": {"encoder": "vectors:/etc/passwd"}, "then_run": True},
+            "/etc/passwd: no folder that requests may read",
+        ),
+        (
+            {"run_options": {"encoder": "vectors:passwd"}, "then_run": True},
+            "passwd: no folder that requests may read",
+        ),
+        (
+            {"run_options": {"encoder": "open_clip:ViT-B-32:/root/x.pt"}, "then_run": True},
+            "/root/x.pt: no folder that requests may read",
+        ),
     ],
 )
 def test_what_cannot_be_worked_on_is_refused_and_nothing_is_queued(

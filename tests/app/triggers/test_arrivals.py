@@ -1,5 +1,6 @@
 """Tests of when a data set has arrived in a watched folder."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -40,6 +41,17 @@ def test_a_state_is_of_names_and_sizes_however_deep(tmp_path: Path) -> None:
     (tmp_path / "one" / "deep" / "more.npy").rename(tmp_path / "one" / "deep" / "less.npy")
     states.append(states_in(str(tmp_path)))
     assert len({next(iter(each.values())) for each in states}) == 4
+
+
+def test_a_size_or_a_time_alone_is_another_state(tmp_path: Path) -> None:
+    marker, betas = tmp_path / "one" / "_SUCCESS", tmp_path / "one" / "betas.npy"
+    write(marker)
+    states = set()
+    for text, time in (("xy", 1e9), ("xyz", 1e9), ("xyz", 2e9)):
+        write(betas, text)
+        os.utime(betas, (time, time))
+        states.add(states_in(str(tmp_path))[f"{tmp_path}/one"])
+    assert len(states) == 3
 
 
 @pytest.mark.parametrize("folder", ["nothing", "a file"])
