@@ -15,7 +15,7 @@ from app.database.engine import open_session
 from app.database.models import Dataset, Ingestion, Region, Run, Stimulus, Subject, Voxel
 from app.database.models import VoxelRegion as VoxelRegionRow
 from app.errors import ConflictError
-from flows.sources.base import Source
+from flows.sources.base import Source, Surface
 
 Json = dict[str, Any]
 
@@ -136,7 +136,8 @@ def _write_subject(
         dataset_id=dataset_id,
         label=ingested.label,
         grid=list(grid.shape),
-        affine=np.asarray(grid.affine, dtype=float).ravel().tolist(),
+        affine=None if isinstance(grid, Surface) else grid.affine.astype(float).ravel().tolist(),
+        surface=grid.name if isinstance(grid, Surface) else None,
         n_trials=len(trials.stimulus),
         n_sessions=len(np.unique(trials.session)),
         report=ingested.report,
@@ -145,10 +146,10 @@ def _write_subject(
     session.add(subject)
     session.flush()
     i, j, k = ingested.coordinates.T
-    native = ingested.coordinates @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    native = grid.places(ingested.coordinates)
     warp = source.mni(ingested.label)
     mni = np.full((len(i), 3), np.nan) if warp is None else warp[i, j, k]
-    columns = {"x": native[:, 0], "y": native[:, 1], "z": native[:, 2]}
+    columns: Json = {"x": native[:, 0], "y": native[:, 1], "z": native[:, 2]}
     columns |= {f"mni_{axis}": nullable(mni[:, n]) for n, axis in enumerate("xyz")}
     copy_rows(
         session,

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    SmallInteger,
     Text,
     UniqueConstraint,
     false,
@@ -82,16 +81,24 @@ class Dataset(Base):
 
 
 class Subject(Base):
-    """A participant: grid, affine and references to the betas in the store."""
+    """A participant: grid, affine and references to the betas in the store.
+
+    Of a participant on a surface the grid is (2, vertices of a hemisphere, 1), the left one first,
+    and there is no affine.
+    """
 
     __tablename__ = "subject"
-    __table_args__ = (UniqueConstraint("dataset_id", "label"),)
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "label"),
+        CheckConstraint("(affine IS NULL) <> (surface IS NULL)", name="affine_or_surface"),
+    )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
     label: Mapped[str]
     grid: Mapped[list[int]]
-    affine: Mapped[list[float]]
+    affine: Mapped[list[float] | None]
+    surface: Mapped[str | None]
     n_trials: Mapped[int]
     n_sessions: Mapped[int]
     report: Mapped[Json]
@@ -111,7 +118,10 @@ class Region(Base):
 
 
 class Voxel(Base):
-    """A voxel whose noise ceiling passed the dataset's threshold."""
+    """A voxel, or a vertex, whose noise ceiling passed the dataset's threshold.
+
+    A vertex has i 0 on the left and 1 on the right, its number as j, and k 0.
+    """
 
     __tablename__ = "voxel"
     __table_args__ = (UniqueConstraint("subject_id", "index"),)
@@ -119,9 +129,9 @@ class Voxel(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     subject_id: Mapped[int] = mapped_column(ForeignKey("subject.id", ondelete="CASCADE"))
     index: Mapped[int]
-    i: Mapped[int] = mapped_column(SmallInteger)
-    j: Mapped[int] = mapped_column(SmallInteger)
-    k: Mapped[int] = mapped_column(SmallInteger)
+    i: Mapped[int]
+    j: Mapped[int]
+    k: Mapped[int]
     x: Mapped[float] = mapped_column(REAL)
     y: Mapped[float] = mapped_column(REAL)
     z: Mapped[float] = mapped_column(REAL)

@@ -27,6 +27,40 @@ class Grid:
     shape: tuple[int, int, int]
     affine: np.ndarray
 
+    def places(self, index: np.ndarray) -> np.ndarray:
+        """Native mm of some voxels: (..., 3) 0-based indices to (..., 3)."""
+        mm: np.ndarray = index @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return mm
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A participant's vertices as a grid: i is the hemisphere (0 left, 1 right), j the vertex.
+
+    Attributes
+    ----------
+    name : str
+        Of the mesh, such as ``fsLR_den-32k``.
+    vertices : np.ndarray
+        (2, N, 3) native mm.
+    left_out : int
+        Brain places of the files that are no vertices of the cortex, and are not read.
+    """
+
+    name: str
+    vertices: np.ndarray
+    left_out: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(2, N, 1)."""
+        return 2, self.vertices.shape[1], 1
+
+    def places(self, index: np.ndarray) -> np.ndarray:
+        """Native mm of some vertices: (..., 3) 0-based indices to (..., 3)."""
+        mm: np.ndarray = self.vertices[index[..., 0], index[..., 1]]
+        return mm
+
 
 @dataclass(frozen=True)
 class Trials:
@@ -91,8 +125,8 @@ class Source(Protocol):
         """Labels, sorted."""
         ...
 
-    def grid(self, participant: str) -> Grid:
-        """Shape and affine of the participant's volumes."""
+    def grid(self, participant: str) -> Grid | Surface:
+        """Shape and affine of the participant's volumes, or the mesh of its surfaces."""
         ...
 
     def mask(self, participant: str) -> np.ndarray:

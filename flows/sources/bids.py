@@ -4,13 +4,23 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from app.errors import InputError
-from flows.sources.base import Grid, RegionMask, Stimulus, Trials, count_repeats, path_state
+from flows.sources.base import (
+    Grid,
+    RegionMask,
+    Stimulus,
+    Surface,
+    Trials,
+    count_repeats,
+    path_state,
+)
+from flows.sources.bids_atlases import not_inherited
 from flows.sources.bids_betas import (
     choose,
     find_betas,
@@ -23,23 +33,18 @@ from flows.sources.bids_description import DESCRIPTION_NAME, read_description
 from flows.sources.bids_events import find_events, read_events
 from flows.sources.bids_files import NIFTI, BidsFile, BidsFiles, read_json
 from flows.sources.bids_options import BidsOptions
+from flows.sources.bids_surfaces import BETAS as SURFACES
+from flows.sources.bids_surfaces import BidsSurfaces, pair_hemispheres, series_of_surfaces
+from flows.sources.bids_volumes import BidsVolumes
 from flows.sources.choices import choose_participants, require_participant
 from flows.sources.confinement import confined
-from flows.sources.ctab import read_labels, region_masks
 from flows.sources.fetching import is_named
 from flows.sources.manifest_schema import resolve
 from flows.sources.runs import pick_session
 from flows.sources.stimulus_table import StimulusTable, read_picture
-from flows.sources.transforms import grid_coordinates
+from flows.sources.surfaces import SurfaceSeries
 from flows.sources.validation import validated
-from flows.sources.volumes import (
-    Series,
-    is_nifti,
-    read_mask,
-    require_affine,
-    require_grid,
-    require_voxels,
-)
+from flows.sources.volumes import Series
 
 _NATIVE = "native"
 # The factor from stored values to percent signal change, a key of our own in the sidecar.
@@ -50,10 +55,10 @@ _SCALE = "Scale"
 class _Part:
     """Betas of a run, or of all runs of a session, with what tells of them."""
 
-    file: BidsFile
-    series: Series
+    files: list[BidsFile]
+    series: Series | SurfaceSeries
     events: list[BidsFile]
-    sidecars: list[BidsFile]
+    sidecars: list[list[BidsFile]]
 
 
 def is_bids(folder: Path) -> bool:
@@ -65,8 +70,8 @@ class BidsSource:
     """`flows.sources.base.Source` over a BIDS derivative that holds betas.
 
     A participant is called `sub-XX`. A session holds all its runs, in order; what lies in no
-    `ses-*` folder is session 1. The mask is where all brain masks of the betas' space that go
-    with the betas agree.
+    `ses-*` folder is session 1. Betas are volumes, whose mask is where all brain masks of their
+    space that go with them agree, or surfaces (GIFTI, CIFTI-2), whose vertices are all read.
 
     Parameters
     ----------
@@ -92,7 +97,7 @@ class BidsSource:
             if not raw.is_dir():
                 raise InputError(f"{raw}: no such folder", hint="correct the option raw")
             self._raw = BidsFiles(raw.resolve())
-        self._masks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._places: dict[str, BidsVolumes | BidsSurfaces] = {}
         self._parts: dict[str, dict[int, list[_Part]]] = {}
 
     def participants(self) -> list[str]:
@@ -108,25 +113,24 @@ class BidsSource:
                 )
         return chosen
 
-    def grid(self, participant: str) -> Grid:
-        """See `Source.grid`; shape and affine are the mask's."""
-        mask, affine = self._mask(participant)
-        return Grid(cast(tuple[int, int, int], mask.shape), affine)
+    def grid(self, participant: str) -> Grid | Surface:
+        """See `Source.grid`; the masks' shape and affine, or the betas' mesh."""
+        return self._lie(participant).grid
 
     def mask(self, participant: str) -> np.ndarray:
-        """See `Source.mask`; where all brain masks are finite and not zero."""
-        return self._mask(participant)[0]
+        """See `Source.mask`; where all brain masks are finite and not zero, all vertices."""
+        return self._lie(participant).mask
 
     def trials(self, participant: str) -> Trials:
         """See `Source.trials`; events and betas must agree in number."""
-        mask, affine = self._mask(participant)
+        lie = self._lie(participant)
         stimuli, sessions = [], []
         for number, parts in self._sessions(participant).items():
             for part in parts:
-                require_name(part.file, number)
-                part.series.require_mask(mask)
-                if is_nifti(part.series.path):
-                    require_affine(part.series.path, affine, participant)
+                for file in part.files:
+                    require_name(file, number)
+                part.series.require_mask(lie.mask)
+                lie.require_place(part.series.path)
                 _scale(part)
                 shown = self._shown(part)
                 length, _ = part.series.size()
@@ -159,8 +163,8 @@ class BidsSource:
         """See `Source.fingerprint`; betas, sidecars, events and masks, and which are trials."""
         parts = pick_session(self._sessions(participant), participant, session)
         files = [
-            file for part in parts for file in (part.file, *part.sidecars, *part.events)
-        ] + self._mask_files(participant)
+            file for part in parts for file in (*part.files, *chain(*part.sidecars), *part.events)
+        ] + self._lie(participant).files
         lines = [path_state(file.path, self._root) for file in files]
         lines.append(self._options.model_dump_json(include={"stimulus_column", "ignore"}))
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -170,33 +174,7 @@ class BidsSource:
 
         An atlas is called by `atlas`, else `seg`, else `desc` of the name.
         """
-        tasks = {None, *(file.get("task") for file in self._betas)}
-        atlases: dict[str, BidsFile] = {}
-        for file in self._of_participant(participant, suffix="dseg"):
-            if file.get("task") not in tasks and tasks != {None}:
-                continue
-            name = file.get("atlas") or file.get("segmentation") or file.get("desc")
-            if name is None:
-                raise InputError(
-                    f"{file.path}: the name tells no atlas", hint="add atlas-NAME or seg-NAME"
-                )
-            if (other := atlases.setdefault(name, file)) is not file:
-                raise InputError(
-                    f"{file.path}: {other.path.name} is of the atlas {name} too",
-                    hint="keep one of them",
-                )
-        masks = []
-        for name, file in sorted(atlases.items()):
-            table = self._label_table(file)
-            masks += region_masks(
-                name,
-                [file.path],
-                read_labels(table),
-                named_by=str(table),
-                grid=self.grid(participant).shape,
-                participant=participant,
-            )
-        return masks
+        return self._lie(participant).regions()
 
     def maps(self, participant: str) -> dict[str, np.ndarray]:
         """See `Source.maps`; none are read."""
@@ -204,11 +182,8 @@ class BidsSource:
         return {}
 
     def mni(self, participant: str) -> np.ndarray | None:
-        """See `Source.mni`; by the affine where the label of the space begins with MNI."""
-        require_participant(self._root, self.participants(), participant)
-        if self._space is None or not self._space.startswith("MNI"):
-            return None
-        return grid_coordinates(self.grid(participant))
+        """See `Source.mni`; by an affine to a space called MNI, or by a template's surface."""
+        return self._lie(participant).mni()
 
     def stimuli(self) -> list[Stimulus]:
         """See `Source.stimuli` and `StimulusTable.stimuli`."""
@@ -267,15 +242,26 @@ class BidsSource:
             )
         return masks
 
-    def _of_participant(self, participant: str, **entities: str) -> list[BidsFile]:
-        require_participant(self._root, self.participants(), participant)
-        return self._files.find(
-            extension=NIFTI,
-            subject=participant.removeprefix("sub-"),
-            space=self._space,
-            datatype="func",
-            **entities,
-        )
+    def _lie(self, participant: str) -> BidsVolumes | BidsSurfaces:
+        """Where the participant's betas lie."""
+        if participant not in self._places:
+            parts = [part for of in self._sessions(participant).values() for part in of]
+            if self._on_surfaces:
+                self._places[participant] = BidsSurfaces(
+                    self._files,
+                    participant,
+                    [(p.files[0], p.series) for p in parts if not isinstance(p.series, Series)],
+                    self._space,
+                )
+            else:
+                self._places[participant] = BidsVolumes(
+                    self._files,
+                    participant,
+                    [part.files[0] for part in parts],
+                    self._space,
+                    {file.get("task") for file in self._betas},
+                )
+        return self._places[participant]
 
     def _sessions(self, participant: str) -> dict[int, list[_Part]]:
         if participant not in self._parts:
@@ -294,17 +280,34 @@ class BidsSource:
                     hint="move it into the folder of its session",
                 )
             by_number.setdefault(self._numbers[label] if label else 1, []).append(file)
-        return {
-            number: [self._part(file) for file in order_runs(files)]
-            for number, files in sorted(by_number.items())
-        }
+        return {number: self._order(files) for number, files in sorted(by_number.items())}
 
-    def _part(self, file: BidsFile) -> _Part:
-        sidecars = self._files.inherited(file, ".json")
-        if not sidecars and self._found[0] != "glmsingle":
-            raise _not_inherited(file, ".json", f"give {file.path.name} its JSON sidecar")
-        events = find_events(self._raw, file, self._options.task)
-        return _Part(file, series_of(file), events, sidecars)
+    def _order(self, files: list[BidsFile]) -> list[_Part]:
+        """Parts of a session in order of their runs."""
+        groups = pair_hemispheres(files) if self._on_surfaces else [[file] for file in files]
+        by_first = {group[0]: group for group in groups}
+        return [self._part(by_first[file]) for file in order_runs(by_first)]
+
+    def _part(self, files: list[BidsFile]) -> _Part:
+        sidecars = []
+        for file in files:
+            of_file = self._files.inherited(file, ".json")
+            if not of_file and self._found[0] != "glmsingle":
+                raise not_inherited(file, ".json", f"give {file.path.name} its JSON sidecar")
+            sidecars.append(of_file)
+        events = find_events(self._raw, files[0], self._options.task)
+        series = series_of_surfaces(files) if self._on_surfaces else series_of(files[0])
+        return _Part(files, series, events, sidecars)
+
+    @cached_property
+    def _on_surfaces(self) -> bool:
+        kinds = {file.get("extension") in SURFACES for file in self._betas}
+        if len(kinds) > 1:
+            raise InputError(
+                f"{self._root}: both volumes and surfaces of the space {self._space}",
+                hint="choose by the option entities: --set source.entities.extension=.func.gii",
+            )
+        return kinds == {True}
 
     def _shown(self, part: _Part) -> list[str]:
         options = self._options
@@ -316,56 +319,21 @@ class BidsSource:
             )
         ]
 
-    def _mask_files(self, participant: str) -> list[BidsFile]:
-        masks = self._of_participant(participant, suffix="mask", desc="brain")
-        used: dict[Path, BidsFile] = {}
-        for parts in self._sessions(participant).values():
-            for part in parts:
-                entities = {
-                    key: value
-                    for key, value in part.file.named.items()
-                    if key not in ("desc", "stat")
-                }
-                fitting = {mask.path: mask for mask in masks if mask.agrees(entities)}
-                if not fitting:
-                    raise InputError(
-                        f"{part.file.path}: no *_desc-brain_mask.nii.gz of its space goes with it",
-                        hint="give one in func, of the betas' space",
-                    )
-                used |= fitting
-        return [used[path] for path in sorted(used)]
-
-    def _mask(self, participant: str) -> tuple[np.ndarray, np.ndarray]:
-        if participant not in self._masks:
-            first, *others = self._mask_files(participant)
-            mask, affine = read_mask(first.path)
-            for other in others:
-                members, _ = read_mask(other.path)
-                require_grid(
-                    other.path, members.shape, cast(tuple[int, int, int], mask.shape), participant
-                )
-                require_affine(other.path, affine, participant)
-                mask &= members
-            require_voxels(first.path, mask, participant)
-            self._masks[participant] = (mask, affine)
-        return self._masks[participant]
-
-    def _label_table(self, file: BidsFile) -> Path:
-        tables = self._files.inherited(file, ".tsv")
-        if not tables:
-            raise _not_inherited(file, ".tsv", "name the regions in the columns index and name")
-        return tables[-1].path
-
-
-def _not_inherited(file: BidsFile, extension: str, hint: str) -> InputError:
-    name = file.path.name.removesuffix(".gz").removesuffix(".nii") + extension
-    return InputError(f"{file.path.with_name(name)}: no such file, nor one to inherit", hint=hint)
-
 
 def _scale(part: _Part) -> float:
-    """`Scale` of the nearest sidecar that has it."""
+    """`Scale` of the nearest sidecar that has it, the same for both hemispheres."""
+    scales = [_scale_of(sidecars) for sidecars in part.sidecars] or [1.0]
+    if len(set(scales)) > 1:
+        raise InputError(
+            f"{part.files[0].path}: {_SCALE} is {scales[0]:g} left and {scales[1]:g} right",
+            hint="give both hemispheres one sidecar",
+        )
+    return scales[0]
+
+
+def _scale_of(sidecars: list[BidsFile]) -> float:
     scale = 1.0
-    for sidecar in part.sidecars:
+    for sidecar in sidecars:
         value = read_json(sidecar.path).get(_SCALE, scale)
         numeric = isinstance(value, int | float) and not isinstance(value, bool)
         if not (numeric and value and math.isfinite(value)):

@@ -9,6 +9,7 @@ from typing import get_args
 from app.errors import InputError
 from flows.sources.bids_files import NIFTI, BidsFile, BidsFiles
 from flows.sources.bids_options import BetaKind, BidsOptions
+from flows.sources.bids_surfaces import BETAS as SURFACES
 from flows.sources.volumes import Series
 
 # The names and the dataset that GLMsingle's Python gives its final betas (cvnlab/GLMsingle,
@@ -172,7 +173,7 @@ def _of_kind(files: BidsFiles, kind: BetaKind) -> list[BidsFile]:
             for file in files.files
             if file.get("datatype") == "func" and _GLMSINGLE.fullmatch(file.path.name)
         ]
-    found = files.find(extension=NIFTI, suffix=kind, datatype="func")
+    found = files.find(extension=(*NIFTI, *SURFACES), suffix=kind, datatype="func")
     return [file for file in found if file.get("stat") in (None, "effect")]
 
 
@@ -185,5 +186,6 @@ def _no_betas(files: BidsFiles) -> InputError:
             )
     return InputError(
         f"{files.root}: no betas below sub-*/func or sub-*/ses-*/func",
-        hint=f"there must be *_statmap.nii.gz, *_betas.nii.gz or {TYPED}.hdf5",
+        hint=f"there must be *_statmap.nii.gz, *_betas.nii.gz or {TYPED}.hdf5, or surfaces: "
+        "*_statmap.func.gii, *_statmap.dscalar.nii",
     )

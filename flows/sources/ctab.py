@@ -95,10 +95,24 @@ def region_masks(
     InputError
         A volume lies on another grid, holds fractions, or a label that has no name.
     """
-    members: dict[str, np.ndarray] = {}
+    volumes = []
     for file in files:
         values, _ = read_volume(file)
         require_grid(file, values.shape, grid, participant)
+        volumes.append((file, values))
+    return label_masks(atlas, volumes, labels, named_by=named_by)
+
+
+def label_masks(
+    atlas: str,
+    volumes: Sequence[tuple[Path, np.ndarray]],
+    labels: Mapping[int, str] | None,
+    *,
+    named_by: str,
+) -> list[RegionMask]:
+    """The regions of an atlas whose labels are read already; see `region_masks`."""
+    members: dict[str, np.ndarray] = {}
+    for file, values in volumes:
         inside = values > 0
         for value in np.unique(values[inside]).tolist():
             if value != int(value):

@@ -32,7 +32,7 @@ def apply_affine(affine: np.ndarray, index: np.ndarray) -> np.ndarray:
 def grid_coordinates(grid: Grid) -> np.ndarray:
     """The affine's mm of every voxel, float32 (X, Y, Z, 3)."""
     index = np.moveaxis(np.indices(grid.shape), 0, -1)
-    return apply_affine(grid.affine, index).astype(np.float32)
+    return grid.places(index).astype(np.float32)
 
 
 def read_mni(path: Path, grid: Grid, participant: str) -> np.ndarray:

@@ -4,7 +4,7 @@ from itertools import product
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, text, update
 from sqlalchemy.exc import IntegrityError
 
 from app.database.engine import make_engine
@@ -15,7 +15,7 @@ from app.database.migrate import (
     require_current,
     upgrade,
 )
-from app.database.models import Base
+from app.database.models import Base, Subject
 from app.errors import UnavailableError
 
 LEFT = "SELECT count(*) FROM pg_namespace WHERE nspname = 'catalog'"
@@ -239,3 +239,88 @@ def test_a_vector_of_another_dimension_is_refused_by_the_database(engine: Engine
         connection.execute(statement)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM catalog.term")) == 0
+
+
+VIEWS_AS_SQL = """
+SELECT relname, reloptions::text, relacl::text, pg_get_viewdef(oid), attname,
+       atttypid::regtype::text, obj_description(oid, 'pg_class'), col_description(oid, attnum)
+FROM pg_class JOIN pg_attribute ON attrelid = oid
+WHERE relnamespace = 'catalog'::regnamespace AND relkind = 'v' AND attnum > 0
+ORDER BY relname, attnum
+"""
+ON_A_SURFACE = """
+INSERT INTO catalog.subject
+    (id, dataset_id, label, grid, surface, n_trials, n_sessions, report, artefacts)
+VALUES (3, 1, 's3', '{2,163842,1}', 'fsaverage', 0, 0, '{}', '{}');
+INSERT INTO catalog.voxel (subject_id, index, i, j, k, x, y, z)
+VALUES (3, 0, 1, 163841, 0, 1, 2, 3);
+UPDATE catalog.dataset SET current_run_id = 1;
+INSERT INTO catalog.decoder
+    (run_id, subject_id, encoder_id, kind, metrics, artefact_uri, artefact_sha256, masks_sha256)
+VALUES (1, 3, 2, 'linear', '{}', '', '', '')
+"""
+
+VIEWS_OF_A_LAB = """
+CREATE VIEW public.theirs WITH (security_barrier) AS
+    SELECT subject, i::text AS i FROM catalog.voxels;
+CREATE VIEW public.ours AS
+    SELECT theirs.subject, count(*) AS n, max(grid[1]) AS wide
+    FROM public.theirs JOIN catalog.subjects USING (subject) GROUP BY 1;
+COMMENT ON VIEW public.ours IS 'it''s ours';
+COMMENT ON COLUMN public.theirs.i IS 'an index';
+GRANT SELECT ON public.ours TO pg_monitor WITH GRANT OPTION;
+ALTER VIEW public.theirs OWNER TO pg_read_all_data
+"""
+OURS_AS_SQL = """
+SELECT relname, relowner, reloptions::text, relacl::text, pg_get_viewdef(oid), attname,
+       obj_description(oid, 'pg_class'), col_description(oid, attnum)
+FROM pg_class JOIN pg_attribute ON attrelid = oid
+WHERE relname IN ('ours', 'theirs') AND attnum > 0 ORDER BY relname, attnum
+"""
+
+
+def test_surfaces_come_and_go(at_0002: Engine) -> None:
+    upgrade(at_0002, "0015")
+    with at_0002.begin() as connection:
+        connection.execute(text("GRANT SELECT ON catalog.voxels TO PUBLIC"))
+    views, schema = rows_of(at_0002, VIEWS_AS_SQL), rows_of(at_0002, SCHEMA_AS_SQL)
+    voxels = rows_of(at_0002, "SELECT * FROM catalog.voxel ORDER BY id")
+    upgrade(at_0002, "0016")
+    assert rows_of(at_0002, "SELECT * FROM catalog.voxel ORDER BY id") == voxels
+    kept = {(row[0], *row[2:5]) for row in views if row[0] != "subjects"}
+    assert kept <= {(row[0], *row[2:5]) for row in rows_of(at_0002, VIEWS_AS_SQL)}
+    with at_0002.begin() as connection:
+        connection.execute(text(ON_A_SURFACE))
+    vertex = "SELECT i, j, k, x FROM catalog.voxels WHERE subject = 's3'"
+    assert rows_of(at_0002, vertex) == [(1, 163841, 0, 1.0)]
+    shown = "SELECT surface, affine FROM catalog.subjects ORDER BY subject"
+    assert rows_of(at_0002, shown) == [(None, [0.0])] * 2 + [("fsaverage", None)]
+    with pytest.raises(IntegrityError, match="contains null values"):
+        downgrade(at_0002, "0015")
+    with at_0002.begin() as connection:
+        connection.execute(text("DELETE FROM catalog.subject WHERE id = 3"))
+    downgrade(at_0002, "0015")
+    assert rows_of(at_0002, VIEWS_AS_SQL) == views
+    assert rows_of(at_0002, SCHEMA_AS_SQL) == schema
+
+
+def test_a_participant_has_an_affine_or_a_surface(at_0002: Engine) -> None:
+    upgrade(at_0002)
+    for column, value in (("affine", None), ("surface", "fsLR")):
+        with (
+            pytest.raises(IntegrityError, match="affine_or_surface"),
+            at_0002.begin() as connection,
+        ):
+            connection.execute(update(Subject).where(Subject.id == 1).values({column: value}))
+
+
+def test_views_of_a_lab_outlive_the_change_of_what_they_show(at_0002: Engine) -> None:
+    upgrade(at_0002, "0015")
+    with at_0002.begin() as connection:
+        connection.execute(text(VIEWS_OF_A_LAB))
+    read = "SELECT * FROM public.ours"
+    before, shown = rows_of(at_0002, OURS_AS_SQL), rows_of(at_0002, read)
+    for change in (upgrade, lambda engine: downgrade(engine, "0015"), upgrade):
+        change(at_0002)
+        assert rows_of(at_0002, OURS_AS_SQL) == before
+        assert rows_of(at_0002, read) == shown

@@ -1,0 +1,361 @@
+"""Reading surfaces: GIFTI, one file a hemisphere, and CIFTI-2, both hemispheres in one.
+
+What lies on a surface is handed out on the grid (2, N, 1) of `flows.sources.base.Surface`.
+"""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+import nibabel
+import numpy as np
+from nibabel.cifti2.cifti2 import CIFTI_BRAIN_STRUCTURES, Cifti2Header, Cifti2HeaderError
+from nibabel.filebasedimages import ImageFileError
+from nibabel.gifti.parse_gifti_fast import GiftiParseError
+from nibabel.nifti1 import intent_codes
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from app.errors import InputError
+from flows.sources.fetching import require_file
+from flows.sources.volumes import Shape
+
+HEMISPHERES = ("L", "R")
+CORTEX = ("CIFTI_STRUCTURE_CORTEX_LEFT", "CIFTI_STRUCTURE_CORTEX_RIGHT")
+_STRUCTURES = CIFTI_BRAIN_STRUCTURES.value_set("ciftiname")
+_MODEL_TYPES = ("CIFTI_MODEL_TYPE_SURFACE", "CIFTI_MODEL_TYPE_VOXELS")
+# Values that are read at a time.
+_BLOCK = 1 << 24
+# What nibabel's readers raise at files that are damaged or foreign.
+_FAULTS = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError),
+    *(zlib.error, expat.ExpatError, ImageFileError, HeaderDataError, WrapStructError),
+    *(GiftiParseError, Cifti2HeaderError),
+)
+
+
+@dataclass(frozen=True)
+class GiftiSeries:
+    """Two files, left and right, with one data array for each trial."""
+
+    left: Path
+    right: Path
+
+    @property
+    def path(self) -> Path:
+        """What messages name."""
+        return self.left
+
+    @cached_property
+    def covered(self) -> np.ndarray:
+        """Vertices that there are values of, bool (2, N, 1): all."""
+        return np.ones(self.size()[1], bool)
+
+    @property
+    def left_out(self) -> int:
+        """Places that are not read: none."""
+        return 0
+
+    def size(self) -> tuple[int, Shape]:
+        """Trials and grid, by what the files say of their arrays."""
+        return self._size
+
+    def require_mask(self, mask: np.ndarray) -> None:
+        """Raise `InputError` where other vertices are covered than the mask's."""
+        _require_vertices(self, mask)
+
+    def read(self, mask: np.ndarray) -> np.ndarray:
+        """Values in the mask, float32 (trials, vertices of the mask in C order of (2, N, 1)).
+
+        Raises
+        ------
+        InputError
+            A file is missing, damaged or foreign, or has other vertices.
+        """
+        self.require_mask(mask)
+        sides = []
+        for path, inside in zip((self.left, self.right), mask[..., 0], strict=True):
+            with _faults(path, "GIFTI"):
+                image: Any = nibabel.load(path)
+                sides.append(
+                    np.stack([array.data[inside].astype(np.float32) for array in image.darrays])
+                )
+        return np.concatenate(sides, axis=1)
+
+    @cached_property
+    def _size(self) -> tuple[int, Shape]:
+        left, right = (_gifti_arrays(path) for path in (self.left, self.right))
+        for path, arrays in ((self.left, left), (self.right, right)):
+            if not arrays or len(set(arrays)) > 1 or len(arrays[0]) != 1:
+                shapes = ", ".join("x".join(map(str, shape)) for shape in dict.fromkeys(arrays))
+                raise InputError(
+                    f"{path}: data arrays of shape {shapes or '(none)'}, expected one number a "
+                    "vertex in each",
+                    hint="give one data array a trial, all of one mesh",
+                )
+        if left != right:
+            raise InputError(
+                f"{self.right}: {len(right)} data arrays of {right[0][0]} vertices, "
+                f"{self.left.name} has {len(left)} of {left[0][0]}",
+                hint="give both hemispheres the same trials, on a mesh that has as many vertices "
+                "left and right: fsaverage or fsLR",
+            )
+        return len(left), (2, left[0][0], 1)
+
+
+@dataclass(frozen=True)
+class CiftiSeries:
+    """A dense CIFTI-2 file: trials by brain places, of which the cortex' vertices are read."""
+
+    path: Path
+
+    @cached_property
+    def covered(self) -> np.ndarray:
+        """Vertices that there are values of, bool (2, N, 1)."""
+        return (self._layout[1] >= 0)[..., None]
+
+    @property
+    def left_out(self) -> int:
+        """Brain places that are not read: voxels, and surfaces other than the cortex."""
+        return self._layout[2]
+
+    def size(self) -> tuple[int, Shape]:
+        """Trials and grid, from the header alone."""
+        trials, column, _ = self._layout
+        return trials, (2, column.shape[1], 1)
+
+    def require_mask(self, mask: np.ndarray) -> None:
+        """Raise `InputError` where other vertices are covered than the mask's."""
+        _require_vertices(self, mask)
+
+    def read(self, mask: np.ndarray) -> np.ndarray:
+        """Values in the mask, float32 (trials, vertices of the mask in C order of (2, N, 1)).
+
+        Raises
+        ------
+        InputError
+            The file is missing, damaged or foreign, or has other vertices.
+        """
+        self.require_mask(mask)
+        trials, column, _ = self._layout
+        columns = column[mask[..., 0]]
+        with _cifti(self.path) as image:
+            inside = np.empty((trials, len(columns)), np.float32)
+            step = max(1, _BLOCK // image.shape[1])
+            for start in range(0, trials, step):
+                block = slice(start, start + step)
+                inside[block] = np.asanyarray(image.dataobj[block])[:, columns]
+        return inside
+
+    @cached_property
+    def _layout(self) -> tuple[int, np.ndarray, int]:
+        """Trials; the column of each vertex, -1 for none, (2, N); columns that are not read."""
+        with _cifti(self.path) as image:
+            if image.ndim != 2:
+                raise InputError(
+                    f"{self.path}: {image.ndim} axes", hint="give a dscalar or dtseries file"
+                )
+            column = _columns(self.path, image.header, image.shape[1])
+            return image.shape[0], column, image.shape[1] - int((column >= 0).sum())
+
+
+SurfaceSeries = GiftiSeries | CiftiSeries
+
+
+def _require_vertices(series: SurfaceSeries, mask: np.ndarray) -> None:
+    covered = series.covered
+    if not np.array_equal(covered, mask):
+        raise InputError(
+            f"{series.path}: {int(covered.sum())} vertices of a mesh of 2 x {covered.shape[1]}, "
+            f"other betas of the participant have {int(mask.sum())} of 2 x {mask.shape[1]}, or "
+            "others",
+            hint="all betas of a participant must cover the same vertices of one mesh",
+        )
+
+
+def read_vertices(left: Path, right: Path) -> np.ndarray:
+    """Places of the vertices of two GIFTI surfaces, float (2, N, 3) mm.
+
+    Raises
+    ------
+    InputError
+        A file is missing, damaged or no surface, or the hemispheres differ in vertices.
+    """
+    sides = []
+    for path in (left, right):
+        _gifti_arrays(path)
+        with _faults(path, "GIFTI"):
+            image: Any = nibabel.load(path)
+            points = [
+                array.data
+                for array in image.darrays
+                if array.intent == intent_codes["NIFTI_INTENT_POINTSET"]
+            ]
+        if len(points) != 1 or points[0].ndim != 2 or points[0].shape[1] != 3:
+            raise InputError(
+                f"{path}: no surface: one set of points (N x 3) is expected",
+                hint="give a *.surf.gii file",
+            )
+        if not np.isfinite(points[0]).all():
+            raise InputError(f"{path}: vertices that are not finite", hint="write it again")
+        sides.append(points[0].astype(float))
+    if len(sides[0]) != len(sides[1]):
+        raise InputError(
+            f"{right}: {len(sides[1])} vertices, {left.name} has {len(sides[0])}",
+            hint="give both hemispheres of one mesh, fsaverage or fsLR",
+        )
+    return np.stack(sides)
+
+
+def read_gifti_labels(left: Path, right: Path) -> tuple[np.ndarray, dict[int, str]]:
+    """Labels of two GIFTI files, int (2, N, 1), and what their own tables call them.
+
+    Raises
+    ------
+    InputError
+        A file is missing, damaged or holds other than one label a vertex, or the tables differ
+        in what they call a label of both.
+    """
+    sides: list[np.ndarray] = []
+    names: dict[int, str] = {}
+    for path in (left, right):
+        _gifti_arrays(path)
+        with _faults(path, "GIFTI"):
+            image: Any = nibabel.load(path)
+            arrays = [array.data for array in image.darrays]
+            table = {int(label.key): str(label.label) for label in image.labeltable.labels}
+        if len(arrays) != 1 or arrays[0].ndim != 1 or (sides and len(sides[0]) != len(arrays[0])):
+            raise InputError(
+                f"{path}: other than one label for each vertex of the mesh",
+                hint="give one label.gii file a hemisphere",
+            )
+        for key in np.unique(arrays[0][arrays[0] > 0]).tolist():
+            if names.setdefault(int(key), table.get(int(key), "")) != table.get(int(key), ""):
+                raise InputError(
+                    f"{path}: label {int(key)} is {table.get(int(key))!r}, and {names[key]!r} in "
+                    f"{left.name}",
+                    hint="give both hemispheres one label table",
+                )
+        sides.append(arrays[0])
+    return np.stack(sides)[..., None], {key: name for key, name in names.items() if name}
+
+
+def read_cifti_labels(path: Path) -> tuple[np.ndarray, dict[int, str]]:
+    """Labels of a dlabel file, (2, N, 1), 0 where it has none, and what its table calls them.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged or foreign, or holds more than one map.
+    """
+    with _cifti(path) as image:
+        if image.ndim != 2 or image.shape[0] != 1:
+            raise InputError(
+                f"{path}: shape {'x'.join(map(str, image.shape))}, expected one map of labels",
+                hint="give one atlas a file",
+            )
+        column = _columns(path, image.header, image.shape[1])
+        (named,) = image.header.matrix.get_index_map(0).named_maps
+        labels = named.label_table or {}
+        names = {int(key): str(labels[key].label) for key in labels}
+        values = np.asanyarray(image.dataobj[0]).ravel()
+    return np.where(column >= 0, values[column], 0)[..., None], names
+
+
+def is_cifti(path: Path) -> bool:
+    """Whether the name is that of a dense CIFTI-2 file."""
+    return path.name.endswith((".dscalar.nii", ".dtseries.nii", ".dlabel.nii"))
+
+
+def _columns(path: Path, header: Cifti2Header, count: int) -> np.ndarray:
+    """The column of each vertex of the cortex, -1 for none: int (2, N)."""
+    maps: Any = header.matrix.get_index_map(1)
+    if maps.indices_map_to_data_type != "CIFTI_INDEX_TYPE_BRAIN_MODELS":
+        raise InputError(
+            f"{path}: no brain models along its rows but {maps.indices_map_to_data_type}",
+            hint="give a dense file (dscalar or dtseries), no parcels",
+        )
+    found: dict[str, tuple[np.ndarray, np.ndarray, int]] = {}
+    for model in maps.brain_models:
+        name = model.brain_structure
+        # The specification's names are the whole of what can stand there.
+        if name not in _STRUCTURES or model.model_type not in _MODEL_TYPES:
+            raise InputError(
+                f"{path}: unknown brain model {name} ({model.model_type})",
+                hint="CIFTI-2 names structures such as CIFTI_STRUCTURE_CORTEX_LEFT: write the file "
+                "again with a program that knows them",
+            )
+        if name not in CORTEX or model.model_type != _MODEL_TYPES[0]:
+            continue
+        vertices = np.asarray(model.vertex_indices, dtype=np.int64)
+        columns = model.index_offset + np.arange(model.index_count)
+        size = int(model.surface_number_of_vertices)
+        fits = len(vertices) == len(columns) == len(np.unique(vertices))
+        if name in found or not fits or vertices.max() >= size or columns[-1] >= count:
+            raise InputError(
+                f"{path}: the brain model {name} does not fit its file",
+                hint="the file is damaged: write it again",
+            )
+        found[name] = (vertices, columns, size)
+    sizes = {size for _, _, size in found.values()}
+    if set(found) != set(CORTEX) or len(sizes) > 1:
+        raise InputError(
+            f"{path}: no cortex of both hemispheres with as many vertices, but "
+            + (", ".join(f"{name} ({size})" for name, (*_, size) in found.items()) or "none"),
+            hint="give the betas of both, on fsLR or fsaverage",
+        )
+    column = np.full((2, sizes.pop()), -1, dtype=np.int64)
+    for side, name in enumerate(CORTEX):
+        vertices, columns, _ = found[name]
+        column[side, vertices] = columns
+    return column
+
+
+@contextmanager
+def _cifti(path: Path) -> Iterator[Any]:
+    require_file(path)
+    with _faults(path, "CIFTI-2"):
+        image: Any = nibabel.load(path)
+        if not isinstance(image, nibabel.Cifti2Image):
+            raise ImageFileError("it is another image")
+        yield image
+
+
+def _gifti_arrays(path: Path) -> list[tuple[int, ...]]:
+    """Shapes of the data arrays of a GIFTI file, all of which are in the file itself."""
+    require_file(path)
+    shapes: list[tuple[int, ...]] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        if name != "DataArray":
+            return
+        # It would be read from wherever the file says.
+        if attributes.get("Encoding") == "ExternalFileBinary":
+            raise InputError(
+                f"{path}: its data lie in another file", hint="write it with the data inside"
+            )
+        dimensions = range(int(attributes["Dimensionality"]))
+        shapes.append(tuple(int(attributes[f"Dim{place}"]) for place in dimensions))
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    with _faults(path, "GIFTI"), path.open("rb") as file:
+        parser.ParseFile(file)
+    return shapes
+
+
+@contextmanager
+def _faults(path: Path, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except _FAULTS as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path}: cannot be read as {kind}: {reason}",
+            hint="the file is damaged, truncated or of another kind: fetch or write it again",
+        ) from error
