@@ -330,7 +330,7 @@ class Catalog:
             cursor = page.next
 
     def mask(self, component: int, subject: str, space: Space = "native") -> bytes:
-        """A participant's mask, as the bytes of a ``.nii.gz`` file."""
+        """A participant's mask, as the bytes of a ``.nii.gz`` or ``.dscalar.nii`` file."""
         return self._file(component, "mask", subject=subject, space=space)
 
     def voxels(
@@ -520,7 +520,7 @@ class AsyncCatalog:
             cursor = page.next
 
     async def mask(self, component: int, subject: str, space: Space = "native") -> bytes:
-        """A participant's mask, as the bytes of a ``.nii.gz`` file."""
+        """A participant's mask, as the bytes of a ``.nii.gz`` or ``.dscalar.nii`` file."""
         return await self._file(component, "mask", subject=subject, space=space)
 
     async def voxels(

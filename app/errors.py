@@ -1,5 +1,8 @@
 """The one family of errors that users meet: a line that names the fault, and what to do."""
 
+# A path or a prompt that a message repeats may hold line breaks, or sequences that move a terminal.
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+
 
 class CatalogError(Exception):
     """Root of every error a user can cause or mend.
@@ -7,7 +10,7 @@ class CatalogError(Exception):
     Parameters
     ----------
     message : str
-        One line that names the input or the part at fault.
+        One line that names the input or the part at fault; control characters are written out.
     hint : str, optional
         One line that says what to do about it.
 
@@ -23,9 +26,9 @@ class CatalogError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = message.translate(_CONTROLS)
+        self.hint = hint.translate(_CONTROLS)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message

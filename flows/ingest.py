@@ -15,7 +15,7 @@ from sqlalchemy import select
 from app.database.engine import open_session
 from app.database.models import Dataset, Stimulus
 from app.errors import InputError
-from app.garbage.service import at_work
+from app.garbage.service import works
 from app.observing.context import bind
 from app.store import Artefact
 from flows.caching import digest
@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 
 @flow(name="ingest", persist_result=False, on_failure=[tell_failure("path")])
-@at_work()
+@works
 def ingest_dataset(
     path: str, options: IngestConfig | None = None, *, replace: bool = False
 ) -> Json:

@@ -24,7 +24,7 @@ from typing import Any
 
 from prefect import flow
 
-from app.garbage.service import at_work
+from app.garbage.service import works
 from app.observing.context import bind
 from app.settings import get_settings
 from flows.caching import code_version, digest
@@ -59,7 +59,7 @@ Json = dict[str, Any]
     task_runner=task_runner("local"),
     on_failure=[tell_failure("slug")],
 )
-@at_work()
+@works
 def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
     """Run all stages on a dataset and publish what they find.
 

@@ -95,7 +95,11 @@ def concept_terms(
     return tagged_answer(request, service.concept_terms(session, component_id, k=k))
 
 
-@router.get("/{component_id}/mask", response_class=Response, responses=_file("application/gzip"))
+@router.get(
+    "/{component_id}/mask",
+    response_class=Response,
+    responses=_file("application/gzip", "application/octet-stream"),
+)
 def download_mask(
     session: ReadingSession,
     request: Request,
@@ -105,7 +109,10 @@ def download_mask(
         Space, Query(description="The responses' grid, or MNI152 at 2 mm.")
     ] = "native",
 ) -> Response:
-    """A participant's mask as a gzipped NIfTI volume, weights for members, 0 elsewhere."""
+    """A participant's mask as a gzipped NIfTI volume, weights for members, 0 elsewhere.
+
+    Of a participant on a surface, `native` is a CIFTI-2 file (dscalar) of both hemispheres.
+    """
     return _download(request, mask_volume(session, component_id, subject, space))
 
 

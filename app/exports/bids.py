@@ -18,7 +18,7 @@ BIDS_VERSION = "1.10.0"
 TASK = "pictures"
 # The specification has no name for maps of statistics yet; tools write this one.
 IGNORED = ("*_statmap.nii.gz", "*_statmap.json")
-SPACES: dict[Space, str] = {"native": "space-scanner", "MNI": "space-MNI152NLin6Asym_res-2"}
+SPACES: dict[Space, str] = {"native": "scanner", "MNI": "MNI152NLin6Asym_res-2"}
 README = """\
 # {title}
 
@@ -26,8 +26,9 @@ Shared decodable concepts of the dataset {dataset}, run {run} ({method}), encode
 
 For each participant and each concept whose mask has a voxel there are a mask (0 and 1) and its
 members' weights (`stat-weight`, 0 to 1, dimensionless; 0 outside of the mask), on the grid of the
-responses (`space-scanner`) and, where it is known, in MNI space at 2 mm. `descriptions.tsv` tells
-which concept each `desc` is, and the sidecars which run a file comes from.
+responses (`space-scanner`, or of a surface its mesh, as CIFTI-2) and, where it is known, in MNI
+space at 2 mm. `descriptions.tsv` tells which concept each `desc` is, and the sidecars which run a
+file comes from.
 
 - Licence: {licence}
 - Please cite: {citation}
@@ -51,7 +52,8 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
             + ", ".join(names),
             hint="BIDS takes letters and digits alone; export parquet instead",
         )
-    _write_description(chosen, folder)
+    surfaces = {row.Subject.label: row.Subject.surface for row in subjects if row.Subject.surface}
+    _write_description(chosen, folder, set(surfaces.values()))
     components = repository.list_components(session, chosen.run.id)
     _write_table(
         folder / "descriptions.tsv",
@@ -79,11 +81,16 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
         spaces: tuple[Space, ...] = ("native", "MNI") if label in in_mni else ("native",)
         for space in spaces:
             volumes = mask_volumes(session, component.id, label, space)
-            stem = f"sub-{names[label]}_task-{TASK}_{SPACES[space]}_desc-{_desc(component.id)}"
+            surface = surfaces.get(label) if space == "native" else None
+            stem = (
+                f"sub-{names[label]}_task-{TASK}_space-{surface or SPACES[space]}"
+                f"_desc-{_desc(component.id)}"
+            )
+            native = surface or "orig"
             sidecar = {
                 "Description": f"Voxels that carry the concept {component.label!r}.",
                 "Type": "ROI",
-                "SpatialReference": "orig" if space == "native" else "MNI152NLin6Asym",
+                "SpatialReference": native if space == "native" else "MNI152NLin6Asym",
                 **({"Resolution": f"{MNI_MM:g} mm isotropic"} if space == "MNI" else {}),
                 # Members of a cluster have a weight of 1, and met no threshold.
                 "Threshold": chosen.run.configuration.get("masks", {}).get("threshold"),
@@ -93,9 +100,10 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
                 "Decodes": statistics.decodes,
                 "Provenance": volumes.provenance,
             }
-            (place / f"{stem}_mask.nii.gz").write_bytes(volumes.members)
+            (place / f"{stem}_mask{volumes.suffix}").write_bytes(volumes.members)
             _write_json(place / f"{stem}_mask.json", sidecar)
-            (place / f"{stem}_stat-weight_statmap.nii.gz").write_bytes(volumes.weights)
+            weights = place / f"{stem}_stat-weight_statmap{volumes.suffix}"
+            weights.write_bytes(volumes.weights)
             _write_json(
                 place / f"{stem}_stat-weight_statmap.json",
                 sidecar
@@ -117,7 +125,7 @@ def _desc(component_id: int) -> str:
     return f"concept{component_id}"
 
 
-def _write_description(chosen: ChosenRun, folder: Path) -> None:
+def _write_description(chosen: ChosenRun, folder: Path, surfaces: set[str]) -> None:
     told = chosen.provenance
     _write_json(
         folder / "dataset_description.json",
@@ -143,7 +151,10 @@ def _write_description(chosen: ChosenRun, folder: Path) -> None:
     (folder / "README.md").write_text(
         README.format(title=chosen.dataset.title, **told), encoding="utf-8"
     )
-    (folder / ".bidsignore").write_text("\n".join((*IGNORED, "provenance.json")) + "\n")
+    # Nor has it one for masks on surfaces.
+    on_surfaces = (f"*_space-{surface}_*" for surface in sorted(surfaces))
+    ignored = (*IGNORED, *on_surfaces, "provenance.json")
+    (folder / ".bidsignore").write_text("\n".join(ignored) + "\n")
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:

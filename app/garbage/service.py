@@ -6,9 +6,11 @@ stays whatever it is as long as the process that put it may still be at work.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -17,6 +19,9 @@ from app.errors import ConflictError
 from app.garbage import repository
 from app.garbage.schemas import Garbage
 from app.store import RENEWED_AFTER, ArtefactStore, StoredFile
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Whatever format results are remembered in, this is how they name an artefact.
 _SHA256 = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
@@ -41,6 +46,20 @@ def at_work() -> Iterator[None]:
     finally:
         # Closed and not given back: the lock is the connection's. Its server may be gone by now.
         session.invalidate()
+
+
+def works(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function one that is at work while it runs.
+
+    Where it goes to another machine it is pickled, which `at_work` itself as a decorator is not.
+    """
+
+    @wraps(function)
+    def at_its_work(*args: P.args, **kwargs: P.kwargs) -> R:
+        with at_work():
+            return function(*args, **kwargs)
+
+    return at_its_work
 
 
 def collect_garbage(

@@ -1,10 +1,11 @@
-"""Masks as NIfTI volumes and as tables, with where they come from written in."""
+"""Masks as NIfTI volumes, on surfaces as CIFTI-2, and as tables, with where they come from."""
 
 import gzip
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from io import BytesIO
 from typing import Any, Literal
 
@@ -28,6 +29,8 @@ TableFormat = Literal["csv", "parquet"]
 MNI_SHAPE = (91, 109, 91)
 MNI_MM = 2.0
 MNI_AFFINE = np.array([[-2, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]], dtype=float)
+
+VOLUME, SURFACE = ".nii.gz", ".dscalar.nii"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 _COMMENT = 6  # NIfTI's extension code for plain text.
@@ -71,6 +74,8 @@ class _Mask:
 def mask_volume(session: Session, component_id: int, subject: str, space: Space) -> MaskFile:
     """A participant's hard mask, each member with its weight, as a gzipped NIfTI volume.
 
+    On a surface, in its native space, it is a CIFTI-2 file (dscalar) of both hemispheres.
+
     Parameters
     ----------
     session : Session
@@ -85,7 +90,7 @@ def mask_volume(session: Session, component_id: int, subject: str, space: Space)
     -------
     MaskFile
         Dataset, run, encoder, licence and the rest of `provenance` are in a text extension of
-        the header.
+        the header, or in CIFTI's own metadata.
 
     Raises
     ------
@@ -95,20 +100,22 @@ def mask_volume(session: Session, component_id: int, subject: str, space: Space)
         There is no mask of the participant, or its places in MNI space are not known.
     """
     mask = _require_mask(session, component_id, subject)
-    volume, affine = _weights(session, mask, space)
+    image = _image(mask, _weights(session, mask, space), space)
+    suffix = _suffix(mask, space)
     return MaskFile(
-        name=mask.file_name(f"space-{space}", "mask.nii.gz"),
-        media_type="application/gzip",
-        content=_gzipped_nifti(mask, volume, affine, space),
+        name=mask.file_name(f"space-{space}", f"mask{suffix}"),
+        media_type="application/gzip" if suffix == VOLUME else "application/octet-stream",
+        content=image,
     )
 
 
 @dataclass(frozen=True)
 class MaskVolumes:
-    """A hard mask as 0 and 1, and its members' weights; both as gzipped NIfTI volumes."""
+    """A hard mask as 0 and 1, and its members' weights; files of one suffix."""
 
     members: bytes
     weights: bytes
+    suffix: str
     provenance: dict[str, Any]
 
 
@@ -121,10 +128,11 @@ def mask_volumes(session: Session, component_id: int, subject: str, space: Space
         As `mask_volume`.
     """
     mask = _require_mask(session, component_id, subject)
-    volume, affine = _weights(session, mask, space)
+    weights = _weights(session, mask, space)
     return MaskVolumes(
-        members=_gzipped_nifti(mask, (volume > 0).astype(np.uint8), affine, space),
-        weights=_gzipped_nifti(mask, volume, affine, space),
+        members=_image(mask, (weights > 0).astype(np.uint8), space),
+        weights=_image(mask, weights, space),
+        suffix=_suffix(mask, space),
         provenance=mask.provenance,
     )
 
@@ -147,7 +155,7 @@ def mask_table(session: Session, component_id: int, subject: str, kind: TableFor
     rows = repository.voxels_with_weight(session, component_id, mask.subject.id, members=True)
     columns = {
         "voxel_id": polars.Int64,
-        **dict.fromkeys(("i", "j", "k"), polars.Int16),
+        **dict.fromkeys(("i", "j", "k"), polars.Int32),
         **dict.fromkeys(("x", "y", "z", "mni_x", "mni_y", "mni_z"), polars.Float32),
         **dict.fromkeys(("noise_ceiling", "weight"), polars.Float32),
     }
@@ -169,16 +177,42 @@ def mask_table(session: Session, component_id: int, subject: str, kind: TableFor
     )
 
 
-def _weights(
-    session: Session, mask: _Mask, space: Space
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def _weights(session: Session, mask: _Mask, space: Space) -> NDArray[np.float32]:
+    """Weights on the participant's grid, or on that of MNI152."""
     rows = repository.voxels_with_weight(session, mask.component.id, mask.subject.id, members=False)
     weight = np.array([row.weight or 0.0 for row in rows], dtype=np.float32)
     if space == "MNI":
-        return _in_mni(mask, rows, weight), MNI_AFFINE
+        return _in_mni(mask, rows, weight)
     volume = np.zeros(mask.subject.grid, dtype=np.float32)
     volume[tuple(np.array([(row.i, row.j, row.k) for row in rows]).T)] = weight
-    return volume, np.array(mask.subject.affine, dtype=float).reshape(4, 4)
+    return volume
+
+
+def _suffix(mask: _Mask, space: Space) -> str:
+    return VOLUME if space == "MNI" or mask.subject.surface is None else SURFACE
+
+
+def _image(mask: _Mask, values: NDArray[Any], space: Space) -> bytes:
+    if _suffix(mask, space) == SURFACE:
+        return _cifti(mask, values[..., 0])
+    affine = MNI_AFFINE if space == "MNI" else np.reshape(mask.subject.affine or [], (4, 4))
+    return _gzipped_nifti(mask, values, affine, space)
+
+
+def _cifti(mask: _Mask, values: NDArray[Any]) -> bytes:
+    """(2, N) values of the vertices of both hemispheres."""
+    # nibabel tells no types of its CIFTI-2.
+    cifti: Any = import_module("nibabel.cifti2")
+    size = values.shape[1]
+    left, right = (
+        cifti.BrainModelAxis.from_surface(np.arange(size), size, f"Cortex{side}")
+        for side in ("Left", "Right")
+    )
+    told = f"sdc run {mask.chosen.run.id} component {mask.component.id}"
+    image = cifti.Cifti2Image(values.reshape(1, -1), (cifti.ScalarAxis([told]), left + right))
+    provenance = {"Provenance": json.dumps(mask.provenance)}
+    image.header.matrix.metadata = cifti.Cifti2MetaData(provenance)
+    return bytes(image.to_bytes())
 
 
 def _gzipped_nifti(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flows.sources.base import Description, Source, Stimulus
+from flows.sources.base import Description, Source, Stimulus, Surface
 
 # The noise ceiling is estimated from images with at least this many repeats (METHOD.md 0).
 _REPEATS_FOR_CEILING = 3
@@ -12,7 +12,11 @@ _REPEATS_FOR_CEILING = 3
 
 @dataclass(frozen=True)
 class ParticipantReport:
-    """What one participant brings; `maps` are names, `mni` the fraction of mask voxels in MNI."""
+    """What one participant brings.
+
+    `maps` are names, `mni` is the fraction of mask voxels in MNI, `surface` the mesh's name, and
+    `left_out` counts brain places of its files that are not read.
+    """
 
     label: str
     shape: tuple[int, int, int]
@@ -25,6 +29,8 @@ class ParticipantReport:
     atlases: tuple[str, ...]
     maps: tuple[str, ...]
     mni: float | None
+    surface: str | None = None
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ def _check_participant(source: Source, label: str) -> ParticipantReport:
         atlases=tuple(dict.fromkeys(region.atlas for region in regions)),
         maps=tuple(sorted(source.maps(label))),
         mni=None if mni is None else float(np.isfinite(mni[mask]).all(axis=1).mean()),
+        surface=grid.name if isinstance(grid, Surface) else None,
+        left_out=grid.left_out if isinstance(grid, Surface) else 0,
     )
 
 
@@ -113,10 +121,16 @@ def _participant_warnings(one: ParticipantReport) -> list[str]:
             f"{one.label}: no stimulus was shown {_REPEATS_FOR_CEILING} times, so that there is "
             "no noise ceiling"
         )
+    if one.left_out:
+        warnings.append(
+            f"{one.label}: {one.left_out} places of its CIFTI files are not of the cortex' "
+            "surface, and are not read"
+        )
     if not one.regions:
         warnings.append(f"{one.label}: no regions")
     if one.mni is None:
-        warnings.append(f"{one.label}: no transform to MNI")
+        lacking = "transform to MNI" if one.surface is None else "surface of the template"
+        warnings.append(f"{one.label}: no {lacking}, so that there are no MNI coordinates")
     elif one.mni == 0:
         warnings.append(f"{one.label}: the transform to MNI covers no voxel of the mask")
     return warnings

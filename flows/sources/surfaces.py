@@ -3,6 +3,7 @@
 What lies on a surface is handed out on the grid (2, N, 1) of `flows.sources.base.Surface`.
 """
 
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ HEMISPHERES = ("L", "R")
 CORTEX = ("CIFTI_STRUCTURE_CORTEX_LEFT", "CIFTI_STRUCTURE_CORTEX_RIGHT")
 _STRUCTURES = CIFTI_BRAIN_STRUCTURES.value_set("ciftiname")
 _MODEL_TYPES = ("CIFTI_MODEL_TYPE_SURFACE", "CIFTI_MODEL_TYPE_VOXELS")
+_VALUES = re.compile(rb'(\w+)\s*=\s*"([^"]*)"').findall
+# Bytes that a header lies in; that of both hemispheres and all voxels at 2 mm takes a tenth.
+_HEADER = 1 << 23
 # Values that are read at a time.
 _BLOCK = 1 << 24
 # What nibabel's readers raise at files that are damaged or foreign.
@@ -283,13 +287,6 @@ def _columns(path: Path, header: Cifti2Header, count: int) -> np.ndarray:
     found: dict[str, tuple[np.ndarray, np.ndarray, int]] = {}
     for model in maps.brain_models:
         name = model.brain_structure
-        # The specification's names are the whole of what can stand there.
-        if name not in _STRUCTURES or model.model_type not in _MODEL_TYPES:
-            raise InputError(
-                f"{path}: unknown brain model {name} ({model.model_type})",
-                hint="CIFTI-2 names structures such as CIFTI_STRUCTURE_CORTEX_LEFT: write the file "
-                "again with a program that knows them",
-            )
         if name not in CORTEX or model.model_type != _MODEL_TYPES[0]:
             continue
         vertices = np.asarray(model.vertex_indices, dtype=np.int64)
@@ -319,11 +316,30 @@ def _columns(path: Path, header: Cifti2Header, count: int) -> np.ndarray:
 @contextmanager
 def _cifti(path: Path) -> Iterator[Any]:
     require_file(path)
+    _require_known_models(path)
     with _faults(path, "CIFTI-2"):
         image: Any = nibabel.load(path)
         if not isinstance(image, nibabel.Cifti2Image):
             raise ImageFileError("it is another image")
         yield image
+
+
+def _require_known_models(path: Path) -> None:
+    """Raise `InputError` for a brain model that CIFTI-2 does not know.
+
+    nibabel says that there is one, but not which.
+    """
+    with _faults(path, "CIFTI-2"), path.open("rb") as file:
+        head = file.read(_HEADER)
+    for model in re.findall(rb"<BrainModel\b[^>]*>", head):
+        told = {key.decode(): value.decode("utf-8", "replace") for key, value in _VALUES(model)}
+        name, kind = told.get("BrainStructure"), told.get("ModelType")
+        if name not in _STRUCTURES or kind not in _MODEL_TYPES:
+            raise InputError(
+                f"{path}: unknown brain model {name} ({kind})",
+                hint="CIFTI-2 names structures such as CIFTI_STRUCTURE_CORTEX_LEFT: write the file "
+                "again with a program that knows them",
+            )
 
 
 def _gifti_arrays(path: Path) -> list[tuple[int, ...]]:

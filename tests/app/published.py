@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.database import models
@@ -350,3 +350,20 @@ def _network(session: Session, subject: int, components: dict[str, models.Compon
         for number, members in enumerate(COMMUNITIES, start=1)
         for concept in members
     )
+
+
+def bring_to_a_surface(session: Session, mesh: str = "fsLR_den-32k") -> int:
+    """Lay all voxels that are published on a mesh, half of the regions in each hemisphere.
+
+    Returns
+    -------
+    int
+        Vertices of a hemisphere. The voxel (i, j) becomes vertex (i // 2) * VOXELS_A_REGION + j
+        of hemisphere i % 2.
+    """
+    vertices = (len(REGIONS) + 1) // 2 * VOXELS_A_REGION + 3
+    session.execute(update(models.Subject).values(affine=None, surface=mesh, grid=[2, vertices, 1]))
+    vertex = func.div(models.Voxel.i, 2) * VOXELS_A_REGION + models.Voxel.j
+    session.execute(update(models.Voxel).values(i=models.Voxel.i % 2, j=vertex))
+    session.commit()
+    return vertices

@@ -42,14 +42,7 @@ def write_planted(
     """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    shape = (len(STIMULI), DIMENSION)
-    # Some axes each, so that axes are what components find.
-    vectors = rng.exponential(size=shape) * (rng.random(shape) < 0.3) + 0.05
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    with (folder / "words.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["name", *range(DIMENSION)])
-        table.writerows([word, *vector] for word, vector in zip(STIMULI, vectors, strict=True))
+    vectors = write_words(folder / "words.csv", rng)
     write_image(folder / "mask.nii.gz", np.ones(GRID, np.uint8), AFFINE)
     write_image(folder / "region.nii.gz", (np.indices(GRID)[0] < 2).astype(np.uint8), AFFINE)
     shown = np.concatenate([rng.permutation(stimuli) for _ in range(SHOWINGS)])
@@ -80,3 +73,17 @@ def write_planted(
         )
     (folder / "dataset.toml").write_text("\n".join(manifest) + "\n")
     return folder
+
+
+def write_words(path: Path, rng: np.random.Generator | None = None) -> np.ndarray:
+    """A table for a ``vectors:`` encoder of all stimuli; their unit vectors, (words, dimension)."""
+    rng = rng or np.random.default_rng(0)
+    shape = (len(STIMULI), DIMENSION)
+    # Some axes each, so that axes are what components find.
+    vectors: np.ndarray = rng.exponential(size=shape) * (rng.random(shape) < 0.3) + 0.05
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["name", *range(DIMENSION)])
+        table.writerows([word, *vector] for word, vector in zip(STIMULI, vectors, strict=True))
+    return vectors

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import cloudpickle
 import psycopg
 import pytest
-from prefect import flow
+from prefect import Flow, flow
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_DATABASE_CONNECTION_URL,
@@ -50,6 +51,13 @@ RUN = {
     "stability": {"seeds": 2},
 }
 Reports = list[tuple[str, int, int]]
+
+
+@pytest.mark.parametrize("whole", [ingest_dataset, run_pipeline])
+def test_flows_can_be_sent_where_their_stages_run(whole: Flow[..., Any]) -> None:
+    """Prefect sends a task's flow along: what cannot be pickled runs on no cluster."""
+    again = cloudpickle.loads(cloudpickle.dumps(whole))
+    assert again.name == whole.name
 
 
 @pytest.fixture(scope="module")

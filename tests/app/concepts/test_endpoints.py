@@ -1,17 +1,26 @@
 """Tests of concepts over HTTP."""
 
 import gzip
+import json
 from io import BytesIO
 
 import numpy as np
 import polars
 import pytest
 from fastapi.testclient import TestClient
+from nibabel.cifti2 import Cifti2Image
 from nibabel.nifti1 import Nifti1Image
 from sqlalchemy.orm import Session
 
+from app.api import make_api
 from app.concepts.service import concept_terms, show_concept, similar_concepts
-from tests.app.published import CONCEPTS, UNSHARED, VOXELS_A_REGION, Published
+from tests.app.published import (
+    CONCEPTS,
+    UNSHARED,
+    VOXELS_A_REGION,
+    Published,
+    bring_to_a_surface,
+)
 
 
 def all_pages(client: TestClient, limit: int, **filters: object) -> tuple[list[int], set[int]]:
@@ -139,6 +148,39 @@ def test_mask_as_nifti(client: TestClient, published: Published, space: str) -> 
         filled = (image.affine @ np.c_[np.argwhere(data), np.ones((data > 0).sum())].T)[:3].T
         distance = np.linalg.norm(filled[:, None] - places, axis=2).min(axis=1)
         assert distance.max() <= 2 * np.sqrt(3) / 2 + 1e-6
+
+
+def test_mask_of_a_surface(own_session: Session, own_published: Published) -> None:
+    vertices = bring_to_a_surface(own_session)
+    client = TestClient(make_api())
+    component = own_published.components["house"]
+    response = client.get(f"/v1/components/{component}/mask", params={"subject": "subj01"})
+    name = (
+        f"lab-a_run-{own_published.run}_component-{component}_subj01_space-native_mask.dscalar.nii"
+    )
+    assert response.headers["content-disposition"] == f'attachment; filename="{name}"'
+    assert response.headers["content-type"] == "application/octet-stream"
+    image = Cifti2Image.from_bytes(response.content)
+    told = json.loads(image.header.matrix.metadata["Provenance"])
+    assert (told["run"], told["component"], told["subject"]) == (
+        own_published.run,
+        component,
+        "subj01",
+    )
+    models = image.header.get_axis(1)
+    assert models.nvertices == dict.fromkeys(
+        ("CIFTI_STRUCTURE_CORTEX_LEFT", "CIFTI_STRUCTURE_CORTEX_RIGHT"), vertices
+    )
+    assert models.vertex.tolist() == [*range(vertices), *range(vertices)]
+    # The third region is on the left, after the first one's vertices.
+    assert CONCEPTS.index("house") == 2
+    expected = np.zeros(2 * vertices)
+    expected[VOXELS_A_REGION : 2 * VOXELS_A_REGION] = np.linspace(1, 0.6, VOXELS_A_REGION)
+    np.testing.assert_allclose(image.get_fdata(), [expected], atol=1e-6)
+    in_mni = client.get(
+        f"/v1/components/{component}/mask", params={"subject": "subj01", "space": "MNI"}
+    )
+    assert Nifti1Image.from_bytes(gzip.decompress(in_mni.content)).shape == (91, 109, 91)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

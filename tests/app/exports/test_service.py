@@ -23,7 +23,14 @@ from app.masks.service import mask_volume
 from app.settings import get_settings
 from app.store import ArtefactStore
 from tests.app.conftest import Counts, Sdc
-from tests.app.published import CONCEPTS, SUBJECTS, VOXELS_A_REGION, Published, publish
+from tests.app.published import (
+    CONCEPTS,
+    SUBJECTS,
+    VOXELS_A_REGION,
+    Published,
+    bring_to_a_surface,
+    publish,
+)
 
 TOLD = {"dataset": "lab-a", "licence": "CC0", "citation": "Nobody, 2024", "code_version": "0.1.0"}
 FORMATS = ("bids", "parquet", "neurovault")
@@ -89,6 +96,34 @@ def test_bids_volumes_are_the_catalogs_masks(
     assert [line.split("\t")[0] for line in (folder / "participants.tsv").read_text().split()][
         0::2
     ] == ["participant_id", "sub-subj01", "sub-subj02"]
+
+
+def test_surfaces_are_cifti_among_what_bids_has_no_name_for(
+    sdc: Sdc, own_session: Session, own_published: Published, tmp_path: Path
+) -> None:
+    bring_to_a_surface(own_session)
+    folder = tmp_path / "out"
+    assert sdc("export", "lab-a", "--to", folder, "--format", "bids").exit_code == 0
+    status, issues = validate(folder)
+    assert [each for each in issues if each["severity"] == "error"] == []
+    assert status == 0
+    face = own_published.components["face"]
+    place = folder / "sub-subj02" / "func"
+    stem = f"sub-subj02_task-pictures_space-fsLR_den-32k_desc-concept{face}"
+    weights = nibabel.load(place / f"{stem}_stat-weight_statmap.dscalar.nii").get_fdata()
+    mask = nibabel.load(place / f"{stem}_mask.dscalar.nii").get_fdata()
+    np.testing.assert_array_equal(mask == 1, weights > 0)
+    assert mask.sum() == VOXELS_A_REGION
+    wanted = tmp_path / "wanted.dscalar.nii"
+    wanted.write_bytes(mask_volume(own_session, face, "subj02", "native").content)
+    np.testing.assert_array_equal(weights, nibabel.load(wanted).get_fdata())
+    told = json.loads((place / f"{stem}_mask.json").read_text())
+    assert (told["SpatialReference"], told["Provenance"]["run"]) == (
+        "fsLR_den-32k",
+        own_published.run,
+    )
+    assert not list(place.glob("*space-scanner*"))
+    assert len(list(place.glob("*_space-MNI*_mask.nii.gz"))) == len(CONCEPTS)
 
 
 def as_text(row: Mapping[str, Any], single: set[str]) -> str:

@@ -48,8 +48,8 @@ def test_warnings_say_what_cannot_be_computed(tmp_path: Path) -> None:
     assert set(report.warnings) == {
         "a: no regions",
         "b: no regions",
-        "a: no transform to MNI",
-        "b: no transform to MNI",
+        "a: no transform to MNI, so that there are no MNI coordinates",
+        "b: no transform to MNI, so that there are no MNI coordinates",
         "2 stimuli have no caption and no picture (the first: dog)",
     }
 

@@ -16,8 +16,17 @@ from flows.sources import check_source, open_source
 from flows.sources.bids_options import BidsOptions
 from flows.sources.haxby_options import HaxbyOptions
 from flows.sources.nsd_options import NsdOptions
-from tests.flows.sources.nilearn_tree import RUNS, write_haxby_tree, write_labels
+from tests.flows.sources.nilearn_tree import RUNS, write_haxby_tree
+from tests.flows.sources.nilearn_tree import write_labels as write_runs
 from tests.flows.sources.nsd_tree import write_image
+from tests.flows.sources.surface_tree import (
+    PLACES,
+    N,
+    write_cifti,
+    write_gifti,
+    write_labels,
+    write_surface,
+)
 
 TEXT = (Path(__file__).parents[3] / "docs/sources.md").read_text()
 GRID = (3, 2, 2)
@@ -42,6 +51,14 @@ def write_example(root: Path, paths: str) -> None:
             write_image(path, np.ones(GRID, np.uint8))
         elif name.endswith("_dseg.nii.gz"):
             write_image(path, np.indices(GRID)[0].astype(np.int16))
+        elif name.endswith(".surf.gii"):
+            write_surface(path, PLACES[0])
+        elif name.endswith(".label.gii"):
+            write_labels(path, np.arange(N) % 3, {0: "???", 1: "FFA", 2: "PPA"})
+        elif name.endswith(".func.gii"):
+            write_gifti(path, np.full((trials, N), 3))
+        elif name.endswith(".dscalar.nii"):
+            write_cifti(path, np.full((trials, 2, N), 3))
         elif name.endswith(".nii.gz"):
             write_image(path, 3 * betas)
         elif name.endswith(".hdf5"):
@@ -74,8 +91,19 @@ def test_the_example_of_a_derivative_is_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(source.betas("sub-01", 2), 0.03, rtol=1e-6)
 
 
+def test_the_example_of_surfaces_is_one(tmp_path: Path) -> None:
+    write_example(tmp_path / "surfaces", blocks("text")[1])
+    source = open_source(tmp_path / "surfaces")
+    first, second = check_source(source).participants
+    assert (first.surface, first.voxels, first.left_out) == ("fsLR_den-32k", 2 * N, 0)
+    assert (second.surface, second.left_out > 0) == ("fsLR", True)
+    assert (first.mni, second.mni, first.regions) == (1.0, 1.0, 2)
+    for label in source.participants():
+        np.testing.assert_allclose(source.betas(label, 1), 0.03, rtol=1e-6)
+
+
 def test_the_example_of_glmsingle_is_one(tmp_path: Path) -> None:
-    write_example(tmp_path / "glmsingle", blocks("text")[1])
+    write_example(tmp_path / "glmsingle", blocks("text")[2])
     report = check_source(open_source(tmp_path / "glmsingle"))
     assert [(one.label, one.trials, one.mni) for one in report.participants] == [
         ("sub-01", 4, None),
@@ -85,16 +113,18 @@ def test_the_example_of_glmsingle_is_one(tmp_path: Path) -> None:
 
 def test_the_commands_of_the_examples_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_example(tmp_path / "betas", blocks("text")[0])
-    write_example(tmp_path / "glmsingle", blocks("text")[1])
+    write_example(tmp_path / "surfaces", blocks("text")[1])
+    write_example(tmp_path / "glmsingle", blocks("text")[2])
     write_haxby_tree(tmp_path / "haxby2001")
     for labels in sorted((tmp_path / "haxby2001").glob("subj?/labels.txt")):
         # The distribution has twelve runs.
         names = [line.split()[0] for line in labels.read_text().splitlines()[1:]]
         runs = np.arange(len(names)) * 12 // len(names)
         assert len(names) > 12 * 3 > RUNS
-        write_labels(labels, list(zip(names, runs.tolist(), strict=True)))
+        write_runs(labels, list(zip(names, runs.tolist(), strict=True)))
     monkeypatch.chdir(tmp_path)
-    assert [command.split()[-1] for command in COMMANDS] == ["haxby2001", "betas", "glmsingle"]
+    names = [command.split()[2] for command in COMMANDS]
+    assert names == ["haxby2001", "betas", "surfaces", "glmsingle"]
     for command in COMMANDS:
         result = CliRunner().invoke(app, shlex.split(command))
         assert result.exit_code == 0, result.output
