@@ -141,6 +141,7 @@ def answer(*words: str) -> Any:
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_concepts_are_found_where_they_were_planted(flows_home: Path, tmp_path: Path) -> None:
     root = write_planted_surfaces(tmp_path / "planted")
     ingest_dataset(str(root), {"n_test": 40, "n_validation": 40})
