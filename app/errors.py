@@ -1,7 +1,8 @@
 """The one family of errors that users meet: a line that names the fault, and what to do."""
 
-# A path or a prompt that a message repeats may hold line breaks, or sequences that move a terminal.
+# What a message repeats may hold line breaks, or sequences that move a terminal.
 _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+_CONTROLS |= dict.fromkeys(map(ord, "\t\n\v\f\r"), " ")
 
 
 class CatalogError(Exception):
@@ -10,7 +11,8 @@ class CatalogError(Exception):
     Parameters
     ----------
     message : str
-        One line that names the input or the part at fault; control characters are written out.
+        One line that names the input or the part at fault; control characters are written out, and
+        line breaks are blanks.
     hint : str, optional
         One line that says what to do about it.
 

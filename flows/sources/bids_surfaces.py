@@ -66,9 +66,7 @@ class BidsSurfaces:
     @cached_property
     def grid(self) -> Surface:
         """The mesh, with the places of its vertices."""
-        template = self._template
-        own = self._own_surface
-        vertices = template if own is None else self._vertices(own)
+        vertices = self._template if self._own is None else self._own
         if vertices is None:
             raise InputError(
                 f"{self._first.path}: it is not known where the {self._size} vertices of "
@@ -142,14 +140,14 @@ class BidsSurfaces:
     @cached_property
     def _template(self) -> np.ndarray | None:
         files = [f for f in self._surfaces if f.path.name.startswith(f"tpl-{self._space}_")]
-        if (pair := self._of_mesh(files)) is not None:
-            return self._vertices(pair)
+        if (vertices := self._of_mesh(files)) is not None:
+            return vertices
         if self._space.startswith("fsaverage") and self._size == _PACKAGED:
             return _packaged_fsaverage5()
         return None
 
-    @property
-    def _own_surface(self) -> list[BidsFile] | None:
+    @cached_property
+    def _own(self) -> np.ndarray | None:
         return self._of_mesh(
             [
                 file
@@ -163,18 +161,14 @@ class BidsSurfaces:
     def _surfaces(self) -> list[BidsFile]:
         return [file for file in self._all.files if file.get("extension") == ".surf.gii"]
 
-    def _of_mesh(self, files: list[BidsFile]) -> list[BidsFile] | None:
-        """The first of the kinds of surfaces that has as many vertices as the betas."""
+    def _of_mesh(self, files: list[BidsFile]) -> np.ndarray | None:
+        """Places on the first of the kinds of surfaces that has as many vertices as the betas."""
         for kind in _SURFACES:
             for pair in pair_hemispheres(file for file in files if file.get("suffix") == kind):
-                if self._vertices(pair).shape[1] == self._size:
-                    return pair
+                left, right = (file.path for file in pair)
+                if (vertices := read_vertices(left, right)).shape[1] == self._size:
+                    return vertices
         return None
-
-    @staticmethod
-    def _vertices(pair: list[BidsFile]) -> np.ndarray:
-        left, right = (file.path for file in pair)
-        return read_vertices(left, right)
 
 
 def series_of_surfaces(files: list[BidsFile]) -> SurfaceSeries:

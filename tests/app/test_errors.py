@@ -20,5 +20,5 @@ def test_a_message_is_one_line_without_control_characters(message: str, hint: st
 
 def test_what_is_repeated_can_be_recognised() -> None:
     error = CatalogError("a\nb\x1b[2J\u2028ü: no folder")
-    assert error.message == r"a\nb\x1b[2J\u2028ü: no folder"
+    assert error.message == r"a b\x1b[2J\u2028ü: no folder"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - made in this line

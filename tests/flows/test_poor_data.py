@@ -98,7 +98,6 @@ def test_participants_without_places_in_common(flows_home: Path, tmp_path: Path)
     assert {one.agreement_p for one in components} == {None}
 
 
-@pytest.mark.slow
 def test_participants_with_places_in_common_share(flows_home: Path, tmp_path: Path) -> None:
     """What the other tests make poorer is rich enough."""
     folder = write_planted(tmp_path / "rich", 4)

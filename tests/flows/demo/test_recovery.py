@@ -23,6 +23,8 @@ from flows.stages import encoder_at, get_store
 from tests.flows.conftest import home_of_a_module
 from tests.flows.test_network import assert_network_is_that_of_the_masks
 
+pytestmark = pytest.mark.slow
+
 # What these tests are about needs no further seed.
 ONE_SEED = RUN.model_copy(update={"stability": StabilityConfig(seeds=1)})
 
@@ -81,7 +83,6 @@ def test_one_participants_concept_is_not_called_shared(
     assert not single.shared
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_another_cohort_is_recovered_as_well(flows_home: Path, tmp_path: Path, seed: int) -> None:
     """The settings were chosen on the cohort that the demo shows; these were not looked at."""
@@ -131,7 +132,6 @@ def test_every_network_is_that_of_the_masks(demo: tuple[list[ConceptRecovery], P
         assert_network_is_that_of_the_masks(label)
 
 
-@pytest.mark.slow
 def test_clusters_name_planted_voxels(flows_home: Path, tmp_path: Path) -> None:
     """Figures of docs/method.md: clusters of the demo's decoders, asked in the same words."""
     write_cohort(
@@ -173,7 +173,6 @@ def test_clusters_name_planted_voxels(flows_home: Path, tmp_path: Path) -> None:
     assert median(precision.values()) > 0.5, told
 
 
-@pytest.mark.slow
 def test_nothing_is_shared_where_stimuli_are_shuffled(flows_home: Path, tmp_path: Path) -> None:
     write_cohort(
         tmp_path / "cohort",
