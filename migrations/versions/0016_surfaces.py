@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from alembic import op
 
+from app.errors import UnavailableError
+
 revision: str = "0016"
 down_revision: str | None = "0015"
 branch_labels: str | Sequence[str] | None = None
@@ -51,7 +53,7 @@ WITH RECURSIVE over_them(oid, depth) AS (
     WHERE ev_class <> over_them.oid
 )
 SELECT oid::regclass::text AS name, pg_get_viewdef(oid) AS query,
-       array_to_string(reloptions, ', ') AS options, relowner::regrole::text AS owner
+       array_to_string(reloptions, ', ') AS options, relowner::regrole::text AS owner, relkind
 FROM (SELECT oid, max(depth) AS depth FROM over_them GROUP BY oid) AS once
 JOIN pg_class USING (oid) ORDER BY depth, oid
 """
@@ -122,6 +124,11 @@ def _without(views: tuple[str, ...]) -> Iterator[dict[str, str]]:
     """
     connection = op.get_bind()
     known = connection.execute(sa.text(OVER), {"views": list(views)}).all()
+    if kept := [row.name for row in known if row.relkind != "v"]:
+        raise UnavailableError(
+            f"what {', '.join(kept)} keeps comes from views whose columns change",
+            hint="drop it, bring the catalog to the other version, and make it again",
+        )
     acl = {row.name: connection.scalars(sa.text(GRANTS), {"view": row.name}).all() for row in known}
     comments = {row.name: connection.execute(sa.text(TOLD), {"view": row.name}) for row in known}
     told = {name: [tuple(row) for row in rows] for name, rows in comments.items()}

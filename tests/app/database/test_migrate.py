@@ -324,3 +324,15 @@ def test_views_of_a_lab_outlive_the_change_of_what_they_show(at_0002: Engine) ->
         change(at_0002)
         assert rows_of(at_0002, OURS_AS_SQL) == before
         assert rows_of(at_0002, read) == shown
+
+
+def test_what_a_lab_keeps_of_a_view_is_not_dropped_unasked(at_0002: Engine) -> None:
+    upgrade(at_0002, "0015")
+    with at_0002.begin() as connection:
+        connection.execute(
+            text("CREATE MATERIALIZED VIEW public.kept AS SELECT i, j, k FROM catalog.voxels")
+        )
+    with pytest.raises(UnavailableError, match="what kept keeps comes from views"):
+        upgrade(at_0002)
+    assert current_revision(at_0002) == "0015"
+    assert rows_of(at_0002, "SELECT * FROM public.kept") == []
