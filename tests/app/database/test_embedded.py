@@ -1,8 +1,10 @@
 """The embedded server: what it is started with."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -82,3 +84,23 @@ def test_a_new_server_has_room_for_a_participants_vectors() -> None:
     # More than PostgreSQL's default of 128 MB, and never more than a quarter of the machine.
     assert 128 < int(started.stdout) <= BUFFERS_MB
     assert not started.stderr
+
+
+def test_a_first_start_that_was_killed_is_made_again() -> None:
+    with TemporaryDirectory(prefix="sdc-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        home = Path(folder) / "home"
+        first = subprocess.Popen([sys.executable, "-c", START, folder], start_new_session=True)
+        begun = home / "postgres.new" / "PG_VERSION"
+        while not begun.exists():
+            assert first.poll() is None
+            time.sleep(0.001)
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+        assert not (home / "postgres").exists()
+        again = subprocess.run(
+            [sys.executable, "-c", START, folder], capture_output=True, text=True, check=False
+        )
+        assert (again.returncode, again.stderr) == (0, "")
+        assert not begun.parent.exists()
+        assert (home / "postgres" / "PG_VERSION").exists()
