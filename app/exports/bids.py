@@ -86,11 +86,10 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
                 f"sub-{names[label]}_task-{TASK}_space-{surface or SPACES[space]}"
                 f"_desc-{_desc(component.id)}"
             )
-            native = surface or "orig"
             sidecar = {
                 "Description": f"Voxels that carry the concept {component.label!r}.",
                 "Type": "ROI",
-                "SpatialReference": native if space == "native" else "MNI152NLin6Asym",
+                "SpatialReference": "MNI152NLin6Asym" if space == "MNI" else surface or "orig",
                 **({"Resolution": f"{MNI_MM:g} mm isotropic"} if space == "MNI" else {}),
                 # Members of a cluster have a weight of 1, and met no threshold.
                 "Threshold": chosen.run.configuration.get("masks", {}).get("threshold"),

@@ -5,6 +5,7 @@ What lies on a surface is handed out on the grid (2, N, 1) of `flows.sources.bas
 
 import re
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from app.errors import InputError
 from flows.sources.fetching import require_file
-from flows.sources.volumes import Shape
+from flows.sources.volumes import Shape, reading_faults
 
 HEMISPHERES = ("L", "R")
 CORTEX = ("CIFTI_STRUCTURE_CORTEX_LEFT", "CIFTI_STRUCTURE_CORTEX_RIGHT")
@@ -41,51 +42,82 @@ _FAULTS = (
 )
 
 
-@dataclass(frozen=True)
-class GiftiSeries:
-    """Two files, left and right, with one data array for each trial."""
+class SurfaceSeries(ABC):
+    """Betas on a mesh: a row for each trial, as `flows.sources.volumes.Series` has of volumes."""
 
-    left: Path
-    right: Path
+    path: Path
 
     @property
-    def path(self) -> Path:
-        """What messages name."""
-        return self.left
-
-    @cached_property
+    @abstractmethod
     def covered(self) -> np.ndarray:
-        """Vertices that there are values of, bool (2, N, 1): all."""
-        return np.ones(self.size()[1], bool)
+        """Vertices that there are values of, bool (2, N, 1)."""
 
     @property
+    @abstractmethod
     def left_out(self) -> int:
-        """Places that are not read: none."""
-        return 0
+        """Brain places that are not read: voxels, and surfaces other than the cortex."""
 
+    @abstractmethod
     def size(self) -> tuple[int, Shape]:
-        """Trials and grid, by what the files say of their arrays."""
-        return self._size
+        """Trials and grid; no values are read."""
 
-    def require_mask(self, mask: np.ndarray) -> None:
-        """Raise `InputError` where other vertices are covered than the mask's."""
-        _require_vertices(self, mask)
-
+    @abstractmethod
     def read(self, mask: np.ndarray) -> np.ndarray:
         """Values in the mask, float32 (trials, vertices of the mask in C order of (2, N, 1)).
 
         Raises
         ------
         InputError
-            A file is missing, damaged or foreign, or has other vertices.
+            A file is missing, damaged or foreign, or has other vertices than the mask.
         """
+
+    def require_mask(self, mask: np.ndarray) -> None:
+        """Raise `InputError` where other vertices are covered than the mask's."""
+        covered = self.covered
+        if not np.array_equal(covered, mask):
+            raise InputError(
+                f"{self.path}: {int(covered.sum())} vertices of a mesh of 2 x {covered.shape[1]}, "
+                f"other betas of the participant have {int(mask.sum())} of 2 x {mask.shape[1]}, "
+                "or others",
+                hint="all betas of a participant must cover the same vertices of one mesh",
+            )
+
+
+@dataclass(frozen=True)
+class GiftiSeries(SurfaceSeries):
+    """Two files, left and right, with one data array for each trial."""
+
+    left: Path
+    right: Path
+
+    @property
+    def path(self) -> Path:  # type: ignore[override]
+        """What messages name."""
+        return self.left
+
+    @cached_property
+    def covered(self) -> np.ndarray:
+        """See `SurfaceSeries.covered`: all."""
+        return np.ones(self.size()[1], bool)
+
+    @property
+    def left_out(self) -> int:
+        """See `SurfaceSeries.left_out`: none."""
+        return 0
+
+    def size(self) -> tuple[int, Shape]:
+        """See `SurfaceSeries.size`; the files are looked through for their arrays."""
+        return self._size
+
+    def read(self, mask: np.ndarray) -> np.ndarray:
+        """See `SurfaceSeries.read`."""
         self.require_mask(mask)
         trials, _ = self.size()
         inside = np.empty((trials, int(mask.sum())), np.float32)
         stops = np.cumsum(mask.sum(axis=(1, 2)))
         for path, vertices, stop in zip((self.left, self.right), mask[..., 0], stops, strict=True):
             places = np.flatnonzero(vertices)
-            with _faults(path, "GIFTI"):
+            with reading_faults(path, "GIFTI", _FAULTS):
                 image: Any = nibabel.load(path)
                 for row, array in zip(inside, image.darrays, strict=True):
                     row[stop - len(places) : stop] = array.data[places]
@@ -113,43 +145,33 @@ class GiftiSeries:
 
 
 @dataclass(frozen=True)
-class CiftiSeries:
+class CiftiSeries(SurfaceSeries):
     """A dense CIFTI-2 file: trials by brain places, of which the cortex' vertices are read."""
 
     path: Path
 
     @cached_property
     def covered(self) -> np.ndarray:
-        """Vertices that there are values of, bool (2, N, 1)."""
+        """See `SurfaceSeries.covered`: those that its brain models name."""
         return (self._layout[1] >= 0)[..., None]
 
     @property
     def left_out(self) -> int:
-        """Brain places that are not read: voxels, and surfaces other than the cortex."""
+        """See `SurfaceSeries.left_out`."""
         return self._layout[2]
 
     def size(self) -> tuple[int, Shape]:
-        """Trials and grid, from the header alone."""
+        """See `SurfaceSeries.size`, from the header alone."""
         data, column, _ = self._layout
         return int(data.shape[0]), (2, column.shape[1], 1)
 
-    def require_mask(self, mask: np.ndarray) -> None:
-        """Raise `InputError` where other vertices are covered than the mask's."""
-        _require_vertices(self, mask)
-
     def read(self, mask: np.ndarray) -> np.ndarray:
-        """Values in the mask, float32 (trials, vertices of the mask in C order of (2, N, 1)).
-
-        Raises
-        ------
-        InputError
-            The file is missing, damaged or foreign, or has other vertices.
-        """
+        """See `SurfaceSeries.read`."""
         self.require_mask(mask)
         data, column, _ = self._layout
         columns = column[mask[..., 0]]
         require_file(self.path)
-        with _faults(self.path, "CIFTI-2"):
+        with reading_faults(self.path, "CIFTI-2", _FAULTS):
             # On disk the trials of a place stand together.
             places = np.asanyarray(data).T
             inside: np.ndarray = places[columns].T.astype(np.float32)
@@ -170,20 +192,6 @@ class CiftiSeries:
             return image.dataobj, column, image.shape[1] - int((column >= 0).sum())
 
 
-SurfaceSeries = GiftiSeries | CiftiSeries
-
-
-def _require_vertices(series: SurfaceSeries, mask: np.ndarray) -> None:
-    covered = series.covered
-    if not np.array_equal(covered, mask):
-        raise InputError(
-            f"{series.path}: {int(covered.sum())} vertices of a mesh of 2 x {covered.shape[1]}, "
-            f"other betas of the participant have {int(mask.sum())} of 2 x {mask.shape[1]}, or "
-            "others",
-            hint="all betas of a participant must cover the same vertices of one mesh",
-        )
-
-
 def read_vertices(left: Path, right: Path) -> np.ndarray:
     """Places of the vertices of two GIFTI surfaces, float (2, N, 3) mm.
 
@@ -195,7 +203,7 @@ def read_vertices(left: Path, right: Path) -> np.ndarray:
     sides = []
     for path in (left, right):
         _gifti_arrays(path)
-        with _faults(path, "GIFTI"):
+        with reading_faults(path, "GIFTI", _FAULTS):
             image: Any = nibabel.load(path)
             points = [
                 array.data
@@ -231,7 +239,7 @@ def read_gifti_labels(left: Path, right: Path) -> tuple[np.ndarray, dict[int, st
     names: dict[int, str] = {}
     for path in (left, right):
         _gifti_arrays(path)
-        with _faults(path, "GIFTI"):
+        with reading_faults(path, "GIFTI", _FAULTS):
             image: Any = nibabel.load(path)
             arrays = [array.data for array in image.darrays]
             table = {int(label.key): str(label.label) for label in image.labeltable.labels}
@@ -319,7 +327,7 @@ def _columns(path: Path, header: Cifti2Header, count: int) -> np.ndarray:
 def _cifti(path: Path) -> Iterator[Any]:
     require_file(path)
     _require_known_models(path)
-    with _faults(path, "CIFTI-2"):
+    with reading_faults(path, "CIFTI-2", _FAULTS):
         image: Any = nibabel.load(path)
         if not isinstance(image, nibabel.Cifti2Image):
             raise ImageFileError("it is another image")
@@ -331,7 +339,7 @@ def _require_known_models(path: Path) -> None:
 
     nibabel says that there is one, but not which.
     """
-    with _faults(path, "CIFTI-2"), path.open("rb") as file:
+    with reading_faults(path, "CIFTI-2", _FAULTS), path.open("rb") as file:
         head = file.read(_HEADER)
     for model in re.findall(rb"<BrainModel\b[^>]*>", head):
         told = {key.decode(): value.decode("utf-8", "replace") for key, value in _VALUES(model)}
@@ -362,18 +370,6 @@ def _gifti_arrays(path: Path) -> list[tuple[int, ...]]:
 
     parser = expat.ParserCreate()
     parser.StartElementHandler = start
-    with _faults(path, "GIFTI"), path.open("rb") as file:
+    with reading_faults(path, "GIFTI", _FAULTS), path.open("rb") as file:
         parser.ParseFile(file)
     return shapes
-
-
-@contextmanager
-def _faults(path: Path, kind: str) -> Iterator[None]:
-    try:
-        yield
-    except _FAULTS as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{path}: cannot be read as {kind}: {reason}",
-            hint="the file is damaged, truncated or of another kind: fetch or write it again",
-        ) from error

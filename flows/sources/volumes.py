@@ -143,10 +143,10 @@ class Series:
             with open_dataset(self.path, self.dataset) as dataset:
                 yield dataset
         elif self.path.suffix == ".npy":
-            with _faults(self.path, "npy", (OSError, ValueError, EOFError)):
+            with reading_faults(self.path, "npy", (OSError, ValueError, EOFError)):
                 yield np.load(self.path, mmap_mode="r", allow_pickle=False)
         elif is_nifti(self.path):
-            with _faults(self.path, "NIfTI", _NIFTI_FAULTS):
+            with reading_faults(self.path, "NIfTI", _NIFTI_FAULTS):
                 image: Any = nibabel.load(self.path)
                 yield image.dataobj
         else:
@@ -197,7 +197,7 @@ def open_dataset(path: Path, name: str) -> Iterator[h5py.Dataset]:
         The file is missing, truncated or no HDF5 file, or has no dataset of that name.
     """
     require_file(path)
-    with _faults(path, "HDF5", (OSError, RuntimeError)), h5py.File(path, "r") as file:
+    with reading_faults(path, "HDF5", (OSError, RuntimeError)), h5py.File(path, "r") as file:
         dataset = file.get(name)
         if not isinstance(dataset, h5py.Dataset):
             raise InputError(
@@ -224,7 +224,7 @@ def read_volume(path: Path, *, axes: Literal[3, 4] = 3) -> tuple[np.ndarray, np.
         The file is missing, damaged, no image, or of another rank.
     """
     require_file(path)
-    with _faults(path, "NIfTI", _NIFTI_FAULTS):
+    with reading_faults(path, "NIfTI", _NIFTI_FAULTS):
         image: Any = nibabel.load(path)
         values = np.asanyarray(image.dataobj)
     while values.ndim > axes and values.shape[-1] == 1:
@@ -261,7 +261,7 @@ def require_voxels(path: Path, mask: np.ndarray, participant: str) -> None:
 def read_affine(path: Path) -> np.ndarray:
     """The affine in a NIfTI header, (4, 4); no voxels are read."""
     require_file(path)
-    with _faults(path, "NIfTI", _NIFTI_FAULTS):
+    with reading_faults(path, "NIfTI", _NIFTI_FAULTS):
         image: Any = nibabel.load(path)
         return np.asarray(image.affine, float)
 
@@ -291,7 +291,7 @@ def default_axes(path: Path) -> str | None:
     if path.suffix != ".npy":
         return None
     require_file(path)
-    with _faults(path, "npy", (OSError, ValueError, EOFError)):
+    with reading_faults(path, "npy", (OSError, ValueError, EOFError)):
         return "TV" if np.load(path, mmap_mode="r", allow_pickle=False).ndim == 2 else "TXYZ"
 
 
@@ -306,7 +306,8 @@ def describe(shape: tuple[int, ...] | int) -> str:
 
 
 @contextmanager
-def _faults(path: Path, kind: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+def reading_faults(path: Path, kind: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Raise `InputError` in place of what a reader raises at a damaged or foreign file."""
     try:
         yield
     except errors as error:

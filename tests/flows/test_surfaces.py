@@ -1,15 +1,11 @@
 """Betas on surfaces, from CIFTI files to concepts that people ask for."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import select, text
-from typer.testing import CliRunner
 
-from app.cli import app
 from app.database.engine import get_engine, open_session
 from app.database.models import Dataset, Subject, Voxel, VoxelRegion
 from app.errors import InputError
@@ -29,6 +25,7 @@ from tests.flows.sources.surface_tree import (
     write_surface,
 )
 from tests.flows.test_ingest import counts
+from tests.flows.test_poor_data import SETTINGS, answer
 
 OPTIONS = {"source": {"sessions": ["01"]}}
 # Vertices of a hemisphere in the planted data set; the first of each are the medial wall.
@@ -125,23 +122,6 @@ def write_planted_surfaces(root: Path) -> Path:
     return root
 
 
-SETTINGS = """
-start = "ridge"
-decoder = { steps = 100, evaluate_every = 50 }
-reduction = { components = 8, steps = 1000, learning_rate = 1e-2, scale = 0.01 }
-masks = { lambdas = [1.0, 3.0], draws = 1 }
-statistics = { permutations = 99 }
-"""
-
-
-def answer(*words: str) -> Any:
-    """What a command that succeeds tells as JSON."""
-    result = CliRunner().invoke(app, [*words, "--json"])
-    assert result.exit_code == 0, result.stderr
-    return json.loads(result.stdout)
-
-
-@pytest.mark.slow
 def test_concepts_are_found_where_they_were_planted(flows_home: Path, tmp_path: Path) -> None:
     root = write_planted_surfaces(tmp_path / "planted")
     ingest_dataset(str(root), {"n_test": 40, "n_validation": 40})

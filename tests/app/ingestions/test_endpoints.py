@@ -120,8 +120,8 @@ def test_what_is_done_can_be_neither_cancelled_nor_tried_again(
             "passwd: no folder that requests may read",
         ),
         (
-            {"run_options": {"encoder": "open_clip:ViT-B-32:/root/x.pt"}, "then_run": True},
-            "/root/x.pt: no folder that requests may read",
+            {"run_options": {"encoder": "open_clip:ViT-B-32:/elsewhere/x.pt"}, "then_run": True},
+            "/elsewhere/x.pt: no folder that requests may read",
         ),
     ],
 )
