@@ -56,7 +56,7 @@ def test_vertices_are_rows_of_the_same_tables(flows_home: Path, tmp_path: Path) 
             expected = np.array([PLACES[place] for place in places])
             np.testing.assert_array_equal(np.array(found, np.float32), expected)
         members = session.scalars(select(VoxelRegion.voxel_id).order_by(VoxelRegion.voxel_id)).all()
-        assert len(members) == 3 + 1 + 1
+        assert len(members) == 3 + 1 + 2
         x, shown = load_responses(
             get_store(), subjects[1].artefacts, ["train", "test", "validation"], "test"
         )

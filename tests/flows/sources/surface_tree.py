@@ -119,7 +119,8 @@ def atlas() -> np.ndarray:
     """Labels of every vertex, (2, N)."""
     labels = np.zeros((2, N), int)
     labels[0, :4] = labels[1, 2] = 3
-    labels[1, 4:6] = 5
+    # The last vertex that CIFTI names, too.
+    labels[1, [4, 5, 10]] = 5
     return labels
 
 

@@ -106,7 +106,7 @@ def test_what_is_there(
     covers = [set(side) for side in cortex]
     expected = {
         "FFA": [(0, v) for v in range(4) if v in covers[0]] + [(1, 2)],
-        "PPA": [(1, v) for v in (4, 5) if v in covers[1]],
+        "PPA": [(1, v) for v in (4, 5, 10) if v in covers[1]],
     }
     assert {key: sorted(map(tuple, v.tolist())) for key, v in found.items()} == {
         ("floc", name): members for name, members in expected.items()
