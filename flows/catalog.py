@@ -26,8 +26,8 @@ class SubjectTables:
     artefacts : dict
         References to the sessions' betas, to the voxels kept, and, where there are some, to the
         localiser maps at these voxels.
-    voxel_ids : ndarray
-        (V,) row ids.
+    voxel_ids, voxel_index : ndarray
+        (V,) row ids, and the numbers that vectors of voxels are stored by.
     native, mni : ndarray
         (V, 3) mm; MNI is NaN where it is not known.
     regions : ndarray
@@ -41,6 +41,7 @@ class SubjectTables:
     label: str
     artefacts: Json
     voxel_ids: NDArray[np.int64]
+    voxel_index: NDArray[np.int64]
     native: NDArray[np.float32]
     mni: NDArray[np.float32]
     regions: NDArray[np.bool_]
@@ -119,9 +120,12 @@ def load_dataset(slug: str) -> DatasetTables:
 
 def _subject_tables(session: Session, subject: Subject) -> SubjectTables:
     rows = session.execute(
-        select(Voxel.id, Voxel.x, Voxel.y, Voxel.z, Voxel.mni_x, Voxel.mni_y, Voxel.mni_z)
-        .where(Voxel.subject_id == subject.id)
-        .order_by(Voxel.index)
+        select(
+            *(Voxel.id, Voxel.x, Voxel.y, Voxel.z, Voxel.mni_x, Voxel.mni_y, Voxel.mni_z),
+            Voxel.index,
+        )
+        .where(Voxel.subject_id == subject.id, Voxel.kept)
+        .order_by(Voxel.i, Voxel.j, Voxel.k)
     ).all()
     table = np.array([tuple(row) for row in rows], dtype=np.float64)
     ids = table[:, 0].astype(np.int64)
@@ -129,7 +133,7 @@ def _subject_tables(session: Session, subject: Subject) -> SubjectTables:
         select(VoxelRegion.region_id, Region.atlas, VoxelRegion.voxel_id)
         .join(Voxel, Voxel.id == VoxelRegion.voxel_id)
         .join(Region, Region.id == VoxelRegion.region_id)
-        .where(Voxel.subject_id == subject.id)
+        .where(Voxel.subject_id == subject.id, Voxel.kept)
         .order_by(Region.atlas, Region.name)
     ).all()
     atlas_of = {region: atlas for region, atlas, _ in members}
@@ -144,6 +148,7 @@ def _subject_tables(session: Session, subject: Subject) -> SubjectTables:
         label=subject.label,
         artefacts=subject.artefacts,
         voxel_ids=ids,
+        voxel_index=table[:, 7].astype(np.int64),
         native=table[:, 1:4].astype(np.float32),
         mni=table[:, 4:7].astype(np.float32),
         regions=regions,

@@ -21,8 +21,9 @@ from app.store import Artefact
 from flows.caching import digest
 from flows.catalog import dataset_is_current
 from flows.config import IngestConfig
+from flows.ingested import IngestedSubject
 from flows.progress import report
-from flows.publish_dataset import IngestedSubject, publish_dataset
+from flows.publish_dataset import publish_dataset
 from flows.retries import persevere
 from flows.science.noise import noise_ceiling, zscore
 from flows.science.splits import split_by_image
@@ -84,8 +85,11 @@ def ingest_dataset(
                 ]
                 for participant in source.participants()
             },
-            # Data without maps keep the fingerprint that they had before there were any.
-            *filter(None, [_maps_fingerprint(source)]),
+            # Data without these keep the fingerprint that they had before it told of them.
+            *filter(
+                None,
+                [_maps_fingerprint(source), _places_fingerprint(source), _captions(source)],
+            ),
         ]
     )
     if dataset_is_current(slug, fingerprint):
@@ -369,6 +373,27 @@ def _maps_fingerprint(source: Source) -> dict[str, str]:
             for name, volume in sorted(maps.items()):
                 checksum.update(f"{name} {volume.shape} {volume.dtype}\n".encode())
                 checksum.update(volume.tobytes())
+            checksums[participant] = checksum.hexdigest()
+    return checksums
+
+
+def _captions(source: Source) -> dict[str, tuple[str, ...]]:
+    return {stimulus.key: stimulus.captions for stimulus in source.stimuli() if stimulus.captions}
+
+
+def _places_fingerprint(source: Source) -> dict[str, str]:
+    """Checksum of where every participant's voxels lie: in which regions, and in MNI space."""
+    checksums = {}
+    for participant in source.participants():
+        mask = source.mask(participant)
+        regions, warp = source.regions(participant), source.mni(participant)
+        if regions or warp is not None:
+            checksum = hashlib.sha256()
+            for region in sorted(regions, key=lambda region: (region.atlas, region.name)):
+                checksum.update(f"{region.atlas}:{region.name}\n".encode())
+                checksum.update(np.packbits(region.members[mask]).tobytes())
+            if warp is not None:
+                checksum.update(warp[mask].astype(np.float32).tobytes())
             checksums[participant] = checksum.hexdigest()
     return checksums
 

@@ -108,7 +108,7 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> PublishedRun:
     Raises
     ------
     ConflictError
-        The dataset was replaced while the run was under way, or the encoder's name stands for
+        The dataset changed while the run was under way, or the encoder's name stands for
         other weights or another dimension in the catalog.
     """
     store = get_store()
@@ -213,7 +213,7 @@ def _require_unchanged(session: Session, dataset: DatasetTables) -> None:
     )
     if stored != dataset.fingerprint:
         raise ConflictError(
-            f"the dataset {dataset.slug} was replaced while the run was under way",
+            f"the dataset {dataset.slug} changed while the run was under way",
             hint=f"run again: sdc run {dataset.slug}",
         )
 
@@ -353,18 +353,19 @@ def _write_vectors(
 ) -> None:
     """Write the directions of voxels' weights; a voxel that adds nothing points nowhere."""
     length = np.linalg.norm(weights, axis=1)
+    written = np.flatnonzero(length > 0)
     # From the last voxel to the first: a scan of the key then reads memory from front to back
-    # (migration 0010).
-    index = np.flatnonzero(length > 0)[::-1]
+    # (migration 0011).
+    written = written[np.argsort(-subject.voxel_index[written])]
     copy_rows(
         session,
         VoxelVector,
         {
             "run_id": run.id,
             "subject_id": subject.id,
-            "index": index,
+            "index": subject.voxel_index[written],
             "encoder_id": run.encoder_id,
-            "vector": weights[index] / length[index, None],
+            "vector": weights[written] / length[written, None],
         },
     )
 

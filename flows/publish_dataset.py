@@ -1,13 +1,12 @@
 """Publication of an ingested dataset: tables and voxels, in one transaction."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, func, select
+from sqlalchemy import ARRAY, REAL, BigInteger, cast, delete, func, select, true, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.database.copying import copy_rows
@@ -15,34 +14,9 @@ from app.database.engine import open_session
 from app.database.models import Dataset, Ingestion, Region, Run, Stimulus, Subject, Voxel
 from app.database.models import VoxelRegion as VoxelRegionRow
 from app.errors import ConflictError
-from flows.sources.base import Source, Surface
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class IngestedSubject:
-    """What ingestion found out about a participant.
-
-    Attributes
-    ----------
-    label : str
-    coordinates : ndarray
-        (V, 3) voxel indices i, j, k of the voxels kept.
-    noise_ceiling : ndarray
-        (V,) percent, NaN where it could not be estimated.
-    report : dict
-        Counts of voxels read, dropped and kept.
-    artefacts : dict
-        References to the sessions' betas, to the voxels kept, and, where there are some, to the
-        localiser maps at these voxels.
-    """
-
-    label: str
-    coordinates: NDArray[np.int64]
-    noise_ceiling: NDArray[np.float32]
-    report: Json
-    artefacts: Json
+from flows.dataset_growth import grid_columns, stored_members, stored_voxels, what_differs
+from flows.ingested import IngestedSubject, Json
+from flows.sources.base import Source
 
 
 def publish_dataset(
@@ -57,6 +31,9 @@ def publish_dataset(
 ) -> None:
     """Write an ingested dataset, all of it or nothing; one that is there already stays as it is.
 
+    One that only grew (`flows.dataset_growth.what_differs`) keeps its rows and its runs, and voxels
+    that these were computed on stay where new data do not keep them.
+
     Raises
     ------
     ConflictError
@@ -64,42 +41,37 @@ def publish_dataset(
     """
     described = source.description
     with open_session() as session, session.begin():
-        stored = session.scalar(
+        dataset = session.scalar(
             select(Dataset).where(Dataset.slug == described.slug).with_for_update()
         )
-        if stored is not None and stored.fingerprint == fingerprint:
+        if dataset is not None and dataset.fingerprint == fingerprint:
             return
-        # The successor of an embargoed dataset is embargoed too.
-        embargoed = stored is not None and stored.embargoed
-        if stored is not None:
-            _make_room(session, stored, replace)
-        dataset = Dataset(
-            slug=described.slug,
-            title=described.title,
-            layout=described.layout,
-            source_uri=described.uri,
-            licence=described.licence,
-            citation=described.citation,
-            fingerprint=fingerprint,
-            configuration=configuration,
-            embargoed=embargoed,
-        )
-        session.add(dataset)
+        embargoed = dataset is not None and dataset.embargoed
+        if dataset is not None and not _may_grow(
+            session, dataset, what_differs(session, dataset, source, subjects, folds), replace
+        ):
+            session.execute(delete(Dataset).where(Dataset.id == dataset.id))
+            session.expire_all()
+            dataset = None
+        if dataset is None:
+            # The successor of an embargoed dataset is embargoed too.
+            dataset = Dataset(slug=described.slug, embargoed=embargoed)
+            session.add(dataset)
+        dataset.title = described.title
+        dataset.layout = described.layout
+        dataset.source_uri = described.uri
+        dataset.licence = described.licence
+        dataset.citation = described.citation
+        dataset.fingerprint = fingerprint
+        dataset.configuration = configuration
+        dataset.ingested_at = func.now()
         session.flush()
-        stimuli = source.stimuli()
-        session.add_all(
-            Stimulus(
-                dataset_id=dataset.id,
-                key=stimulus.key,
-                shared=stimulus.shared,
-                fold=folds[stimulus.key],
-                captions=list(stimulus.captions),
-            )
-            for stimulus in stimuli
-        )
-        regions: dict[tuple[str, str], int] = {}
+        _write_stimuli(session, dataset.id, source, folds)
         for subject in subjects:
-            _write_subject(session, dataset.id, source, subject, regions)
+            _write_subject(session, dataset.id, source, subject)
+        if not _count_runs(session, dataset.id):
+            subjects_of = select(Subject.id).where(Subject.dataset_id == dataset.id)
+            session.execute(delete(Voxel).where(~Voxel.kept, Voxel.subject_id.in_(subjects_of)))
         session.add(
             Ingestion(
                 dataset_id=dataset.id,
@@ -111,74 +83,169 @@ def publish_dataset(
         )
 
 
-def _make_room(session: Session, dataset: Dataset, replace: bool) -> None:
-    """Remove a dataset and its runs, which `replace` has to allow where there are some."""
-    runs = session.scalar(select(func.count(Run.id)).where(Run.dataset_id == dataset.id)) or 0
+def _may_grow(session: Session, dataset: Dataset, difference: str | None, replace: bool) -> bool:
+    """Whether rows can stay; where they cannot and there are runs, `replace` has to allow it."""
+    if difference is None:
+        return True
+    runs = _count_runs(session, dataset.id)
     if runs and not replace:
         raise ConflictError(
-            f"the catalog has another {dataset.slug}, with {runs} published run{'s' * (runs > 1)}",
+            f"the catalog has another {dataset.slug}, with {runs} published run{'s' * (runs > 1)}: "
+            f"{difference}",
             hint="give the new data a slug of its own, or pass --replace to delete old and runs",
         )
-    session.execute(delete(Dataset).where(Dataset.id == dataset.id))
-    session.flush()
+    return False
+
+
+def _count_runs(session: Session, dataset_id: int) -> int:
+    return session.scalar(select(func.count(Run.id)).where(Run.dataset_id == dataset_id)) or 0
+
+
+def _write_stimuli(
+    session: Session, dataset_id: int, source: Source, folds: Mapping[str, str]
+) -> None:
+    stored = {
+        row.key: row
+        for row in session.scalars(select(Stimulus).where(Stimulus.dataset_id == dataset_id))
+    }
+    for stimulus in source.stimuli():
+        if stimulus.key in stored:
+            stored[stimulus.key].shared = stimulus.shared
+        else:
+            session.add(
+                Stimulus(
+                    dataset_id=dataset_id,
+                    key=stimulus.key,
+                    shared=stimulus.shared,
+                    fold=folds[stimulus.key],
+                    captions=list(stimulus.captions),
+                )
+            )
 
 
 def _write_subject(
-    session: Session,
-    dataset_id: int,
-    source: Source,
-    ingested: IngestedSubject,
-    regions: dict[tuple[str, str], int],
+    session: Session, dataset_id: int, source: Source, ingested: IngestedSubject
 ) -> None:
-    grid = source.grid(ingested.label)
     trials = source.trials(ingested.label)
-    subject = Subject(
-        dataset_id=dataset_id,
-        label=ingested.label,
-        grid=list(grid.shape),
-        affine=None if isinstance(grid, Surface) else grid.affine.astype(float).ravel().tolist(),
-        surface=grid.name if isinstance(grid, Surface) else None,
-        n_trials=len(trials.stimulus),
-        n_sessions=len(np.unique(trials.session)),
-        report=ingested.report,
-        artefacts=ingested.artefacts,
+    subject = session.scalar(
+        select(Subject).where(Subject.dataset_id == dataset_id, Subject.label == ingested.label)
     )
-    session.add(subject)
+    if subject is None:
+        subject = Subject(
+            dataset_id=dataset_id,
+            label=ingested.label,
+            **grid_columns(source.grid(ingested.label)),
+        )
+        session.add(subject)
+    subject.n_trials = len(trials.stimulus)
+    subject.n_sessions = len(np.unique(trials.session))
+    subject.report = ingested.report
+    subject.artefacts = ingested.artefacts
     session.flush()
+    _write_voxels(session, subject, source, ingested)
+    _write_members(session, subject, source)
+
+
+def _write_voxels(
+    session: Session, subject: Subject, source: Source, ingested: IngestedSubject
+) -> None:
+    stored = stored_voxels(session, subject.id)
+    shape = tuple(subject.grid)
+    before = np.ravel_multi_index(tuple(stored.coordinates.T), shape)
+    now = np.ravel_multi_index(tuple(ingested.coordinates.T), shape)
+    new = ~np.isin(now, before)
     i, j, k = ingested.coordinates.T
-    native = grid.places(ingested.coordinates)
-    warp = source.mni(ingested.label)
-    mni = np.full((len(i), 3), np.nan) if warp is None else warp[i, j, k]
-    columns: Json = {"x": native[:, 0], "y": native[:, 1], "z": native[:, 2]}
-    columns |= {f"mni_{axis}": nullable(mni[:, n]) for n, axis in enumerate("xyz")}
+    native = source.grid(subject.label).places(ingested.coordinates)
+    warp = source.mni(subject.label)
+    mni = np.full((len(now), 3), np.nan, np.float32) if warp is None else warp[i, j, k]
+    if len(before):
+        _, old, again = np.intersect1d(before, now, assume_unique=True, return_indices=True)
+        _drop_voxels(session, subject.id, np.delete(stored.ids, old))
+        _update_voxels(
+            session,
+            stored.ids[old],
+            {"noise_ceiling": ingested.noise_ceiling[again]}
+            | {f"mni_{axis}": mni[again, n] for n, axis in enumerate("xyz")},
+        )
+    if not new.any():
+        return
+    # An index is a voxel's for good: vectors of runs are found by it.
+    first = session.scalar(
+        select(func.coalesce(func.max(Voxel.index) + 1, 0)).where(Voxel.subject_id == subject.id)
+    )
+    assert first is not None  # noqa: S101 - coalesce
+    columns: Json = {axis: native[new, n] for n, axis in enumerate("xyz")}
+    columns |= {f"mni_{axis}": nullable(mni[new, n]) for n, axis in enumerate("xyz")}
     copy_rows(
         session,
         Voxel,
-        {"subject_id": subject.id, "index": np.arange(len(i)), "i": i, "j": j, "k": k}
+        {
+            "subject_id": subject.id,
+            "index": first + np.arange(new.sum()),
+            **{axis: ingested.coordinates[new, n] for n, axis in enumerate("ijk")},
+        }
         | columns
-        | {"noise_ceiling": nullable(ingested.noise_ceiling)},
+        | {"noise_ceiling": nullable(ingested.noise_ceiling[new])},
     )
-    ids = voxel_ids(session, subject.id)
-    for mask in source.regions(ingested.label):
-        inside = ids[mask.members[i, j, k]]
-        name = (mask.atlas, mask.name)
-        if name not in regions:
-            region = Region(dataset_id=dataset_id, atlas=mask.atlas, name=mask.name)
-            session.add(region)
-            session.flush()
-            regions[name] = region.id
-        if len(inside):
-            copy_rows(session, VoxelRegionRow, {"voxel_id": inside, "region_id": regions[name]})
 
 
-def voxel_ids(session: Session, subject_id: int) -> NDArray[np.int64]:
-    """(V,) row ids of a subject's voxels, in the order of its artefacts."""
-    return np.array(
-        session.scalars(
-            select(Voxel.id).where(Voxel.subject_id == subject_id).order_by(Voxel.index)
-        ).all(),
-        dtype=np.int64,
+def _update_voxels(
+    session: Session, ids: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]
+) -> None:
+    """Set columns of voxels that newest data keep; what is as it was is not written again."""
+    known = [cast(nullable(values), ARRAY(REAL)) for values in columns.values()]
+    new = (
+        func.unnest(cast(ids.tolist(), ARRAY(BigInteger)), *known)
+        .table_valued("id", *columns)
+        .render_derived("new")
     )
+    before = tuple_(*(getattr(Voxel, name) for name in columns), Voxel.kept)
+    after = tuple_(*(new.c[name] for name in columns), true())
+    session.execute(
+        update(Voxel)
+        .where(Voxel.id == new.c.id, before.is_distinct_from(after))
+        .values(kept=True, **{name: new.c[name] for name in columns}),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def _drop_voxels(session: Session, subject_id: int, ids: NDArray[np.int64]) -> None:
+    """Keep voxels that newest data do not, for the runs that were computed on them."""
+    session.execute(
+        update(Voxel)
+        .where(
+            Voxel.subject_id == subject_id,
+            Voxel.id == func.any(cast(ids.tolist(), ARRAY(BigInteger))),
+        )
+        .values(kept=False),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def _write_members(session: Session, subject: Subject, source: Source) -> None:
+    """Write which voxels lie in each region, where that is not written yet."""
+    voxels = stored_voxels(session, subject.id)
+    i, j, k = voxels.coordinates.T
+    stored = stored_members(session, subject.id)
+    for mask in source.regions(subject.label):
+        inside = np.sort(voxels.ids[mask.members[i, j, k]])
+        new = np.setdiff1d(inside, stored.get((mask.atlas, mask.name), []), assume_unique=True)
+        region = _region_id(session, subject.dataset_id, mask.atlas, mask.name)
+        if len(new):
+            copy_rows(session, VoxelRegionRow, {"voxel_id": new, "region_id": region})
+
+
+def _region_id(session: Session, dataset_id: int, atlas: str, name: str) -> int:
+    region = session.scalar(
+        select(Region).where(
+            Region.dataset_id == dataset_id, Region.atlas == atlas, Region.name == name
+        )
+    )
+    if region is None:
+        region = Region(dataset_id=dataset_id, atlas=atlas, name=name)
+        session.add(region)
+        session.flush()
+    return region.id
 
 
 def nullable(values: NDArray[Any]) -> list[float | None]:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     func,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB, REAL
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -120,7 +121,9 @@ class Region(Base):
 class Voxel(Base):
     """A voxel, or a vertex, whose noise ceiling passed the dataset's threshold.
 
-    A vertex has i 0 on the left and 1 on the right, its number as j, and k 0.
+    A vertex has i 0 on the left and 1 on the right, its number as j, and k 0. Artefacts of the
+    newest ingestion have the voxels that are `kept`, in the order of i, j, k; the others are there
+    for runs of fewer data.
     """
 
     __tablename__ = "voxel"
@@ -139,6 +142,7 @@ class Voxel(Base):
     mni_y: Mapped[float | None] = mapped_column(REAL)
     mni_z: Mapped[float | None] = mapped_column(REAL)
     noise_ceiling: Mapped[float | None] = mapped_column(REAL)
+    kept: Mapped[bool] = mapped_column(server_default=true())
 
 
 class VoxelRegion(Base):

@@ -35,7 +35,7 @@ def component_subjects(session: Session, component_id: int) -> list[str]:
 def voxels_with_weight(
     session: Session, component_id: int, subject_id: int, *, members: bool
 ) -> Sequence[Row[*tuple[Any, ...]]]:
-    """A participant's voxels by index, with their weight in a mask (null outside it).
+    """A participant's voxels by i, j and k, with their weight in a mask (null outside it).
 
     Parameters
     ----------
@@ -57,6 +57,6 @@ def voxels_with_weight(
             isouter=not members,
         )
         .where(Voxel.subject_id == subject_id)
-        .order_by(Voxel.index)
+        .order_by(Voxel.i, Voxel.j, Voxel.k)
     )
     return session.execute(query).all()

@@ -143,7 +143,7 @@ def mask_view(session: Session, component_id: int, subject_id: int, atlas: str) 
             (ComponentVoxel.voxel_id == Voxel.id) & (ComponentVoxel.component_id == component_id),
         )
         .where(Voxel.subject_id == subject_id)
-        .order_by(Voxel.index)
+        .order_by(Voxel.i, Voxel.j, Voxel.k)
     ).all()
     members = session.scalars(
         select(VoxelRegion.voxel_id)

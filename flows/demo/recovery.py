@@ -134,8 +134,8 @@ def planted_voxels(session: Session, slug: str, truth: Truth) -> dict[str, NDArr
                 select(Voxel.i, Voxel.j, Voxel.k)
                 .join(Subject, Subject.id == Voxel.subject_id)
                 .join(Dataset, Dataset.id == Subject.dataset_id)
-                .where(Dataset.slug == slug, Subject.label == label)
-                .order_by(Voxel.index)
+                .where(Dataset.slug == slug, Subject.label == label, Voxel.kept)
+                .order_by(Voxel.i, Voxel.j, Voxel.k)
             ).all()
         )
         planted[label] = volumes[:, places[:, 0], places[:, 1], places[:, 2]]

@@ -135,7 +135,7 @@ def test_a_dataset_that_is_replaced_under_way(
         return literal(*args)
 
     monkeypatch.setattr(pipeline, "publish_run", replacing)
-    with pytest.raises(ConflictError, match="was replaced while the run was under way"):
+    with pytest.raises(ConflictError, match="changed while the run was under way"):
         run_pipeline("planted", ingested)
     assert counts()["catalog.run"] == 0
 

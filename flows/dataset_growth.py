@@ -1,0 +1,205 @@
+"""Whether a dataset only grew: what published runs rest on is still there, and the same."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.database.models import Dataset, Region, Stimulus, Subject, Voxel, VoxelRegion
+from app.store import Artefact
+from flows.caching import still_there
+from flows.ingested import IngestedSubject, Json
+from flows.sources.base import Grid, Source, Surface
+from flows.stages import get_store
+
+
+@dataclass(frozen=True)
+class StoredVoxels:
+    """All voxels that the catalog has of a participant, in C order of their indices.
+
+    Attributes
+    ----------
+    ids : ndarray
+        (V,) row ids.
+    coordinates : ndarray
+        (V, 3) voxel indices i, j, k.
+    native, mni : ndarray
+        (V, 3) mm; MNI is NaN where it is not known.
+    kept : ndarray
+        (V,) bool, whether the newest ingestion keeps them: its artefacts have these, in this order.
+    """
+
+    ids: NDArray[np.int64]
+    coordinates: NDArray[np.int64]
+    native: NDArray[np.float32]
+    mni: NDArray[np.float32]
+    kept: NDArray[np.bool_]
+
+
+def stored_voxels(session: Session, subject_id: int) -> StoredVoxels:
+    """What the catalog has of a participant's voxels."""
+    rows = session.execute(
+        select(
+            *(Voxel.id, Voxel.i, Voxel.j, Voxel.k),
+            *(Voxel.x, Voxel.y, Voxel.z, Voxel.mni_x, Voxel.mni_y, Voxel.mni_z, Voxel.kept),
+        )
+        .where(Voxel.subject_id == subject_id)
+        .order_by(Voxel.i, Voxel.j, Voxel.k)
+    ).all()
+    table = np.array([tuple(row) for row in rows], dtype=np.float64).reshape(-1, 11)
+    return StoredVoxels(
+        ids=table[:, 0].astype(np.int64),
+        coordinates=table[:, 1:4].astype(np.int64),
+        native=table[:, 4:7].astype(np.float32),
+        mni=table[:, 7:10].astype(np.float32),
+        kept=table[:, 10].astype(bool),
+    )
+
+
+def grid_columns(grid: Grid | Surface) -> Json:
+    """Columns of a participant that say where its voxels or vertices are."""
+    return {
+        "grid": list(grid.shape),
+        "affine": None if isinstance(grid, Surface) else grid.affine.astype(float).ravel().tolist(),
+        "surface": grid.name if isinstance(grid, Surface) else None,
+    }
+
+
+def what_differs(
+    session: Session,
+    dataset: Dataset,
+    source: Source,
+    subjects: list[IngestedSubject],
+    folds: Mapping[str, str],
+) -> str | None:
+    """What the catalog has of a dataset and newly ingested data have not, or have otherwise.
+
+    Data grow by sessions, participants, stimuli, regions, localiser maps and places in MNI space.
+    Runs of what was there before stay true then, of the data that they are of.
+
+    Returns
+    -------
+    str or None
+        The first difference that is no growth, in words; None where there is none.
+    """
+    return next(_differences(session, dataset, source, subjects, folds), None)
+
+
+def _differences(
+    session: Session,
+    dataset: Dataset,
+    source: Source,
+    subjects: list[IngestedSubject],
+    folds: Mapping[str, str],
+) -> Iterator[str]:
+    known = session.execute(
+        select(Stimulus.key, Stimulus.fold, Stimulus.captions).where(
+            Stimulus.dataset_id == dataset.id
+        )
+    ).all()
+    captions = {stimulus.key: list(stimulus.captions) for stimulus in source.stimuli()}
+    for key, fold, told in known:
+        if key not in captions:
+            yield f"the stimulus {key} is not in it"
+        elif folds[key] != fold:
+            yield f"the stimulus {key} is for {folds[key]} and no longer for {fold}"
+        elif captions[key] != told:
+            yield f"the stimulus {key} has other captions"
+    # Artefacts number stimuli in the order of their keys.
+    keys_before, keys = sorted(key for key, _, _ in known), sorted(captions)
+    ingested = {subject.label: subject for subject in subjects}
+    stored = session.scalars(
+        select(Subject).where(Subject.dataset_id == dataset.id).order_by(Subject.label)
+    )
+    for subject in stored:
+        found = ingested.get(subject.label)
+        if found is None:
+            yield f"the participant {subject.label} is not in it"
+            continue
+        columns = grid_columns(source.grid(subject.label))
+        if columns != {name: getattr(subject, name) for name in columns}:
+            yield f"{subject.label} lies on another grid"
+            continue
+        if not still_there(get_store(), subject.artefacts):
+            yield f"what was ingested of {subject.label} is not in the store"
+            continue
+        read = set(_sessions(found.artefacts, keys))
+        for number, one in enumerate(_sessions(subject.artefacts, keys_before), 1):
+            if one not in read:
+                yield f"session {number} of {subject.label} has other responses or trials"
+        voxels = stored_voxels(session, subject.id)
+        yield from _maps_differ(subject, found, voxels)
+        yield from _places_differ(session, subject, source, voxels)
+
+
+def _sessions(artefacts: Json, keys: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each session's betas, by their checksum, and the stimuli of its trials."""
+    image = get_store().get(Artefact.model_validate(artefacts["voxels"]))["image"]
+    first = 0
+    for reference in artefacts["sessions"]:
+        artefact = Artefact.model_validate(reference)
+        with get_store().open(artefact) as arrays:
+            trials = arrays.get_slice("betas").get_shape()[1]
+        yield artefact.sha256, tuple(keys[one] for one in image[first : first + trials])
+        first += trials
+
+
+def _maps_differ(subject: Subject, found: IngestedSubject, voxels: StoredVoxels) -> Iterator[str]:
+    before, after = _maps(subject.artefacts), _maps(found.artefacts)
+    shape = tuple(subject.grid)
+    _, old, new = np.intersect1d(
+        _numbers(voxels.coordinates[voxels.kept], shape),
+        _numbers(found.coordinates, shape),
+        assume_unique=True,
+        return_indices=True,
+    )
+    for name, values in before.items():
+        if name not in after or not np.array_equal(values[old], after[name][new], equal_nan=True):
+            yield f"the localiser map {name} of {subject.label} is another or gone"
+
+
+def _maps(artefacts: Json) -> dict[str, NDArray[np.float32]]:
+    maps = artefacts.get("maps")
+    return get_store().get(Artefact.model_validate(maps)) if maps else {}
+
+
+def _places_differ(
+    session: Session, subject: Subject, source: Source, voxels: StoredVoxels
+) -> Iterator[str]:
+    i, j, k = voxels.coordinates.T
+    native = source.grid(subject.label).places(voxels.coordinates)
+    if not np.array_equal(native.astype(np.float32), voxels.native):
+        yield f"the surface of {subject.label} is another"
+    known = np.isfinite(voxels.mni).all(axis=1)
+    warp = source.mni(subject.label)
+    if known.any() and (
+        warp is None
+        or not np.array_equal(warp[i, j, k][known].astype(np.float32), voxels.mni[known])
+    ):
+        yield f"{subject.label} lies elsewhere in MNI space"
+    members = {
+        (mask.atlas, mask.name): mask.members[i, j, k] for mask in source.regions(subject.label)
+    }
+    for name, inside in stored_members(session, subject.id).items():
+        if name not in members or not np.array_equal(np.sort(voxels.ids[members[name]]), inside):
+            yield f"the region {':'.join(name)} of {subject.label} has other voxels"
+
+
+def stored_members(session: Session, subject_id: int) -> dict[tuple[str, str], NDArray[np.int64]]:
+    """Row ids of a participant's voxels in each region, sorted, by atlas and name."""
+    rows = session.execute(
+        select(Region.atlas, Region.name, func.array_agg(VoxelRegion.voxel_id))
+        .join(VoxelRegion, VoxelRegion.region_id == Region.id)
+        .join(Voxel, Voxel.id == VoxelRegion.voxel_id)
+        .where(Voxel.subject_id == subject_id)
+        .group_by(Region.atlas, Region.name)
+    )
+    return {(atlas, name): np.sort(np.array(ids, np.int64)) for atlas, name, ids in rows}
+
+
+def _numbers(coordinates: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    numbers: NDArray[np.int64] = np.ravel_multi_index(tuple(coordinates.T), shape)
+    return numbers
