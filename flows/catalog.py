@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.database.engine import open_session
 from app.database.models import Dataset, Region, Stimulus, Subject, Voxel, VoxelRegion
 from app.errors import NotFoundError
+from flows.stored_voxels import stored_voxels
 
 Json = dict[str, Any]
 
@@ -119,16 +120,7 @@ def load_dataset(slug: str) -> DatasetTables:
 
 
 def _subject_tables(session: Session, subject: Subject) -> SubjectTables:
-    rows = session.execute(
-        select(
-            *(Voxel.id, Voxel.x, Voxel.y, Voxel.z, Voxel.mni_x, Voxel.mni_y, Voxel.mni_z),
-            Voxel.index,
-        )
-        .where(Voxel.subject_id == subject.id, Voxel.kept)
-        .order_by(Voxel.i, Voxel.j, Voxel.k)
-    ).all()
-    table = np.array([tuple(row) for row in rows], dtype=np.float64)
-    ids = table[:, 0].astype(np.int64)
+    voxels = stored_voxels(session, subject.id, kept=True)
     members = session.execute(
         select(VoxelRegion.region_id, Region.atlas, VoxelRegion.voxel_id)
         .join(Voxel, Voxel.id == VoxelRegion.voxel_id)
@@ -139,18 +131,18 @@ def _subject_tables(session: Session, subject: Subject) -> SubjectTables:
     atlas_of = {region: atlas for region, atlas, _ in members}
     region_ids = list(atlas_of)
     row_of = {region: row for row, region in enumerate(region_ids)}
-    column_of = {voxel: column for column, voxel in enumerate(ids.tolist())}
-    regions = np.zeros((len(region_ids), len(ids)), dtype=bool)
+    column_of = {voxel: column for column, voxel in enumerate(voxels.ids.tolist())}
+    regions = np.zeros((len(region_ids), len(voxels.ids)), dtype=bool)
     for region, _, voxel in members:
         regions[row_of[region], column_of[voxel]] = True
     return SubjectTables(
         id=subject.id,
         label=subject.label,
         artefacts=subject.artefacts,
-        voxel_ids=ids,
-        voxel_index=table[:, 7].astype(np.int64),
-        native=table[:, 1:4].astype(np.float32),
-        mni=table[:, 4:7].astype(np.float32),
+        voxel_ids=voxels.ids,
+        voxel_index=voxels.index,
+        native=voxels.native,
+        mni=voxels.mni,
         regions=regions,
         region_ids=region_ids,
         region_atlases=list(atlas_of.values()),

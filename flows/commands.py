@@ -33,7 +33,10 @@ def ingest(
         bool, typer.Option("--check", help="Validate without writing anything.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace a dataset of this name and its runs.")
+        bool,
+        typer.Option(
+            "--replace", help="Replace one of this name that did not only grow, and its runs."
+        ),
     ] = False,
     queue: Annotated[
         bool, typer.Option("--queue", help="Leave it to `sdc worker`, and return.")

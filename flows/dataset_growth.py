@@ -1,62 +1,19 @@
 """Whether a dataset only grew: what published runs rest on is still there, and the same."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.database.models import Dataset, Region, Stimulus, Subject, Voxel, VoxelRegion
+from app.database.models import Dataset, Stimulus, Subject
 from app.store import Artefact
 from flows.caching import still_there
 from flows.ingested import IngestedSubject, Json
 from flows.sources.base import Grid, Source, Surface
 from flows.stages import get_store
-
-
-@dataclass(frozen=True)
-class StoredVoxels:
-    """All voxels that the catalog has of a participant, in C order of their indices.
-
-    Attributes
-    ----------
-    ids : ndarray
-        (V,) row ids.
-    coordinates : ndarray
-        (V, 3) voxel indices i, j, k.
-    native, mni : ndarray
-        (V, 3) mm; MNI is NaN where it is not known.
-    kept : ndarray
-        (V,) bool, whether the newest ingestion keeps them: its artefacts have these, in this order.
-    """
-
-    ids: NDArray[np.int64]
-    coordinates: NDArray[np.int64]
-    native: NDArray[np.float32]
-    mni: NDArray[np.float32]
-    kept: NDArray[np.bool_]
-
-
-def stored_voxels(session: Session, subject_id: int) -> StoredVoxels:
-    """What the catalog has of a participant's voxels."""
-    rows = session.execute(
-        select(
-            *(Voxel.id, Voxel.i, Voxel.j, Voxel.k),
-            *(Voxel.x, Voxel.y, Voxel.z, Voxel.mni_x, Voxel.mni_y, Voxel.mni_z, Voxel.kept),
-        )
-        .where(Voxel.subject_id == subject_id)
-        .order_by(Voxel.i, Voxel.j, Voxel.k)
-    ).all()
-    table = np.array([tuple(row) for row in rows], dtype=np.float64).reshape(-1, 11)
-    return StoredVoxels(
-        ids=table[:, 0].astype(np.int64),
-        coordinates=table[:, 1:4].astype(np.int64),
-        native=table[:, 4:7].astype(np.float32),
-        mni=table[:, 7:10].astype(np.float32),
-        kept=table[:, 10].astype(bool),
-    )
+from flows.stored_voxels import StoredVoxels, stored_members, stored_voxels
 
 
 def grid_columns(grid: Grid | Surface) -> Json:
@@ -186,18 +143,6 @@ def _places_differ(
     for name, inside in stored_members(session, subject.id).items():
         if name not in members or not np.array_equal(np.sort(voxels.ids[members[name]]), inside):
             yield f"the region {':'.join(name)} of {subject.label} has other voxels"
-
-
-def stored_members(session: Session, subject_id: int) -> dict[tuple[str, str], NDArray[np.int64]]:
-    """Row ids of a participant's voxels in each region, sorted, by atlas and name."""
-    rows = session.execute(
-        select(Region.atlas, Region.name, func.array_agg(VoxelRegion.voxel_id))
-        .join(VoxelRegion, VoxelRegion.region_id == Region.id)
-        .join(Voxel, Voxel.id == VoxelRegion.voxel_id)
-        .where(Voxel.subject_id == subject_id)
-        .group_by(Region.atlas, Region.name)
-    )
-    return {(atlas, name): np.sort(np.array(ids, np.int64)) for atlas, name, ids in rows}
 
 
 def _numbers(coordinates: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -17,7 +18,7 @@ from app.database.models import Dataset, Stimulus
 from app.errors import InputError
 from app.garbage.service import works
 from app.observing.context import bind
-from app.store import Artefact
+from app.store import Artefact, ArtefactStore
 from flows.caching import digest
 from flows.catalog import dataset_is_current
 from flows.config import IngestConfig
@@ -33,6 +34,8 @@ from flows.stages import get_store, stage
 from flows.telling import tell_failure
 
 VOXEL_BLOCK = 4096
+# Blocks whose noise ceilings are computed at once: so many, and no more, are in memory.
+AT_ONCE = 2
 
 Json = dict[str, Any]
 
@@ -264,13 +267,18 @@ def choose_voxels(
     estimated = np.bincount(images[trains]).max(initial=0) >= 3
     ceiling = np.full(len(usable), np.nan, dtype=np.float32)
     if estimated:
-        for start in range(0, len(usable), VOXEL_BLOCK):
-            report(f"noise ceiling {participant}", start, len(usable))
+        starts = range(0, len(usable), VOXEL_BLOCK)
+
+        def of_block(start: int) -> NDArray[np.float32]:
+            columns = np.flatnonzero(usable[start : start + VOXEL_BLOCK])
             block = slice(start, min(start + VOXEL_BLOCK, len(usable)))
-            columns = np.flatnonzero(usable[block])
-            if len(columns):
-                betas = _voxel_block(sessions, block)[:, columns]
-                ceiling[start + columns] = noise_ceiling(betas, images, trains)
+            betas = _voxel_block(store, sessions, block)[:, columns]
+            return noise_ceiling(betas, images, trains) if len(columns) else ceiling[:0]
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for start, found in zip(starts, pool.map(of_block, starts), strict=True):
+                report(f"noise ceiling {participant}", start, len(usable))
+                ceiling[start + np.flatnonzero(usable[start : start + VOXEL_BLOCK])] = found
         report(f"noise ceiling {participant}", len(usable), len(usable))
         kept = usable & (np.nan_to_num(ceiling) > threshold)
     else:
@@ -403,11 +411,11 @@ def _flags(session: Artefact) -> dict[str, NDArray[np.bool_]]:
         return {name: arrays.get_tensor(name) for name in ("not_finite", "constant")}
 
 
-def _voxel_block(sessions: list[Json], block: slice) -> NDArray[np.float16]:
+def _voxel_block(store: ArtefactStore, sessions: list[Json], block: slice) -> NDArray[np.float16]:
     """(trials of all sessions, voxels of the block)."""
     parts = []
     for session in sessions:
-        with get_store().open(Artefact.model_validate(session)) as arrays:
+        with store.open(Artefact.model_validate(session)) as arrays:
             parts.append(arrays.get_slice("betas")[block.start : block.stop])
     return np.concatenate(parts, axis=1).T
 

@@ -14,9 +14,10 @@ from app.database.engine import open_session
 from app.database.models import Dataset, Ingestion, Region, Run, Stimulus, Subject, Voxel
 from app.database.models import VoxelRegion as VoxelRegionRow
 from app.errors import ConflictError
-from flows.dataset_growth import grid_columns, stored_members, stored_voxels, what_differs
+from flows.dataset_growth import grid_columns, what_differs
 from flows.ingested import IngestedSubject, Json
 from flows.sources.base import Source
+from flows.stored_voxels import stored_members, stored_voxels
 
 
 def publish_dataset(
@@ -224,10 +225,13 @@ def _drop_voxels(session: Session, subject_id: int, ids: NDArray[np.int64]) -> N
 
 def _write_members(session: Session, subject: Subject, source: Source) -> None:
     """Write which voxels lie in each region, where that is not written yet."""
+    masks = source.regions(subject.label)
+    if not masks:
+        return
     voxels = stored_voxels(session, subject.id)
     i, j, k = voxels.coordinates.T
     stored = stored_members(session, subject.id)
-    for mask in source.regions(subject.label):
+    for mask in masks:
         inside = np.sort(voxels.ids[mask.members[i, j, k]])
         new = np.setdiff1d(inside, stored.get((mask.atlas, mask.name), []), assume_unique=True)
         region = _region_id(session, subject.dataset_id, mask.atlas, mask.name)

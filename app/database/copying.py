@@ -1,4 +1,4 @@
-"""Bulk writes: PostgreSQL's binary COPY."""
+"""Rows in bulk: PostgreSQL's binary COPY."""
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,8 @@ from app.database.models import SCHEMA, Base
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _ELEMENTS = {"vector": ">f4", "halfvec": ">f2"}
+# Before the first row and after the last one.
+_HEADER, _TRAILER = 19, 2
 
 
 def copy_rows(session: Session, model: type[Base], columns: dict[str, Any]) -> int:
@@ -59,6 +61,47 @@ def copy_rows(session: Session, model: type[Base], columns: dict[str, Any]) -> i
     session.flush()
     _copy(session.connection(), statement, kinds, rows)
     return n
+
+
+def read_rows(session: Session, query: Select[Any], columns: dict[str, str]) -> NDArray[Any]:
+    """Rows of a query by binary COPY.
+
+    Parameters
+    ----------
+    session : Session
+    query : Select
+        Of columns that are of fixed size and never null.
+    columns : dict
+        Name of each of its columns to a numpy type of the size that the database's has.
+
+    Returns
+    -------
+    ndarray
+        (n,) structured, with a field a column.
+
+    Raises
+    ------
+    ValueError
+        A type is not of its column's size, or a value is null.
+    """
+    row: list[tuple[str, str]] = [("fields", ">i2")]
+    for name, kind in columns.items():
+        row += [(f"size of {name}", ">i4"), (name, np.dtype(kind).newbyteorder(">").str)]
+    compiled = query.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True})
+    session.flush()
+    driver = session.connection().connection.driver_connection
+    assert driver is not None  # noqa: S101 - a checked-out connection has its driver's
+    statement = f"COPY ({compiled}) TO STDOUT (FORMAT BINARY)"
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        data = b"".join(copy)[_HEADER:-_TRAILER]
+    kinds = np.dtype(row)
+    if len(data) % kinds.itemsize:
+        raise ValueError(f"rows are not of {list(columns.values())}, or a value is null")
+    rows = np.frombuffer(data, kinds)
+    for name in columns:
+        if (rows[f"size of {name}"] != kinds[name].itemsize).any():
+            raise ValueError(f"{name} is not of the size of {columns[name]}, or null")
+    return rows
 
 
 class _Constant:

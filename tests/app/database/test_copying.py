@@ -6,7 +6,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from app.database import copying
-from app.database.copying import copy_rows
+from app.database.copying import copy_rows, read_rows
 from app.database.models import Dataset, Encoder, Subject, Term, Voxel
 
 
@@ -103,3 +103,37 @@ def test_rows_are_the_sessions_transaction(session: Session) -> None:
     copy_rows(session, Term, {"encoder_id": encoder, "text": ["a"], "vector": np.ones((1, 3))})
     session.rollback()
     assert session.scalars(select(Term.id)).all() == []
+
+
+def test_rows_that_are_read_are_those_that_were_written(session: Session) -> None:
+    subject = session.scalar(select(Subject.id))
+    random = np.random.default_rng(0)
+    places = random.standard_normal((500, 3)).astype(np.float32)
+    index = random.permutation(500)
+    columns = {axis: places[:, n] for n, axis in enumerate("xyz")}
+    copy_rows(
+        session, Voxel, {"subject_id": subject, "index": index, **dict.fromkeys("ijk", 0)} | columns
+    )
+    session.add(Voxel(subject_id=subject, index=500, i=-3, j=2, k=1, x=1, y=2, z=3, kept=False))
+    kinds = {"id": "i8", "index": "i4", "i": "i4", "x": "f4", "z": "f4", "kept": "?"}
+    query = select(*(getattr(Voxel, name) for name in kinds)).order_by(Voxel.index)
+    rows = read_rows(session, query, kinds)
+    expected = np.array([tuple(row) for row in session.execute(query)], dtype=np.float32)
+    for column, name in enumerate(kinds):
+        np.testing.assert_array_equal(rows[name], expected[:, column])
+    np.testing.assert_array_equal(rows["x"][index], places[:, 0])
+    assert rows["i"][-1] == -3
+    assert not rows["kept"][-1]
+    assert len(read_rows(session, query.where(Voxel.index < 0), kinds)) == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"), [("index", "i8"), ("noise_ceiling", "f4"), ("x", "f8")]
+)
+def test_rows_of_another_size_are_refused(session: Session, column: str, kind: str) -> None:
+    subject = session.scalar(select(Subject.id))
+    copy_rows(
+        session, Voxel, {"subject_id": subject, "index": [0, 1], **dict.fromkeys("ijkxyz", 0)}
+    )
+    with pytest.raises(ValueError, match="null"):
+        read_rows(session, select(getattr(Voxel, column)), {column: kind})
