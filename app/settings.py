@@ -91,9 +91,6 @@ class Settings(BaseSettings):
         ge=0,
         description="Voxels of a run above which they get an index; below, all are compared.",
     )
-    index_memory_mb: int = Field(
-        default=2048, ge=64, description="Most memory that making an index may take, in MB."
-    )
     # These two are no less than what is answered where nobody says how much.
     page_limit: int = Field(default=500, ge=50, description="Most items of one page of a list.")
     k_limit: int = Field(

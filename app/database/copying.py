@@ -2,12 +2,12 @@
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Select, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -42,12 +42,12 @@ def copy_rows(session: Session, model: type[Base], columns: dict[str, Any]) -> i
     ValueError
         Columns differ in length.
     """
-    table = model.__table__.c
-    kinds = [table[name].type.compile(_DIALECT).lower() for name in columns]
+    table = cast(Table, model.__table__)
+    kinds = [table.c[name].type.compile(_DIALECT).lower() for name in columns]
     values = [_prepare(kind, value) for kind, value in zip(kinds, columns.values(), strict=True)]
     lengths = {len(value) for value in values if not isinstance(value, _Constant)}
     if len(lengths) != 1:
-        raise ValueError(f"columns of {model.__tablename__} differ in length: {sorted(lengths)}")
+        raise ValueError(f"columns of {table.name} differ in length: {sorted(lengths)}")
     n = lengths.pop()
     rows = zip(
         *(value.repeat(n) if isinstance(value, _Constant) else value for value in values),
@@ -55,7 +55,7 @@ def copy_rows(session: Session, model: type[Base], columns: dict[str, Any]) -> i
     )
     statement = sql.SQL("COPY {}.{} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(SCHEMA),
-        sql.Identifier(model.__tablename__),
+        sql.Identifier(table.name),
         sql.SQL(", ").join(map(sql.Identifier, columns)),
     )
     session.flush()
@@ -63,7 +63,9 @@ def copy_rows(session: Session, model: type[Base], columns: dict[str, Any]) -> i
     return n
 
 
-def read_rows(session: Session, query: Select[Any], columns: dict[str, str]) -> NDArray[Any]:
+def read_rows(
+    session: Session, query: Select[*tuple[Any, ...]], columns: dict[str, str]
+) -> NDArray[Any]:
     """Rows of a query by binary COPY.
 
     Parameters

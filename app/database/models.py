@@ -9,6 +9,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     CheckConstraint,
+    Column,
     DateTime,
     Float,
     ForeignKey,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Table,
     Text,
     UniqueConstraint,
     false,
@@ -27,6 +29,8 @@ from sqlalchemy.dialects.postgresql import JSONB, REAL
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 SCHEMA = "catalog"
+# Of `VoxelBlock`.
+SHORTS = [f"short_{number}" for number in range(16)]
 
 Json = dict[str, Any]
 Vector = np.ndarray[Any, np.dtype[np.float32]]
@@ -271,6 +275,36 @@ class VoxelVector(Base):
     index: Mapped[int] = mapped_column(primary_key=True)
     encoder_id: Mapped[int]
     vector: Mapped[Vector] = mapped_column(HALFVEC)
+
+
+class VoxelAxis(Base):
+    """A principal axis of a run's voxels' vectors, a unit vector; the first spread them most."""
+
+    __tablename__ = "voxel_axis"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    axis: Mapped[int] = mapped_column(primary_key=True)
+    direction: Mapped[Vector]
+
+
+class VoxelBlock(Base):
+    """Coordinates along its run's axes of sixteen voxels' vectors, to compare them in a row.
+
+    Column ``short_n`` is of the voxel of index 16 block + n, and zero where that has no vector.
+    They are never compressed or moved out of the row, which a search reads all rows of.
+    """
+
+    __table__ = Table(
+        "voxel_block",
+        Base.metadata,
+        Column("run_id", Integer, primary_key=True),
+        Column("subject_id", Integer, primary_key=True),
+        Column("block", Integer, primary_key=True),
+        *(Column(name, HALFVEC, nullable=False) for name in SHORTS),
+        ForeignKeyConstraint(
+            ["run_id", "subject_id"], ["decoder.run_id", "decoder.subject_id"], ondelete="CASCADE"
+        ),
+    )
 
 
 class Component(Base):

@@ -1,34 +1,33 @@
-"""Indexes of the runs that have many voxels."""
+"""Indexes of the runs that have many voxels: short vectors, along the run's principal axes."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import copy_context
+from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from app.database.engine import open_session
+from app.database.models import SHORTS
 from app.settings import get_settings
 from app.voxels import repository
 
 Progress = Callable[[str, int, int], object]
 
-# Seconds between two looks at how far it has come.
-_LOOK_S = 2.0
-# What a row takes while its index is made: its half-precision vector and its links, with room.
-_BYTES_OF_LINKS = 512
+# Of so many dimensions a tenth of the time is arithmetic, and the hundred voxels of a run that are
+# nearest along them hold nearly all of the ten that are nearest (docs/benchmarks.md).
+AXES = 64
 
 
 def index_runs(on_progress: Progress | None = None) -> list[int]:
     """Index the current runs of more voxels than the setting `index_from`, and no others.
 
     Each in a transaction of its own. Where it is interrupted, what is done stays, and a run
-    without an index is asked voxel by voxel. Writers of vectors wait meanwhile; who asks does not.
+    without an index is asked voxel by voxel.
 
     Parameters
     ----------
     on_progress : callable, optional
-        Called with (stage, rows done, rows in all).
+        Called with (stage, participants done, participants in all).
 
     Returns
     -------
@@ -40,58 +39,54 @@ def index_runs(on_progress: Progress | None = None) -> list[int]:
     UnavailableError
         The database is unreachable, or at another migration.
     """
-    settings = get_settings()
     with open_session() as session, session.begin():
         repository.lock_indexes(session)
-        wanted = repository.count_vectors(session, above=settings.index_from)
+        wanted = repository.count_vectors(session, above=get_settings().index_from)
         known = repository.indexed_runs(session)
         for run in sorted(known - wanted.keys()):
             repository.drop_index(session, run)
     made = []
     for run in sorted(wanted.keys() - known):
-        with (
-            open_session() as session,
-            session.begin(),
-            _progress(on_progress, f"indexing voxels of run {run}", wanted[run]),
-        ):
+        with open_session() as session, session.begin():
             repository.lock_indexes(session)
             if run in repository.indexed_runs(session):
                 continue
-            repository.create_index(
-                session, run, _memory_mb(session, run, wanted[run], settings.index_memory_mb)
-            )
+            create_index(session, run, on_progress)
             made.append(run)
     return made
 
 
-def _memory_mb(session: Session, run: int, rows: int, most: int) -> int:
-    size = 2 * repository.dimension_of(session, run) + _BYTES_OF_LINKS
-    return max(64, min(most, rows * size // 2**20 + 1))
+def create_index(session: Session, run: int, on_progress: Progress | None = None) -> None:
+    """Write the principal axes of a run's voxels' vectors, and every voxel's coordinates there.
+
+    The axes are of the vectors about the origin, as prompts and voxels are compared by angle. At
+    most one participant's vectors are in memory.
+    """
+    dimension = repository.dimension_of(session, run)
+    subjects = repository.decoded_subjects(session, run)
+    moments = np.zeros((dimension, dimension))
+    for subject in subjects:
+        _, vectors = repository.read_vectors(session, run, subject, dimension)
+        full = vectors.astype(np.float32)
+        moments += full.T @ full
+    # Sorted by their eigenvalues, the smallest first.
+    _, directions = np.linalg.eigh(moments)
+    axes = directions[:, ::-1][:, :AXES].T.astype(np.float32)
+    repository.write_axes(session, run, axes)
+    for done, subject in enumerate(subjects):
+        if on_progress is not None:
+            on_progress(f"indexing voxels of run {run}", done, len(subjects))
+        index, vectors = repository.read_vectors(session, run, subject, dimension)
+        repository.write_blocks(session, run, subject, _blocks(index, vectors, axes))
+    if on_progress is not None:
+        on_progress(f"indexing voxels of run {run}", len(subjects), len(subjects))
 
 
-@contextmanager
-def _progress(on_progress: Progress | None, stage: str, rows: int) -> Iterator[None]:
-    """Tell how far the server has come, from a connection beside the one that waits for it."""
-    if on_progress is None:
-        yield
-        return
-    done = threading.Event()
-
-    def watch() -> None:
-        with open_session() as session:
-            while not done.wait(_LOOK_S):
-                indexed = repository.rows_indexed(session)
-                session.rollback()
-                if indexed is not None:
-                    on_progress(stage, min(indexed, rows - 1), rows)
-
-    on_progress(stage, 0, rows)
-    # Who listens may be told by the context, which a thread has one of its own of.
-    watcher = threading.Thread(target=copy_context().run, args=(watch,), daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-    on_progress(stage, rows, rows)
+def _blocks(
+    index: NDArray[np.int64], vectors: NDArray[np.float16], axes: NDArray[np.float32]
+) -> NDArray[np.float16]:
+    """(blocks, 16, A) coordinates by the voxels' indices; zero where there is no vector."""
+    blocks = 1 + index.max(initial=0) // len(SHORTS)
+    coordinates = np.zeros((blocks * len(SHORTS), len(axes)), np.float16)
+    coordinates[index] = vectors.astype(np.float32) @ axes.T
+    return coordinates.reshape(blocks, len(SHORTS), len(axes))

@@ -1,4 +1,4 @@
-"""Queries on voxels' vectors, and the indexes of runs that have many."""
+"""Queries on voxels' vectors, and the axes of runs that have many."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,26 +7,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pgvector.sqlalchemy import VECTOR
-from psycopg import errors
-from sqlalchemy import BigInteger, Float, Integer, Row, cast, column, func, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import BigInteger, Float, Integer, Row, cast, column, delete, func, select
 from sqlalchemy.orm import Session
 
+from app.database.copying import copy_rows, read_rows
 from app.database.models import (
+    SHORTS,
     Dataset,
+    Decoder,
     Encoder,
     Region,
     Run,
     Subject,
     Voxel,
+    VoxelAxis,
+    VoxelBlock,
     VoxelRegion,
     VoxelVector,
 )
 
-# Of `catalog.voxel_vector`, found again by their names.
-INDEX = "voxel_vector_run_"
-# More than pgvector's defaults, whose index misses one in fifty of the hundred nearest.
-LINKS, CANDIDATES = 24, 128
 # Any number that nothing else in the database locks.
 _LOCK = 7_291_604
 
@@ -102,15 +101,8 @@ def count_vectors(session: Session, *, above: int) -> dict[int, int]:
 
 
 def indexed_runs(session: Session) -> set[int]:
-    """Runs whose vectors have an index."""
-    names = session.scalars(
-        text(
-            "SELECT indexname FROM pg_indexes WHERE schemaname = 'catalog'"
-            " AND tablename = 'voxel_vector' AND starts_with(indexname, :prefix)"
-        ),
-        {"prefix": INDEX},
-    )
-    return {int(name.removeprefix(INDEX)) for name in names}
+    """Runs whose vectors have coordinates along their principal axes."""
+    return set(session.scalars(select(VoxelAxis.run_id).distinct()))
 
 
 def dimension_of(session: Session, run_id: int) -> int:
@@ -121,42 +113,52 @@ def dimension_of(session: Session, run_id: int) -> int:
 
 
 def lock_indexes(session: Session) -> None:
-    """Wait until no other transaction makes or drops indexes of runs."""
+    """Wait until no other transaction makes or removes axes of runs."""
     session.execute(select(func.pg_advisory_xact_lock(cast(_LOCK, BigInteger))))
 
 
-def create_index(session: Session, run_id: int, memory_mb: int) -> None:
-    """Index a run's vectors, in the session's transaction; writers of vectors wait meanwhile."""
-    dimension = dimension_of(session, run_id)
-    session.execute(select(func.set_config("maintenance_work_mem", f"{memory_mb}MB", True)))
-    # Numbers alone, and an index takes no parameters.
-    statement = text(
-        f"CREATE INDEX {INDEX}{int(run_id)} ON catalog.voxel_vector"
-        f" USING hnsw ((vector::halfvec({dimension})) halfvec_ip_ops)"
-        f" WITH (m = {LINKS}, ef_construction = {CANDIDATES}) WHERE run_id = {int(run_id)}"
+def decoded_subjects(session: Session, run_id: int) -> list[int]:
+    """Participants that have a decoder in a run."""
+    query = select(Decoder.subject_id).where(Decoder.run_id == run_id).order_by(Decoder.subject_id)
+    return list(session.scalars(query))
+
+
+def read_vectors(
+    session: Session, run_id: int, subject_id: int, dimension: int
+) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    """A participant's vectors in a run: the voxels' indices (V,) and the vectors (V, D)."""
+    query = select(VoxelVector.index, VoxelVector.vector).where(
+        VoxelVector.run_id == run_id, VoxelVector.subject_id == subject_id
     )
-    try:
-        with session.begin_nested():
-            session.execute(statement)
-    except DBAPIError as error:
-        if not isinstance(error.orig, errors.DiskFull):
-            raise
-        # Processes that build together share memory, which containers give little of.
-        session.execute(select(func.set_config("max_parallel_maintenance_workers", "0", True)))
-        session.execute(statement)
+    # Dimension and an unused int16 before the elements.
+    rows = read_rows(session, query, {"index": "i4", "vector": f"V{4 + 2 * dimension}"})
+    bytes_ = np.ascontiguousarray(rows["vector"]).view(np.uint8).reshape(len(rows), -1)
+    vectors = np.ascontiguousarray(bytes_[:, 4:]).view(">f2")
+    return rows["index"].astype(np.int64), vectors.astype(np.float16)
+
+
+def write_axes(session: Session, run_id: int, axes: NDArray[np.float32]) -> None:
+    """Write the axes (A, D) of a run."""
+    copy_rows(
+        session,
+        VoxelAxis,
+        {"run_id": run_id, "axis": np.arange(len(axes)), "direction": axes},
+    )
+
+
+def write_blocks(
+    session: Session, run_id: int, subject_id: int, coordinates: NDArray[np.float16]
+) -> None:
+    """Write a participant's coordinates in a run, (blocks, 16, A), from the last to the first."""
+    copy_rows(
+        session,
+        VoxelBlock,
+        {"run_id": run_id, "subject_id": subject_id, "block": np.arange(len(coordinates))[::-1]}
+        | {name: coordinates[::-1, place] for place, name in enumerate(SHORTS)},
+    )
 
 
 def drop_index(session: Session, run_id: int) -> None:
-    """Drop a run's index."""
-    session.execute(text(f"DROP INDEX catalog.{INDEX}{int(run_id)}"))
-
-
-def rows_indexed(session: Session) -> int | None:
-    """How far the index that is being made has come, in rows; None where none is made."""
-    done: int | None = session.scalar(
-        text(
-            "SELECT max(tuples_done) FROM pg_stat_progress_create_index"
-            " WHERE datname = current_database() AND relid = 'catalog.voxel_vector'::regclass"
-        )
-    )
-    return done
+    """Remove the axes of a run and the coordinates along them."""
+    session.execute(delete(VoxelAxis).where(VoxelAxis.run_id == run_id))
+    session.execute(delete(VoxelBlock).where(VoxelBlock.__table__.c.run_id == run_id))

@@ -11,7 +11,7 @@ from pgvector.psycopg import register_vector
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.voxels import repository
+from app.voxels.indexing import create_index
 from tests.benchmarks.voxel_catalog import (
     DIMENSION,
     REGION_VOXELS,
@@ -22,7 +22,6 @@ from tests.benchmarks.voxel_catalog import (
 )
 
 VOXELS, QUESTIONS, ROUNDS, BLOCK = 18_000, 100, 7, 20
-MEMORY_MB = 2048
 
 Found = list[tuple[int, int]]
 Search = Callable[[Vectors, int], Found]
@@ -72,21 +71,18 @@ def _index(catalog: VoxelCatalog) -> Iterator[str]:
     for number, run in enumerate(catalog.runs):
         started = time.perf_counter()
         with Session(catalog.engine) as session, session.begin():
-            repository.create_index(session, run, MEMORY_MB)
+            create_index(session, run)
         took = time.perf_counter() - started
-        size = text("SELECT pg_relation_size(to_regclass(:index)), pg_table_size(:table)")
+        size = text("SELECT pg_total_relation_size(:blocks), pg_table_size(:vectors)")
+        tables = {"blocks": "catalog.voxel_block", "vectors": "catalog.voxel_vector"}
         with catalog.engine.connect() as connection:
-            index, table = connection.execute(
-                size,
-                {
-                    "index": f"catalog.{repository.INDEX}{run}",
-                    "table": "catalog.voxel_vector",
-                },
-            ).one()
+            index, table = connection.execute(size, tables).one()
         yield (
-            f"index of dataset {number}: {took:.0f} s, {index / 2**20:,.0f} MB "
+            f"index of dataset {number}: {took:.1f} s; up to it {index / 2**20:,.0f} MB "
             f"(all vectors {table / 2**20:,.0f} MB)"
         )
+    with catalog.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE catalog.voxel_axis, catalog.voxel_block")
 
 
 def _database(

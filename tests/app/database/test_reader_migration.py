@@ -9,12 +9,10 @@ import psycopg
 import pytest
 from psycopg import errors
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 
 from app.database.engine import make_engine
 from app.database.migrate import current_revision, downgrade, head_revision, upgrade
 from app.errors import UnavailableError
-from app.voxels.repository import create_index
 from tests.app.database.conftest import FOREIGN, HIDDEN, OPEN, READER, fill, login, new_database
 
 CONTRACT = """
@@ -139,12 +137,16 @@ def test_vectors_of_before_become_directions_and_their_indexes_go(
     assert keys == sorted(keys, key=lambda key: (key[0], key[1], -key[2]))
     for key, vector in zip(keys, (row[3] for row in as_they_lie), strict=True):
         assert vector == pytest.approx([each / 3 for each in before[key]], abs=2e-3)
+    downgrade(catalog_engine, "0017")
     (number,) = rows(database, "SELECT min(run_id) FROM catalog.voxel_vector")[0]
-    with Session(catalog_engine) as session, session.begin():
-        create_index(session, number, 64)
+    run(
+        database,
+        f"CREATE INDEX voxel_vector_run_{number} ON catalog.voxel_vector"
+        f" USING hnsw ((vector::halfvec(8)) halfvec_ip_ops) WHERE run_id = {number}",
+    )
     named = "SELECT count(*) FROM pg_indexes WHERE starts_with(indexname, 'voxel_vector_run_')"
     assert rows(database, named) == [(1,)]
-    downgrade(catalog_engine, "0010")
+    upgrade(catalog_engine)
     assert rows(database, named) == [(0,)]
 
 

@@ -1,12 +1,8 @@
 """Tests of the indexes of runs: when they come and go, and what they find."""
 
-import threading
-from contextvars import ContextVar
-from typing import Any
-
 import numpy as np
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from app.database import models
@@ -38,29 +34,81 @@ def test_a_run_of_few_voxels_gets_none(own_session: Session, own_published: Publ
 def test_the_index_is_used_and_finds_what_a_scan_finds(
     own_session: Session, indexed: Published
 ) -> None:
-    random = np.random.default_rng(0)
-    rows = own_session.scalars(select(models.VoxelVector)).all()
-    for row in rows:
-        vector = random.standard_normal(8)
-        row.vector = vector / np.linalg.norm(vector)
-    own_session.flush()
+    scatter(own_session)
+    repository.drop_index(own_session, indexed.run)
+    indexing.create_index(own_session, indexed.run)
     through = search_voxels(own_session, "face", k=EVERY)
     assert not through.exact
     inside = search_voxels(own_session, "face", subject="subj01", k=EVERY)
     assert inside.exact
-    own_session.execute(text(f"DROP INDEX catalog.{repository.INDEX}{indexed.run}"))
+    repository.drop_index(own_session, indexed.run)
     scanned = search_voxels(own_session, "face", k=EVERY)
     assert scanned.exact
     assert through.voxels == scanned.voxels
     assert len(through.voxels) == EVERY
 
 
+def scatter(session: Session) -> None:
+    """Give every voxel a direction of its own."""
+    random = np.random.default_rng(0)
+    for row in session.scalars(select(models.VoxelVector)).all():
+        vector = random.standard_normal(8)
+        row.vector = vector / np.linalg.norm(vector)
+    session.flush()
+
+
+def test_blocks_hold_what_a_literal_projection_gives(
+    own_session: Session, own_published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "AXES", 3)
+    scatter(own_session)
+    gone = own_session.scalars(select(models.VoxelVector).where(models.VoxelVector.index == 7))
+    for row in gone.all():
+        own_session.delete(row)
+    own_session.flush()
+    indexing.create_index(own_session, own_published.run)
+    stored = own_session.scalars(select(models.VoxelVector)).all()
+    vectors = np.array([row.vector for row in stored])
+    axes = np.array(
+        own_session.scalars(
+            select(models.VoxelAxis.direction).order_by(models.VoxelAxis.axis)
+        ).all()
+    )
+    np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-6)
+    # The first axes are those along which squares add up to most.
+    _, _, rows = np.linalg.svd(vectors, full_matrices=False)
+    np.testing.assert_allclose(np.abs(np.sum(axes * rows[:3], axis=1)), 1, atol=1e-3)
+    table = models.VoxelBlock.__table__
+    blocks = {
+        (row.subject_id, row.block): np.array([getattr(row, name) for name in models.SHORTS])
+        for row in own_session.execute(select(table))
+    }
+    for row in stored:
+        short = blocks[row.subject_id, row.index // 16][row.index % 16]
+        np.testing.assert_allclose(short, axes @ row.vector, atol=1e-3)
+    held = {(row.subject_id, row.index) for row in stored}
+    empty = [
+        short
+        for (subject, block), shorts in blocks.items()
+        for place, short in enumerate(shorts)
+        if (subject, 16 * block + place) not in held
+    ]
+    assert len(empty) >= len(SUBJECTS)
+    assert not np.any(empty)
+
+
 def test_the_search_reads_the_index(own_session: Session, indexed: Published) -> None:
-    name = f"catalog.{repository.INDEX}{indexed.run}"
-    scans = text("SELECT pg_stat_get_xact_numscans(to_regclass(:name))")
-    before = own_session.scalar(scans, {"name": name})
+    scans = text("SELECT pg_stat_get_xact_numscans('catalog.pk_voxel_block'::regclass)")
+    before = own_session.scalar(scans)
     repository.nearest_voxels(own_session, indexed.run, np.eye(8)[0], 3, None, None)
-    assert (before, own_session.scalar(scans, {"name": name})) == (0, 1)
+    assert before == 0
+    assert own_session.scalar(scans)
+
+
+def test_an_index_goes_with_its_run(own_session: Session, indexed: Published) -> None:
+    own_session.execute(delete(models.Run).where(models.Run.id == indexed.run))
+    for model in (models.VoxelAxis, models.VoxelBlock):
+        assert own_session.scalar(select(func.count()).select_from(model)) == 0
 
 
 def test_indexing_again_does_nothing(own_session: Session, indexed: Published) -> None:
@@ -83,57 +131,24 @@ def test_progress_is_told(own_published: Published, monkeypatch: pytest.MonkeyPa
     told: list[tuple[str, int, int]] = []
     index_runs(lambda *step: told.append(step))
     stage = f"indexing voxels of run {own_published.run}"
-    assert told == [(stage, 0, EVERY), (stage, EVERY, EVERY)]
+    people = len(SUBJECTS)
+    assert told == [(stage, done, people) for done in range(people + 1)]
 
 
-def test_progress_reaches_who_listens_in_this_context(
-    own_published: Published, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between start and end it is told by a thread, and an index of sixty rows is made too soon."""
-    monkeypatch.setenv("SDC_INDEX_FROM", "0")
-    get_settings.cache_clear()
-    listener: ContextVar[list[int]] = ContextVar("listener")
-    told: list[int] = []
-    listener.set(told)
-    seen = threading.Event()
-    monkeypatch.setattr(indexing, "_LOOK_S", 0.01)
-    monkeypatch.setattr(repository, "rows_indexed", lambda _: 7)
-    make = repository.create_index
-
-    def slowly(*asked: Any) -> None:
-        assert seen.wait(20)
-        make(*asked)
-
-    def report(_stage: str, done: int, _total: int) -> None:
-        listener.get([]).append(done)
-        if done == 7:
-            seen.set()
-
-    monkeypatch.setattr(repository, "create_index", slowly)
-    index_runs(report)
-    assert told[0] == 0
-    assert set(told[1:-1]) == {7}
-    assert told[-1] == EVERY
-
-
-def test_where_shared_memory_is_short_it_is_built_alone(
+def test_where_it_is_interrupted_there_is_no_index(
     own_session: Session, own_published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a container without shared memory says, said by the database itself."""
-    own_session.execute(
-        text("""
-        CREATE FUNCTION pg_temp.refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$
-        BEGIN
-            IF current_setting('max_parallel_maintenance_workers') <> '0' THEN
-                RAISE 'could not resize shared memory segment' USING ERRCODE = 'disk_full';
-            END IF;
-        END $$;
-        CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE INDEX')
-        EXECUTE FUNCTION pg_temp.refuse()
-        """)
-    )
-    repository.create_index(own_session, own_published.run, 64)
-    assert repository.indexed_runs(own_session) == {own_published.run}
+    monkeypatch.setenv("SDC_INDEX_FROM", "0")
+    get_settings.cache_clear()
+
+    def stop(_stage: str, done: int, _total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index_runs(stop)
+    assert repository.indexed_runs(own_session) == set()
+    assert index_runs() == [own_published.run]
 
 
 def test_the_command(own_published: Published, sdc: Sdc, monkeypatch: pytest.MonkeyPatch) -> None:
