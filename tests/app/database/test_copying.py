@@ -132,8 +132,11 @@ def test_rows_that_are_read_are_those_that_were_written(session: Session) -> Non
 )
 def test_rows_of_another_size_are_refused(session: Session, column: str, kind: str) -> None:
     subject = session.scalar(select(Subject.id))
+    # Seven rows of four bytes each are as long as five of eight.
     copy_rows(
-        session, Voxel, {"subject_id": subject, "index": [0, 1], **dict.fromkeys("ijkxyz", 0)}
+        session,
+        Voxel,
+        {"subject_id": subject, "index": np.arange(7), **dict.fromkeys("ijkxyz", 0)},
     )
     with pytest.raises(ValueError, match="null"):
         read_rows(session, select(getattr(Voxel, column)), {column: kind})

@@ -6,6 +6,7 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from app.database import models
+from app.database.copying import copy_rows
 from app.database.engine import open_session
 from app.settings import get_settings
 from app.voxels import indexing, repository
@@ -103,6 +104,38 @@ def test_the_search_reads_the_index(own_session: Session, indexed: Published) ->
     repository.nearest_voxels(own_session, indexed.run, np.eye(8)[0], 3, None, None)
     assert before == 0
     assert own_session.scalar(scans)
+
+
+def test_of_many_voxels_the_nearest_are_found(
+    own_session: Session, own_published: Published
+) -> None:
+    """Far more than are compared in all dimensions, of which there are as many as axes."""
+    random = np.random.default_rng(1)
+    key = own_session.execute(
+        select(models.Decoder.run_id, models.Decoder.subject_id, models.Decoder.encoder_id)
+    ).first()
+    assert key is not None
+    run, subject, encoder = key
+    index = 100 + random.permutation(5000)[:3000]
+    vectors = random.standard_normal((3000, 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    copy_rows(
+        own_session,
+        models.Voxel,
+        {"subject_id": subject, "index": index, **dict.fromkeys("ijkxyz", 0)},
+    )
+    columns = {"run_id": run, "subject_id": subject, "encoder_id": encoder}
+    copy_rows(own_session, models.VoxelVector, columns | {"index": index, "vector": vectors})
+    indexing.create_index(own_session, run)
+    stored = own_session.scalars(
+        select(models.VoxelVector.vector).where(models.VoxelVector.run_id == run)
+    )
+    every = np.array(stored.all())
+    for direction in random.standard_normal((20, 8)):
+        direction /= np.linalg.norm(direction)
+        found = repository.nearest_voxels(own_session, run, direction, 5, None, None)
+        nearest = np.sort(every @ direction)[:-6:-1]
+        np.testing.assert_allclose([row.similarity for row in found], nearest, atol=2e-3)
 
 
 def test_an_index_goes_with_its_run(own_session: Session, indexed: Published) -> None:
