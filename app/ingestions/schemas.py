@@ -31,7 +31,8 @@ class IngestionWanted(BaseModel):
         Json, Field(description="Settings of the ingestion, as `sdc ingest --set` takes them.")
     ] = {}
     replace: Annotated[
-        bool, Field(description="Whether a data set of this name, and its runs, may be replaced.")
+        bool,
+        Field(description="Whether one of this name that did not only grow, and its runs, may go."),
     ] = False
     then_run: Annotated[bool, Field(description="Whether the pipeline runs on it next.")] = False
     run_options: Annotated[
