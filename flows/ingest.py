@@ -24,7 +24,7 @@ from flows.catalog import dataset_is_current
 from flows.config import IngestConfig
 from flows.ingested import IngestedSubject
 from flows.progress import report
-from flows.publish_dataset import publish_dataset
+from flows.publish_dataset import describe_dataset, publish_dataset
 from flows.retries import persevere
 from flows.science.noise import noise_ceiling, zscore
 from flows.science.splits import split_by_image
@@ -96,6 +96,7 @@ def ingest_dataset(
         ]
     )
     if dataset_is_current(slug, fingerprint):
+        describe_dataset(source.description)
         return {"dataset": slug, "changed": False, "report": {}}
     subjects = [
         ingest_subject(path, participant, source, folds, config)

@@ -16,7 +16,7 @@ from app.database.models import VoxelRegion as VoxelRegionRow
 from app.errors import ConflictError
 from flows.dataset_growth import grid_columns, what_differs
 from flows.ingested import IngestedSubject, Json
-from flows.sources.base import Source
+from flows.sources.base import Description, Source
 from flows.stored_voxels import stored_members, stored_voxels
 
 
@@ -58,11 +58,7 @@ def publish_dataset(
             # The successor of an embargoed dataset is embargoed too.
             dataset = Dataset(slug=described.slug, embargoed=embargoed)
             session.add(dataset)
-        dataset.title = described.title
-        dataset.layout = described.layout
-        dataset.source_uri = described.uri
-        dataset.licence = described.licence
-        dataset.citation = described.citation
+        _describe(dataset, described)
         dataset.fingerprint = fingerprint
         dataset.configuration = configuration
         dataset.ingested_at = func.now()
@@ -82,6 +78,22 @@ def publish_dataset(
                 started_at=started,
             )
         )
+
+
+def describe_dataset(described: Description) -> None:
+    """Let the catalog tell of a dataset what its source does now: place, title and licence."""
+    with open_session() as session, session.begin():
+        dataset = session.scalar(select(Dataset).where(Dataset.slug == described.slug))
+        if dataset is not None:
+            _describe(dataset, described)
+
+
+def _describe(dataset: Dataset, described: Description) -> None:
+    dataset.title = described.title
+    dataset.layout = described.layout
+    dataset.source_uri = described.uri
+    dataset.licence = described.licence
+    dataset.citation = described.citation
 
 
 def _may_grow(session: Session, dataset: Dataset, difference: str | None, replace: bool) -> bool:

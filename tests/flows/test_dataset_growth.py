@@ -261,6 +261,20 @@ def test_an_atlas_that_comes_later_is_added_and_nothing_read(
     assert not ingest_dataset(str(data), OPTIONS)["changed"]
 
 
+def test_where_data_lie_and_whose_they_are_can_change(flows_home: Path, data: Path) -> None:
+    ingest_dataset(str(data), OPTIONS)
+    before = counts()
+    moved = data.rename(data.parent / "moved")
+    manifest = moved / "dataset.toml"
+    manifest.write_text(manifest.read_text().replace("CC0-1.0", "CC-BY-4.0"))
+    assert not ingest_dataset(str(moved), OPTIONS)["changed"]
+    assert counts() == before
+    with open_session() as session:
+        dataset = session.scalars(select(Dataset)).one()
+        assert dataset.source_uri == (moved / "dataset.toml").as_uri()
+        assert dataset.licence == "CC-BY-4.0"
+
+
 def test_noise_ceilings_are_those_of_the_newest_data(flows_home: Path, data: Path) -> None:
     bring = hold_back(data)
     ingest_dataset(str(data), OPTIONS)
