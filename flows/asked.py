@@ -4,6 +4,7 @@ import _thread
 import logging
 import os
 import platform
+import signal
 import threading
 import time
 from contextlib import nullcontext
@@ -33,6 +34,8 @@ from flows.sources.mirrors import FOLDER
 from flows.telling import Event, tell
 
 BEAT_S = 5.0
+# SIGINT is ignored by what a script starts in the background, and would not interrupt it.
+INTERRUPT = signal.SIGUSR2
 # Is in the environment of a process that a worker has started for a flow.
 FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 
@@ -103,6 +106,7 @@ class Holder:
     def __enter__(self) -> "Holder":
         self._tell("INFO", f"attempt {self._taken.attempt} begins on {platform.node()}")
         self._listening.__enter__()
+        self._handled = signal.signal(INTERRUPT, signal.default_int_handler)
         self._beating.start()
         return self
 
@@ -110,6 +114,7 @@ class Holder:
         self._ended.set()
         self._listening.__exit__(None, None, None)
         self._beating.join()
+        signal.signal(INTERRUPT, self._handled)
 
     def _hear(self, stage: str, done: int, total: int, _detail: str) -> None:
         """Keep how far a stage is, and a line of the log when it is done."""
@@ -137,7 +142,7 @@ class Holder:
                 held = "yes" if time.monotonic() < until else "no"
             if held != "yes" and not self._ended.is_set():
                 self.lost = held
-                _thread.interrupt_main()
+                _thread.interrupt_main(INTERRUPT)
                 return
 
 
