@@ -1,8 +1,9 @@
 """Tests of the flow that works on what was asked for."""
 
 import json
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,15 @@ def test_an_embargoed_data_set_is_not_replaced_by_who_may_not_see_it(
     assert counts() == before
 
 
+@pytest.fixture
+def in_the_background() -> Iterator[None]:
+    """SIGINT ignored, as it is for what a script starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("in_the_background")
 @pytest.mark.parametrize(
     ("interrupt", "state", "attempt"), [("cancel", "cancelled", 1), ("lose", "queued", 2)]
 )
