@@ -173,7 +173,7 @@ def _write_voxels(
     mni = np.full((len(now), 3), np.nan, np.float32) if warp is None else warp[i, j, k]
     if len(before):
         _, old, again = np.intersect1d(before, now, assume_unique=True, return_indices=True)
-        _drop_voxels(session, subject.id, np.delete(stored.ids, old))
+        _set_aside(session, subject.id, np.delete(stored.ids, old))
         _update_voxels(
             session,
             stored.ids[old],
@@ -222,8 +222,8 @@ def _update_voxels(
     )
 
 
-def _drop_voxels(session: Session, subject_id: int, ids: NDArray[np.int64]) -> None:
-    """Keep voxels that newest data do not, for the runs that were computed on them."""
+def _set_aside(session: Session, subject_id: int, ids: NDArray[np.int64]) -> None:
+    """Mark voxels that newest data do not keep, and runs may have been computed on."""
     session.execute(
         update(Voxel)
         .where(

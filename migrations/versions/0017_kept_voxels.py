@@ -21,12 +21,21 @@ def upgrade() -> None:
     )
 
 
+# The version before reads voxels in the order of their numbers, and takes that for the artefacts'.
+AMISS = """
+SELECT count(*) FROM (
+    SELECT kept, row_number() OVER (PARTITION BY subject_id ORDER BY index) AS by_number,
+           row_number() OVER (PARTITION BY subject_id ORDER BY i, j, k, index) AS by_place
+    FROM catalog.voxel
+) AS voxel WHERE NOT kept OR by_number <> by_place
+"""
+
+
 def downgrade() -> None:
-    """Refused while a dataset has voxels that its newest data do not keep."""
-    left = op.get_bind().scalar(sa.text("SELECT count(*) FROM catalog.voxel WHERE NOT kept"))
-    if left:
+    """Refused while a participant has voxels that came, or are no longer kept, with newer data."""
+    if amiss := op.get_bind().scalar(sa.text(AMISS)):
         raise UnavailableError(
-            f"{left:,} voxels are there for older runs alone, which the version before cannot tell",
-            hint="ingest the data again with --replace, which deletes these runs",
+            f"data have grown: {amiss:,} voxels are not where the version before looks for them",
+            hint="restore a backup that the version before made",
         )
     op.drop_column("voxel", "kept", schema="catalog")

@@ -8,18 +8,15 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from app.database.engine import open_session
-from app.database.migrate import downgrade
+from app.database.engine import get_engine, open_session
+from app.database.migrate import current_revision, downgrade
 from app.database.models import (
     Component,
     ComponentRegion,
     ComponentVoxel,
     Dataset,
     Decoder,
-    Encoder,
     Region,
-    Run,
-    Stimulus,
     Subject,
     Voxel,
     VoxelRegion,
@@ -34,16 +31,9 @@ from flows.stages import get_store
 from flows.train import load_decoder
 from tests.flows.planted import AFFINE, GRID, write_planted
 from tests.flows.sources.nsd_tree import write_image
-from tests.flows.test_ingest import counts, note_reading
+from tests.flows.test_ingest import add_run, counts, note_reading
+from tests.flows.test_run_faults import FOLDS, RUN
 
-OPTIONS = {"n_test": 20, "n_validation": 20}
-RUN = {
-    "decoder": {"steps": 20, "evaluate_every": 10},
-    "reduction": {"components": 4, "steps": 20},
-    "masks": {"lambdas": [5.0]},
-    "statistics": {"permutations": 99},
-    "stability": {"seeds": 1},
-}
 # These answer to nothing: with three showings the noise ceiling sees it.
 DEAF = 100
 ATLAS = """\
@@ -152,14 +142,14 @@ def test_runs_stay_and_the_next_one_is_of_all_data(
 ) -> None:
     options = RUN | {"encoder": f"vectors:{data / 'words.csv'}"}
     bring = hold_back(data)
-    ingest_dataset(str(data), OPTIONS)
+    ingest_dataset(str(data), FOLDS)
     first = run_pipeline("planted", options)["run"]
     told = found_by(first)
     assert told["masks"]
     assert len(told["vectors"]) == np.prod(GRID)
     bring()
     read = note_reading(monkeypatch, ManifestSource)
-    assert ingest_dataset(str(data), OPTIONS)["changed"]
+    assert ingest_dataset(str(data), FOLDS)["changed"]
     assert read == [("p0", 3), ("p1", 1), ("p1", 2), ("p1", 3)]
     assert current_run() == first
     assert found_by(first) == told
@@ -207,12 +197,12 @@ def check_places(run: int) -> None:
 def test_voxels_that_come_later_are_numbered_after_those_before(
     flows_home: Path, data: Path
 ) -> None:
-    ingest_dataset(str(data), OPTIONS | {"noise_ceiling": 70})
+    ingest_dataset(str(data), FOLDS | {"noise_ceiling": 70})
     few = stored_places("p0", kept=True)
     add_run()
     with open_session() as session:
         before = session.execute(select(Voxel.id, Voxel.index, Voxel.i, Voxel.j, Voxel.k)).all()
-    assert ingest_dataset(str(data), OPTIONS)["changed"]
+    assert ingest_dataset(str(data), FOLDS)["changed"]
     assert len(few) < len(stored_places("p0", kept=True))
     with open_session() as session:
         after = session.execute(select(Voxel.id, Voxel.index, Voxel.i, Voxel.j, Voxel.k)).all()
@@ -221,13 +211,13 @@ def test_voxels_that_come_later_are_numbered_after_those_before(
         ).all()
     assert set(before) < set(after)
     assert indices == list(range(len(indices)))
-    assert ingest_dataset(str(data), OPTIONS | {"noise_ceiling": 70})["changed"]
+    assert ingest_dataset(str(data), FOLDS | {"noise_ceiling": 70})["changed"]
     assert stored_places("p0", kept=True) == few
 
 
 def test_without_runs_voxels_that_are_not_kept_go(flows_home: Path, data: Path) -> None:
-    ingest_dataset(str(data), OPTIONS)
-    ingest_dataset(str(data), OPTIONS | {"noise_ceiling": 70})
+    ingest_dataset(str(data), FOLDS)
+    ingest_dataset(str(data), FOLDS | {"noise_ceiling": 70})
     assert not stored_places("p0", kept=False)
     assert stored_places("p0", kept=True) == set(kept_places("p0"))
 
@@ -235,13 +225,13 @@ def test_without_runs_voxels_that_are_not_kept_go(flows_home: Path, data: Path) 
 def test_an_atlas_that_comes_later_is_added_and_nothing_read(
     flows_home: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ingest_dataset(str(data), OPTIONS)
+    ingest_dataset(str(data), FOLDS)
     add_run()
     before = counts()
     manifest = data / "dataset.toml"
     manifest.write_text(manifest.read_text() + ATLAS)
     read = note_reading(monkeypatch, ManifestSource)
-    assert ingest_dataset(str(data), OPTIONS)["changed"]
+    assert ingest_dataset(str(data), FOLDS)["changed"]
     assert read == []
     added = {name: number - before[name] for name, number in counts().items()}
     voxels = len(kept_places("p1"))
@@ -258,16 +248,16 @@ def test_an_atlas_that_comes_later_is_added_and_nothing_read(
             .where(Region.name == "top")
         ).scalars()
         assert set(top) == {3, 4, 5}
-    assert not ingest_dataset(str(data), OPTIONS)["changed"]
+    assert not ingest_dataset(str(data), FOLDS)["changed"]
 
 
 def test_where_data_lie_and_whose_they_are_can_change(flows_home: Path, data: Path) -> None:
-    ingest_dataset(str(data), OPTIONS)
+    ingest_dataset(str(data), FOLDS)
     before = counts()
     moved = data.rename(data.parent / "moved")
     manifest = moved / "dataset.toml"
     manifest.write_text(manifest.read_text().replace("CC0-1.0", "CC-BY-4.0"))
-    assert not ingest_dataset(str(moved), OPTIONS)["changed"]
+    assert not ingest_dataset(str(moved), FOLDS)["changed"]
     assert counts() == before
     with open_session() as session:
         dataset = session.scalars(select(Dataset)).one()
@@ -277,10 +267,10 @@ def test_where_data_lie_and_whose_they_are_can_change(flows_home: Path, data: Pa
 
 def test_noise_ceilings_are_those_of_the_newest_data(flows_home: Path, data: Path) -> None:
     bring = hold_back(data)
-    ingest_dataset(str(data), OPTIONS)
+    ingest_dataset(str(data), FOLDS)
     add_run()
     bring()
-    ingest_dataset(str(data), OPTIONS)
+    ingest_dataset(str(data), FOLDS)
     with open_session() as session:
         subject = session.scalars(select(Subject).where(Subject.label == "p0")).one()
         stored = session.scalars(
@@ -355,25 +345,25 @@ def _other_captions(folder: Path) -> None:
 def test_what_is_no_growth_needs_a_word(
     flows_home: Path, data: Path, alter: Callable[[Path], None], words: str
 ) -> None:
-    ingest_dataset(str(data), OPTIONS)
+    ingest_dataset(str(data), FOLDS)
     add_run()
     before = counts()
     alter(data)
     with pytest.raises(ConflictError, match="another planted, with 1 published run: ") as caught:
-        ingest_dataset(str(data), OPTIONS)
+        ingest_dataset(str(data), FOLDS)
     assert words in str(caught.value)
     assert "--replace" in caught.value.hint
     assert counts() == before
-    assert ingest_dataset(str(data), OPTIONS, replace=True)["changed"]
+    assert ingest_dataset(str(data), FOLDS, replace=True)["changed"]
     assert counts()["catalog.run"] == 0
 
 
 def test_another_draw_of_folds_is_no_growth(flows_home: Path, data: Path) -> None:
-    ingest_dataset(str(data), OPTIONS)
+    ingest_dataset(str(data), FOLDS)
     add_run()
     before = counts()
     with pytest.raises(ConflictError, match=r"the stimulus word\d+ is for \w+ and no longer for"):
-        ingest_dataset(str(data), OPTIONS | {"seed": 1})
+        ingest_dataset(str(data), FOLDS | {"seed": 1})
     assert counts() == before
 
 
@@ -383,23 +373,23 @@ def test_localiser_maps_stay_as_they_are(flows_home: Path, data: Path) -> None:
     write_image(data / "t.nii.gz", values, AFFINE)
     without = manifest.read_text()
     with_map = without.replace('label = "p0"', 'label = "p0"\nmaps = { faces = "t.nii.gz" }')
-    ingest_dataset(str(data), OPTIONS)
+    ingest_dataset(str(data), FOLDS)
     add_run()
     manifest.write_text(with_map)
-    assert ingest_dataset(str(data), OPTIONS)["changed"]
+    assert ingest_dataset(str(data), FOLDS)["changed"]
     assert counts()["catalog.run"] == 1
     # A map grows with the voxels that are kept.
-    assert ingest_dataset(str(data), OPTIONS | {"noise_ceiling": 40})["changed"]
-    assert ingest_dataset(str(data), OPTIONS)["changed"]
+    assert ingest_dataset(str(data), FOLDS | {"noise_ceiling": 40})["changed"]
+    assert ingest_dataset(str(data), FOLDS)["changed"]
     before = counts()
     write_image(data / "t.nii.gz", values + 1, AFFINE)
     with pytest.raises(ConflictError, match="the localiser map faces of p0 is another or gone"):
-        ingest_dataset(str(data), OPTIONS)
+        ingest_dataset(str(data), FOLDS)
     assert counts() == before
 
 
 def test_what_the_store_has_lost_cannot_be_compared(flows_home: Path, data: Path) -> None:
-    ingest_dataset(str(data), OPTIONS)
+    ingest_dataset(str(data), FOLDS)
     add_run()
     with open_session() as session:
         artefacts = session.scalars(select(Subject.artefacts).where(Subject.label == "p0")).one()
@@ -407,44 +397,24 @@ def test_what_the_store_has_lost_cannot_be_compared(flows_home: Path, data: Path
     (Path(get_store().url) / lost.path).unlink()
     _other_betas(data)
     with pytest.raises(ConflictError, match="ingested of p0 is not in the store"):
-        ingest_dataset(str(data), OPTIONS | {"zscore": "all"})
+        ingest_dataset(str(data), FOLDS | {"zscore": "all"})
 
 
-def test_voxels_of_older_runs_keep_the_catalog_from_an_older_version(
-    flows_home: Path, data: Path
+@pytest.mark.parametrize(("first", "then"), [(5, 70), (70, 5)])
+def test_data_that_have_grown_keep_the_catalog_from_an_older_version(
+    flows_home: Path, data: Path, first: int, then: int
 ) -> None:
-    from app.database.engine import get_engine
-
-    ingest_dataset(str(data), OPTIONS)
+    """Whether voxels went or came: the older version would take one voxel for another."""
+    ingest_dataset(str(data), FOLDS | {"noise_ceiling": first})
     add_run()
-    ingest_dataset(str(data), OPTIONS | {"noise_ceiling": 70})
+    ingest_dataset(str(data), FOLDS | {"noise_ceiling": then})
     before = counts()
-    with pytest.raises(UnavailableError, match="are there for older runs alone"):
+    with pytest.raises(UnavailableError, match="data have grown"):
         downgrade(get_engine(), "0016")
     assert counts() == before
 
 
-def add_run() -> None:
-    """A run of nothing, which is all that keeps a dataset from being replaced."""
-    with open_session() as session, session.begin():
-        dataset = session.scalars(select(Dataset)).one()
-        encoder = Encoder(
-            name="e", spec="e", dimension=2, checksum="", sees_images=False, text_mean=np.zeros(2)
-        )
-        session.add(encoder)
-        session.flush()
-        told = {"configuration": {}, "timings": {}, "metrics": {}, "parents": {}}
-        run = Run(
-            dataset_id=dataset.id,
-            encoder_id=encoder.id,
-            key="k",
-            method="masks",
-            code_version="",
-            seed=0,
-            device="cpu",
-            **told,
-        )
-        session.add(run)
-        session.flush()
-        dataset.current_run_id = run.id
-        assert session.scalars(select(Stimulus)).first()
+def test_data_that_have_not_grown_go_back_to_an_older_version(flows_home: Path, data: Path) -> None:
+    ingest_dataset(str(data), FOLDS)
+    downgrade(get_engine(), "0016")
+    assert current_revision(get_engine()) == "0016"

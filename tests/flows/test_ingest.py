@@ -13,7 +13,17 @@ from scipy.io import loadmat, savemat
 from sqlalchemy import func, select
 
 from app.database.engine import open_session
-from app.database.models import Base, Dataset, Ingestion, Region, Stimulus, Subject, Voxel
+from app.database.models import (
+    Base,
+    Dataset,
+    Encoder,
+    Ingestion,
+    Region,
+    Run,
+    Stimulus,
+    Subject,
+    Voxel,
+)
 from app.errors import CatalogError, ConflictError, InputError
 from app.store import Artefact
 from flows.ingest import ingest_dataset
@@ -42,6 +52,31 @@ def counts() -> dict[str, int]:
             name: session.scalar(select(func.count()).select_from(table)) or 0
             for name, table in Base.metadata.tables.items()
         }
+
+
+def add_run() -> None:
+    """A run of nothing, which is all that keeps a dataset from being replaced."""
+    with open_session() as session, session.begin():
+        dataset = session.scalars(select(Dataset)).one()
+        encoder = Encoder(
+            name="e", spec="e", dimension=2, checksum="", sees_images=False, text_mean=np.zeros(2)
+        )
+        session.add(encoder)
+        session.flush()
+        told = ("configuration", "timings", "metrics", "parents")
+        run = Run(
+            dataset_id=dataset.id,
+            encoder_id=encoder.id,
+            key="k",
+            method="masks",
+            code_version="",
+            seed=0,
+            device="cpu",
+            **{name: {} for name in told},
+        )
+        session.add(run)
+        session.flush()
+        dataset.current_run_id = run.id
 
 
 def test_what_is_kept_is_what_a_literal_reading_keeps(flows_home: Path, small_cohort: Path) -> None:
@@ -374,30 +409,7 @@ def test_other_content_under_a_name_with_runs_needs_a_word(
     flows_home: Path, small_cohort: Path
 ) -> None:
     ingest_dataset(str(small_cohort), OPTIONS)
-    with open_session() as session, session.begin():
-        from app.database.models import Encoder, Run
-
-        dataset = session.scalars(select(Dataset)).one()
-        encoder = Encoder(
-            name="e", spec="e", dimension=2, checksum="", sees_images=False, text_mean=np.zeros(2)
-        )
-        session.add(encoder)
-        session.flush()
-        session.add(
-            Run(
-                dataset_id=dataset.id,
-                encoder_id=encoder.id,
-                key="k",
-                method="masks",
-                configuration={},
-                code_version="",
-                seed=0,
-                device="cpu",
-                timings={},
-                metrics={},
-                parents={},
-            )
-        )
+    add_run()
     before = counts()
     with pytest.raises(ConflictError, match="another small, with 1 published run") as caught:
         ingest_dataset(str(small_cohort), OPTIONS | {"seed": 1})
