@@ -30,7 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 SCHEMA = "catalog"
 # Of `VoxelBlock`.
-SHORTS = [f"short_{number}" for number in range(16)]
+SHORTS = [f"short_{number}" for number in range(24)]
 
 Json = dict[str, Any]
 Vector = np.ndarray[Any, np.dtype[np.float32]]
@@ -278,19 +278,24 @@ class VoxelVector(Base):
 
 
 class VoxelAxis(Base):
-    """A principal axis of a run's voxels' vectors, a unit vector; the first spread them most."""
+    """A principal axis of a run's voxels' vectors, a unit vector; the first spread them most.
+
+    `rest_square` is the mean square of the voxels' coordinates along it where they are not kept,
+    and null for the axes that `VoxelBlock` has coordinates of.
+    """
 
     __tablename__ = "voxel_axis"
 
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
     axis: Mapped[int] = mapped_column(primary_key=True)
     direction: Mapped[Vector]
+    rest_square: Mapped[float | None] = mapped_column(REAL)
 
 
 class VoxelBlock(Base):
-    """Coordinates along its run's axes of sixteen voxels' vectors, to compare them in a row.
+    """Coordinates along its run's axes of 24 voxels' vectors, to compare them in a row.
 
-    Column ``short_n`` is of the voxel of index 16 block + n, and zero where that has no vector.
+    Column ``short_n`` is of the voxel of index 24 block + n, and zero where that has no vector.
     They are never compressed or moved out of the row, which a search reads all rows of.
     """
 

@@ -13,9 +13,11 @@ from app.voxels import repository
 
 Progress = Callable[[str, int, int], object]
 
-# Of so many dimensions a tenth of the time is arithmetic, and the hundred voxels of a run that are
-# nearest along them hold nearly all of the ten that are nearest (docs/benchmarks.md).
-AXES = 64
+# Coordinates that are kept of each voxel (docs/benchmarks.md).
+AXES = 80
+
+# Further axes, along which it is known how far voxels are from the origin and no more.
+MORE_AXES = 64
 
 
 def index_runs(on_progress: Progress | None = None) -> list[int]:
@@ -57,22 +59,24 @@ def index_runs(on_progress: Progress | None = None) -> list[int]:
 
 
 def create_index(session: Session, run: int, on_progress: Progress | None = None) -> None:
-    """Write the principal axes of a run's voxels' vectors, and every voxel's coordinates there.
+    """Write the principal axes of a run's voxels' vectors, and coordinates along the first.
 
     The axes are of the vectors about the origin, as prompts and voxels are compared by angle. At
     most one participant's vectors are in memory.
     """
     dimension = repository.dimension_of(session, run)
     subjects = repository.decoded_subjects(session, run)
-    moments = np.zeros((dimension, dimension))
+    moments, voxels = np.zeros((dimension, dimension)), 0
     for subject in subjects:
         _, vectors = repository.read_vectors(session, run, subject, dimension)
         full = vectors.astype(np.float32)
         moments += full.T @ full
+        voxels += len(full)
     # Sorted by their eigenvalues, the smallest first.
-    _, directions = np.linalg.eigh(moments)
-    axes = directions[:, ::-1][:, :AXES].T.astype(np.float32)
-    repository.write_axes(session, run, axes)
+    squares, directions = np.linalg.eigh(moments / voxels)
+    several = directions[:, ::-1].T[: AXES + MORE_AXES].astype(np.float32)
+    repository.write_axes(session, run, several, squares[::-1][AXES : len(several)])
+    axes = several[:AXES]
     for done, subject in enumerate(subjects):
         if on_progress is not None:
             on_progress(f"indexing voxels of run {run}", done, len(subjects))
@@ -85,7 +89,7 @@ def create_index(session: Session, run: int, on_progress: Progress | None = None
 def _blocks(
     index: NDArray[np.int64], vectors: NDArray[np.float16], axes: NDArray[np.float32]
 ) -> NDArray[np.float16]:
-    """(blocks, 16, A) coordinates by the voxels' indices; zero where there is no vector."""
+    """(blocks, 24, A) coordinates by the voxels' indices; zero where there is no vector."""
     blocks = 1 + index.max(initial=0) // len(SHORTS)
     coordinates = np.zeros((blocks * len(SHORTS), len(axes)), np.float16)
     coordinates[index] = vectors.astype(np.float32) @ axes.T

@@ -132,24 +132,34 @@ def read_vectors(
     )
     # Dimension and an unused int16 before the elements.
     rows = read_rows(session, query, {"index": "i4", "vector": f"V{4 + 2 * dimension}"})
-    bytes_ = np.ascontiguousarray(rows["vector"]).view(np.uint8).reshape(len(rows), -1)
+    bytes_ = (
+        np.ascontiguousarray(rows["vector"]).view(np.uint8).reshape(len(rows), 4 + 2 * dimension)
+    )
     vectors = np.ascontiguousarray(bytes_[:, 4:]).view(">f2")
     return rows["index"].astype(np.int64), vectors.astype(np.float16)
 
 
-def write_axes(session: Session, run_id: int, axes: NDArray[np.float32]) -> None:
-    """Write the axes (A, D) of a run."""
+def write_axes(
+    session: Session, run_id: int, axes: NDArray[np.float32], squares: NDArray[np.float64]
+) -> None:
+    """Write the axes (A, D) of a run, and the mean squares (R,) of voxels along the last R."""
+    first = len(axes) - len(squares)
     copy_rows(
         session,
         VoxelAxis,
-        {"run_id": run_id, "axis": np.arange(len(axes)), "direction": axes},
+        {
+            "run_id": run_id,
+            "axis": np.arange(len(axes)),
+            "direction": axes,
+            "rest_square": [None] * first + squares.tolist(),
+        },
     )
 
 
 def write_blocks(
     session: Session, run_id: int, subject_id: int, coordinates: NDArray[np.float16]
 ) -> None:
-    """Write a participant's coordinates in a run, (blocks, 16, A), from the last to the first."""
+    """Write a participant's coordinates in a run, (blocks, 24, A), from the last to the first."""
     copy_rows(
         session,
         VoxelBlock,

@@ -35,7 +35,7 @@ class VoxelsAnswer(BaseModel):
     datasets: list[str] = Field(description="Datasets whose runs were asked.")
     runs: list[int] = Field(description="Runs that were asked, in the order of the datasets.")
     exact: bool = Field(
-        description="Whether every voxel was compared; through an index nearly all of the"
-        " nearest are found."
+        description="Whether the nearest were all found; through an index of a whole run"
+        " nearly all are."
     )
     voxels: list[FoundVoxel]

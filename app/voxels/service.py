@@ -45,9 +45,10 @@ def search_voxels(
     """The k voxels whose decoder weights point nearest to a prompt.
 
     A voxel's vector is its column of the linear decoder's weights, of unit length (METHOD.md d).
-    Inside of a participant or a region every voxel is compared. A run of more voxels than the
-    setting `index_from` is asked through an index otherwise, which finds nearly all of the
-    nearest; the answer says so.
+    In a region every voxel is compared. A run of more voxels than the setting `index_from` is
+    asked through an index otherwise, which finds nearly all of the nearest, and the answer says
+    so; of a participant's it compares as many as it takes to have all of the nearest, to four
+    standard deviations of what the index does not hold.
 
     Parameters
     ----------

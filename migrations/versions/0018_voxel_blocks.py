@@ -99,7 +99,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "axis"),
         schema="catalog",
     )
-    shorts = [f"short_{number}" for number in PLACES]
+    _make_blocks(len(PLACES))
+    _make_search()
+
+
+def _make_blocks(places: int) -> None:
+    shorts = [f"short_{number}" for number in range(places)]
     op.create_table(
         "voxel_block",
         *(sa.Column(name, sa.Integer(), nullable=False) for name in KEY),
@@ -114,6 +119,9 @@ def upgrade() -> None:
     )
     for name in shorts:
         op.execute(f"ALTER TABLE catalog.voxel_block ALTER {name} SET STORAGE PLAIN")
+
+
+def _make_search() -> None:
     inside = _migration("0012_voxels_compared_once")
     op.execute(
         NEAREST_VOXELS.format(
@@ -121,7 +129,7 @@ def upgrade() -> None:
             of_region=inside.INSIDE.format(rows=inside.OF_REGION),
             of_subject=inside.INSIDE.format(rows=inside.OF_SUBJECT),
             of_run=OF_RUN.format(
-                distances=", ".join(f"{name} <#> short" for name in shorts),
+                distances=", ".join(f"short_{n} <#> short" for n in PLACES),
                 places=", ".join(f"({n}, block.short_{n})" for n in PLACES),
                 wanted=WANTED,
                 least_wanted=LEAST_WANTED,

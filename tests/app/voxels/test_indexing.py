@@ -1,7 +1,10 @@
 """Tests of the indexes of runs: when they come and go, and what they find."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
@@ -15,6 +18,7 @@ from app.voxels.service import search_voxels
 from tests.app.conftest import Sdc
 from tests.app.published import REGIONS, SUBJECTS, VOXELS_A_REGION, Published
 
+PLACES = len(models.SHORTS)
 EVERY = len(SUBJECTS) * len(REGIONS) * VOXELS_A_REGION
 
 
@@ -62,6 +66,7 @@ def test_blocks_hold_what_a_literal_projection_gives(
     own_session: Session, own_published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexing, "AXES", 3)
+    monkeypatch.setattr(indexing, "MORE_AXES", 2)
     scatter(own_session)
     gone = own_session.scalars(select(models.VoxelVector).where(models.VoxelVector.index == 7))
     for row in gone.all():
@@ -70,29 +75,30 @@ def test_blocks_hold_what_a_literal_projection_gives(
     indexing.create_index(own_session, own_published.run)
     stored = own_session.scalars(select(models.VoxelVector)).all()
     vectors = np.array([row.vector for row in stored])
-    axes = np.array(
-        own_session.scalars(
-            select(models.VoxelAxis.direction).order_by(models.VoxelAxis.axis)
-        ).all()
-    )
-    np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-6)
+    kept = own_session.scalars(select(models.VoxelAxis).order_by(models.VoxelAxis.axis)).all()
+    several = np.array([axis.direction for axis in kept])
+    np.testing.assert_allclose(several @ several.T, np.eye(5), atol=1e-6)
     # The first axes are those along which squares add up to most.
     _, _, rows = np.linalg.svd(vectors, full_matrices=False)
-    np.testing.assert_allclose(np.abs(np.sum(axes * rows[:3], axis=1)), 1, atol=1e-3)
+    np.testing.assert_allclose(np.abs(np.sum(several * rows[:5], axis=1)), 1, atol=1e-3)
+    squares = np.mean((vectors @ several.T) ** 2, axis=0)
+    assert [axis.rest_square for axis in kept[:3]] == [None] * 3
+    assert [axis.rest_square for axis in kept[3:]] == pytest.approx(squares[3:], rel=1e-2)
+    axes = several[:3]
     table = models.VoxelBlock.__table__
     blocks = {
         (row.subject_id, row.block): np.array([getattr(row, name) for name in models.SHORTS])
         for row in own_session.execute(select(table))
     }
     for row in stored:
-        short = blocks[row.subject_id, row.index // 16][row.index % 16]
+        short = blocks[row.subject_id, row.index // PLACES][row.index % PLACES]
         np.testing.assert_allclose(short, axes @ row.vector, atol=1e-3)
     held = {(row.subject_id, row.index) for row in stored}
     empty = [
         short
         for (subject, block), shorts in blocks.items()
         for place, short in enumerate(shorts)
-        if (subject, 16 * block + place) not in held
+        if (subject, PLACES * block + place) not in held
     ]
     assert len(empty) >= len(SUBJECTS)
     assert not np.any(empty)
@@ -100,42 +106,103 @@ def test_blocks_hold_what_a_literal_projection_gives(
 
 def test_the_search_reads_the_index(own_session: Session, indexed: Published) -> None:
     scans = text("SELECT pg_stat_get_xact_numscans('catalog.pk_voxel_block'::regclass)")
-    before = own_session.scalar(scans)
-    repository.nearest_voxels(own_session, indexed.run, np.eye(8)[0], 3, None, None)
-    assert before == 0
-    assert own_session.scalar(scans)
+    assert own_session.scalar(scans) == 0
+    subject = own_session.scalars(select(models.Decoder.subject_id)).first()
+    for number, person in enumerate((None, subject), start=1):
+        repository.nearest_voxels(own_session, indexed.run, np.eye(8)[0], 3, person, None)
+        assert own_session.scalar(scans) == number
 
 
+@dataclass(frozen=True)
+class Many:
+    """A participant of a run with far more voxels than are compared in all dimensions."""
+
+    run: int
+    subject: int
+    encoder: int
+
+    def add(self, session: Session, vectors: NDArray[np.float64]) -> None:
+        """Add voxels, of indices with gaps, and make the run's index."""
+        index = 100 + np.random.default_rng(1).permutation(2 * len(vectors))[: len(vectors)]
+        copy_rows(
+            session,
+            models.Voxel,
+            {"subject_id": self.subject, "index": index, **dict.fromkeys("ijkxyz", 0)},
+        )
+        columns = {"run_id": self.run, "subject_id": self.subject, "encoder_id": self.encoder}
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        copy_rows(session, models.VoxelVector, columns | {"index": index, "vector": unit})
+        indexing.create_index(session, self.run)
+
+    def nearest(
+        self, session: Session, direction: NDArray[np.float64], k: int, subject: int | None
+    ) -> tuple[list[float], list[float]]:
+        """Similarities of the k that are found, and of the k that are nearest of all."""
+        direction = direction / np.linalg.norm(direction)
+        stored = select(models.VoxelVector.vector).where(models.VoxelVector.run_id == self.run)
+        if subject is not None:
+            stored = stored.where(models.VoxelVector.subject_id == subject)
+        every = np.array(session.scalars(stored).all())
+        found = repository.nearest_voxels(session, self.run, direction, k, subject, None)
+        return [row.similarity for row in found], list(np.sort(every @ direction)[: -k - 1 : -1])
+
+    def compared(self, session: Session) -> int:
+        """How many rows of vectors this transaction has read."""
+        read = "SELECT pg_stat_get_xact_tuples_returned('catalog.pk_voxel_vector'::regclass)"
+        return session.execute(text(read)).scalar_one()
+
+
+@pytest.fixture
+def many(own_session: Session, own_published: Published) -> Many:
+    """The first participant of a run, whose own vectors are gone."""
+    own_session.execute(delete(models.VoxelVector))
+    key = select(models.Decoder.run_id, models.Decoder.subject_id, models.Decoder.encoder_id)
+    row = own_session.execute(key).first()
+    assert row is not None
+    return Many(*row)
+
+
+@pytest.mark.parametrize("inside", [False, True])
 def test_of_many_voxels_the_nearest_are_found(
-    own_session: Session, own_published: Published
+    own_session: Session, many: Many, inside: bool
 ) -> None:
-    """Far more than are compared in all dimensions, of which there are as many as axes."""
-    random = np.random.default_rng(1)
-    key = own_session.execute(
-        select(models.Decoder.run_id, models.Decoder.subject_id, models.Decoder.encoder_id)
-    ).first()
-    assert key is not None
-    run, subject, encoder = key
-    index = 100 + random.permutation(5000)[:3000]
-    vectors = random.standard_normal((3000, 8))
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    copy_rows(
-        own_session,
-        models.Voxel,
-        {"subject_id": subject, "index": index, **dict.fromkeys("ijkxyz", 0)},
-    )
-    columns = {"run_id": run, "subject_id": subject, "encoder_id": encoder}
-    copy_rows(own_session, models.VoxelVector, columns | {"index": index, "vector": vectors})
-    indexing.create_index(own_session, run)
-    stored = own_session.scalars(
-        select(models.VoxelVector.vector).where(models.VoxelVector.run_id == run)
-    )
-    every = np.array(stored.all())
+    random = np.random.default_rng(2)
+    many.add(own_session, random.standard_normal((6000, 8)))
+    person = many.subject if inside else None
     for direction in random.standard_normal((20, 8)):
-        direction /= np.linalg.norm(direction)
-        found = repository.nearest_voxels(own_session, run, direction, 5, None, None)
-        nearest = np.sort(every @ direction)[:-6:-1]
-        np.testing.assert_allclose([row.similarity for row in found], nearest, atol=2e-3)
+        before = many.compared(own_session)
+        read = repository.nearest_voxels(own_session, many.run, direction, 5, person, None)
+        assert len(read) == 5
+        assert 40 <= many.compared(own_session) - before < 200
+        found, nearest = many.nearest(own_session, direction, 5, person)
+        np.testing.assert_allclose(found, nearest, atol=2e-3)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("k", [1, 7, 300, 7000])
+def test_where_axes_tell_little_all_are_compared(
+    own_session: Session, many: Many, monkeypatch: pytest.MonkeyPatch, inside: bool, k: int
+) -> None:
+    """Prompts lie across the axes, and the nearest are no nearer along these than others."""
+    monkeypatch.setattr(indexing, "AXES", 2)
+    random = np.random.default_rng(3)
+    vectors = random.standard_normal((6000, 8)) * [3, 3, 1, 1, 1, 1, 1, 1]
+    many.add(own_session, vectors)
+    person = many.subject if inside else None
+    for direction in random.standard_normal((5, 8)) * [0.3, 0.3, 1, 1, 1, 1, 1, 1]:
+        found, nearest = many.nearest(own_session, direction, k, person)
+        np.testing.assert_allclose(found, nearest, atol=2e-3)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_blocks_without_vectors_hide_none(own_session: Session, many: Many, inside: bool) -> None:
+    """To a prompt that all are unlike, a place without a vector is the nearest of its block."""
+    random = np.random.default_rng(4)
+    many.add(own_session, random.uniform(0.5, 1, (6000, 8)))
+    person = many.subject if inside else None
+    found, nearest = many.nearest(own_session, -np.ones(8), 5, person)
+    assert nearest[0] < 0
+    np.testing.assert_allclose(found, nearest, atol=2e-3)
 
 
 def test_an_index_goes_with_its_run(own_session: Session, indexed: Published) -> None:
