@@ -17,33 +17,35 @@ from tests.flows.sources.nsd_tree import write_image
 # A third of NSD's grid at 1.8 mm, and half of its trials a session.
 GRID, TRIALS, SESSIONS, SHARE = (60, 70, 50), 375, 9, 1 / 3
 FOLD = 100
+HDF5, NIFTI = "hdf5", "nii.gz"
 AFFINE = np.diag([1.8, 1.8, 1.8, 1.0])
 
 
 def measure() -> Iterator[str]:
-    """Seconds of both, each in a catalog of its own; with the data set's folds, and drawn ones."""
+    """Seconds of both, each in a catalog of its own; of two kinds of files and of folds."""
     size = 2 * np.prod(GRID) * TRIALS / 1e6
     yield (
         f"one participant, {SESSIONS} sessions of {TRIALS} trials, {np.prod(GRID):,} voxels "
         f"({size:.0f} MB a session), {SHARE:.0%} of them in the mask"
     )
-    for own_folds in (True, False):
+    for kind, own_folds in ((HDF5, True), (HDF5, False), (NIFTI, True)):
         with TemporaryDirectory(prefix="sdc-bench-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             folder.chmod(0o755)
-            write_sessions(folder / "data", own_folds=own_folds)
+            write_sessions(folder / "data", kind, own_folds=own_folds)
             write_planted(folder / "warm")
             # Files are in memory for both, as they are for who has just written them.
-            whole = run_afresh(ingest_sessions, folder, "whole", (SESSIONS,))
-            grown = run_afresh(ingest_sessions, folder, "grown", (SESSIONS - 1, SESSIONS))
+            whole = run_afresh(ingest_sessions, folder, "whole", kind, (SESSIONS,))
+            steps = (SESSIONS - 1, SESSIONS)
+            grown = run_afresh(ingest_sessions, folder, "grown", kind, steps)
         full, one = whole.result[-1], grown.result[-1]
         yield (
-            f"{'own' if own_folds else 'drawn'} folds: all nine {full:.1f} s, the ninth on top of "
-            f"eight {one:.1f} s: {one / full:.2f} of it; {whole.peak / 1e6:,.0f} MB at most"
+            f"{kind}, {'own' if own_folds else 'drawn'} folds: all nine {full:.1f} s, the ninth on "
+            f"top of eight {one:.1f} s: {one / full:.2f} of it; {whole.peak / 1e6:,.0f} MB at most"
         )
 
 
-def write_sessions(folder: Path, *, own_folds: bool) -> None:
+def write_sessions(folder: Path, kind: str, *, own_folds: bool) -> None:
     """All sessions, as files that `show_sessions` puts into a manifest."""
     rng = np.random.default_rng(0)
     folder.mkdir()
@@ -64,8 +66,12 @@ def write_sessions(folder: Path, *, own_folds: bool) -> None:
         of_session = shown[session * TRIALS : (session + 1) * TRIALS]
         noise = rng.standard_normal((TRIALS, *GRID[::-1]), dtype=np.float32)
         betas = (300 * (signal[of_session] + noise)).astype(np.int16)
-        with h5py.File(folder / f"betas_{session + 1:02d}.hdf5", "w") as file:
-            file.create_dataset("betas", data=betas, chunks=(1, *betas.shape[1:]))
+        name = f"betas_{session + 1:02d}.{kind}"
+        if kind == HDF5:
+            with h5py.File(folder / name, "w") as file:
+                file.create_dataset("betas", data=betas, chunks=(1, *betas.shape[1:]))
+        else:
+            write_image(folder / name, betas.T, AFFINE)
     with (folder / "all_trials.csv").open("w", newline="") as file:
         table = csv.writer(file)
         for trial, image in enumerate(shown):
@@ -78,7 +84,7 @@ def write_sessions(folder: Path, *, own_folds: bool) -> None:
             table.writerow([f"image{image:05d}", "a thing", *([drawn[image]] if own_folds else [])])
 
 
-def show_sessions(folder: Path, count: int) -> None:
+def show_sessions(folder: Path, kind: str, count: int) -> None:
     """Write the manifest and tables of the first sessions."""
     with (folder / "all_trials.csv").open() as file:
         trials = [row for row in csv.reader(file) if int(row[1]) <= count]
@@ -89,16 +95,17 @@ def show_sessions(folder: Path, count: int) -> None:
     for name, rows in (("trials", trials), ("stimuli", stimuli)):
         with (folder / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([heads[name][: len(rows[0])], *rows])
-    files = ", ".join(f'"betas_{session + 1:02d}.hdf5"' for session in range(count))
+    files = ", ".join(f'"betas_{session + 1:02d}.{kind}"' for session in range(count))
+    axes = 'axes = "TZYX"\n' if kind == HDF5 else ""
     (folder / "dataset.toml").write_text(
         '[dataset]\nslug = "grown"\ntitle = "Grown"\nlicence = "CC0-1.0"\ncitation = "nobody"\n'
         '[stimuli]\ntable = "stimuli.csv"\n'
         '[[participants]]\nlabel = "p"\nmask = "mask.nii.gz"\n'
-        f'betas = [{files}]\naxes = "TZYX"\nscale = {1 / 300}\ntrials = "trials.csv"\n'
+        f'betas = [{files}]\n{axes}scale = {1 / 300}\ntrials = "trials.csv"\n'
     )
 
 
-def ingest_sessions(folder: Path, home: str, counts: tuple[int, ...]) -> list[float]:
+def ingest_sessions(folder: Path, home: str, kind: str, counts: tuple[int, ...]) -> list[float]:
     """Seconds of ingesting the first sessions, as many as each count says."""
     os.environ["SDC_HOME"] = str(folder / home)
     from app.database.engine import get_engine
@@ -115,7 +122,7 @@ def ingest_sessions(folder: Path, home: str, counts: tuple[int, ...]) -> list[fl
     ingest_dataset(str(folder / "warm"), {"n_test": 20, "n_validation": 20})
     seconds = []
     for count in counts:
-        show_sessions(folder / "data", count)
+        show_sessions(folder / "data", kind, count)
         started = time.perf_counter()
         assert ingest_dataset(str(folder / "data"), folds)["changed"]
         seconds.append(time.perf_counter() - started)
