@@ -35,7 +35,8 @@ class VoxelsAnswer(BaseModel):
     datasets: list[str] = Field(description="Datasets whose runs were asked.")
     runs: list[int] = Field(description="Runs that were asked, in the order of the datasets.")
     exact: bool = Field(
-        description="Whether the nearest were all found; through an index of a whole run"
-        " nearly all are."
+        description="Whether all of the nearest are there, inside of an indexed run's"
+        " participant but for what four standard deviations leave; through an index of a whole"
+        " run nearly all are."
     )
     voxels: list[FoundVoxel]

@@ -48,7 +48,7 @@ def search_voxels(
     In a region every voxel is compared. A run of more voxels than the setting `index_from` is
     asked through an index otherwise, which finds nearly all of the nearest, and the answer says
     so; of a participant's it compares as many as it takes to have all of the nearest, to four
-    standard deviations of what the index does not hold.
+    standard deviations, over the run's voxels, of what the index does not hold.
 
     Parameters
     ----------
