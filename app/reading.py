@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import event, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, event, func, select
+from sqlalchemy.orm import Session, SessionTransaction
 
 from app.database.engine import open_session
 from app.settings import get_settings
+
+_KEY = "statement_timeout"
 
 
 @contextmanager
@@ -24,15 +26,15 @@ def reading_session() -> Iterator[Session]:
         By whoever tells its errors (`app.failures`): a query took longer than the setting
         ``statement_timeout_s``.
     """
-    limit = func.set_config(
-        "statement_timeout", str(int(get_settings().statement_timeout_s * 1000)), True
-    )
     with open_session() as session:
-        # Who asks may commit on the way, and the limit ends with a transaction.
-        event.listen(
-            session,
-            "after_begin",
-            lambda _session, _transaction, connection: connection.execute(select(limit)),
-        )
+        session.info[_KEY] = str(int(get_settings().statement_timeout_s * 1000))
         yield session
         session.commit()
+
+
+# Who asks may commit on the way, and the limit ends with a transaction.
+@event.listens_for(Session, "after_begin")
+def _limit(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+    if _KEY in session.info:
+        limit = func.set_config("statement_timeout", session.info[_KEY], True)
+        connection.execute(select(limit))

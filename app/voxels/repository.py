@@ -2,14 +2,29 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
-from pgvector.sqlalchemy import VECTOR
-from sqlalchemy import BigInteger, Float, Integer, Row, cast, column, delete, func, select
+from pgvector import Vector
+from sqlalchemy import (
+    BigInteger,
+    Float,
+    Integer,
+    bindparam,
+    cast,
+    column,
+    delete,
+    func,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import Session
+from sqlalchemy.types import NullType
 
+from app.database.at_once import ask_at_once
 from app.database.copying import copy_rows, read_rows
 from app.database.models import (
     SHORTS,
@@ -29,33 +44,74 @@ from app.database.models import (
 # Any number that nothing else in the database locks.
 _LOCK = 7_291_604
 
-
-def nearest_voxels(
-    session: Session,
-    run_id: int,
-    direction: NDArray[np.float32],
-    k: int,
-    subject_id: int | None,
-    region_id: int | None,
-) -> Sequence[Row[*tuple[Any, ...]]]:
-    """The k voxels of a run, a participant or a region nearest to a direction, the nearest first.
-
-    Returns
-    -------
-    sequence of Row
-        Voxel, its participant's label, similarity.
-    """
-    found = func.catalog.nearest_voxels(
-        run_id, cast(direction, VECTOR), k, cast(subject_id, Integer), cast(region_id, Integer)
+# Made once, and given the driver's own vector, which is sent in binary: building the query and
+# writing a vector in digits would take as long as a search of few voxels.
+_NEAREST = select(
+    func.catalog.nearest_voxels(
+        bindparam("run", type_=Integer),
+        bindparam("direction", type_=NullType()),
+        bindparam("k", type_=Integer),
+        bindparam("subject", type_=Integer),
+        bindparam("region", type_=Integer),
     ).table_valued(
         column("subject_id", Integer), column("index", Integer), column("similarity", Float)
     )
-    return session.execute(
-        select(Voxel, Subject.label, found.c.similarity)
-        .join(found, (Voxel.subject_id == found.c.subject_id) & (Voxel.index == found.c.index))
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of a run is searched: all of it, or a participant's or a region's voxels."""
+
+    run_id: int
+    subject_id: int | None = None
+    region_id: int | None = None
+
+
+@dataclass(frozen=True)
+class NearVoxel:
+    """A voxel by its participant's id and its index, and its cosine with what was asked."""
+
+    run_id: int
+    subject_id: int
+    index: int
+    similarity: float
+
+
+def nearest_voxels(
+    session: Session, part: Part, direction: NDArray[np.float32], k: int
+) -> list[NearVoxel]:
+    """The k voxels of a part of a run nearest to a direction, in the order of `nearness`."""
+    asked = {"run": part.run_id, "direction": Vector(direction), "k": k}
+    within = {"subject": part.subject_id, "region": part.region_id}
+    return [NearVoxel(part.run_id, *row) for row in session.execute(_NEAREST, asked | within)]
+
+
+def nearest_in_parts(
+    session: Session, parts: Sequence[Part], direction: NDArray[np.float32], k: int
+) -> list[NearVoxel]:
+    """The k voxels of parts of several runs nearest to a direction, in the order of `nearness`."""
+    answers = ask_at_once(
+        session, [partial(nearest_voxels, part=part, direction=direction, k=k) for part in parts]
+    )
+    return sorted(chain(*answers), key=nearness)[:k]
+
+
+def nearness(voxel: NearVoxel) -> tuple[float, int, int]:
+    """What voxels are ordered by, the nearest first; of equals, by participant and index."""
+    return -voxel.similarity, voxel.subject_id, voxel.index
+
+
+def find_voxels(
+    session: Session, keys: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], tuple[Voxel, str]]:
+    """Voxels and their participants' labels, by the participants' ids and the voxels' indices."""
+    rows = session.execute(
+        select(Voxel, Subject.label)
         .join(Subject, Subject.id == Voxel.subject_id)
-        .order_by(found.c.similarity.desc(), Voxel.id)
-    ).all()
+        .where(tuple_(Voxel.subject_id, Voxel.index).in_(keys))
+    )
+    return {(voxel.subject_id, voxel.index): (voxel, label) for voxel, label in rows}
 
 
 def regions_of(session: Session, voxels: Sequence[int]) -> dict[int, list[str]]:

@@ -1,12 +1,11 @@
 """Search among voxels: whose decoder weights point where a prompt does."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.concepts.service import check_k
+from app.database.models import Voxel
 from app.embedding.prompts import AS_TYPED
 from app.errors import ConflictError, NotFoundError
 from app.observing.traces import traced
@@ -14,16 +13,8 @@ from app.regions.service import require_region
 from app.runs.service import ChosenRun, choose_runs, require_subject
 from app.terms.prompts import check_templates, clean_text, sum_of_directions
 from app.voxels import repository
+from app.voxels.repository import NearVoxel, Part
 from app.voxels.schemas import FoundVoxel, VoxelsAnswer
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What of a run is searched: all of it, or a participant's or a region's voxels."""
-
-    chosen: ChosenRun
-    subject: int | None = None
-    region: int | None = None
 
 
 @traced
@@ -91,20 +82,17 @@ def search_voxels(
     direction = sum_of_directions(session, encoder, [query, *added], taken, templates)
     if negate:
         direction = -direction
-    rows: list[tuple[ChosenRun, Any]] = []
-    for part in parts:
-        found = repository.nearest_voxels(
-            session, part.chosen.run.id, direction, k, part.subject, part.region
-        )
-        rows += [(part.chosen, row) for row in found]
-    if not rows:
+    found = repository.nearest_in_parts(session, parts, direction, k)
+    if not found:
         raise NotFoundError(
             "no voxel that was asked for has a vector",
             hint="decoders that are not linear give none, and a region may have no voxels kept",
         )
-    rows.sort(key=lambda pair: (-pair[1].similarity, pair[1].Voxel.id))
-    regions = repository.regions_of(session, [row.Voxel.id for _, row in rows[:k]])
-    whole = {part.chosen.run.id for part in parts if part.subject is None and part.region is None}
+    stored = repository.find_voxels(session, [(near.subject_id, near.index) for near in found])
+    regions = repository.regions_of(session, [voxel.id for voxel, _ in stored.values()])
+    chosen = {each.run.id: each for each in runs}
+    asked = [chosen[part.run_id] for part in parts]
+    whole = {part.run_id for part in parts if part.subject_id is None and part.region_id is None}
     return VoxelsAnswer(
         query=query,
         plus=added,
@@ -112,10 +100,15 @@ def search_voxels(
         negated=negate,
         prompt=list(templates),
         encoder=encoder.name,
-        datasets=[part.chosen.dataset.slug for part in parts],
-        runs=[part.chosen.run.id for part in parts],
+        datasets=[each.dataset.slug for each in asked],
+        runs=[each.run.id for each in asked],
         exact=not whole & repository.indexed_runs(session),
-        voxels=[_told(chosen, row, regions) for chosen, row in rows[:k]],
+        voxels=[
+            _told(chosen[near.run_id], near, *stored[near.subject_id, near.index], regions)
+            for near in found
+            # A dataset may have been replaced since.
+            if (near.subject_id, near.index) in stored
+        ],
     )
 
 
@@ -125,7 +118,7 @@ def _parts(
     subject: str | None,
     atlas: str | None,
     region: str | None,
-) -> list[_Part]:
+) -> list[Part]:
     parts = []
     for chosen in runs:
         dataset = chosen.dataset.id
@@ -134,7 +127,7 @@ def _parts(
         if atlas is not None and region is not None:
             place = repository.find_region(session, dataset, atlas, region)
         if (subject is None or person is not None) and (region is None or place is not None):
-            parts.append(_Part(chosen, person, place))
+            parts.append(Part(chosen.run.id, person, place))
     if parts:
         return parts
     if len(runs) > 1:
@@ -151,16 +144,17 @@ def _parts(
     raise AssertionError("what a dataset has was not found")
 
 
-def _told(chosen: ChosenRun, row: Any, regions: dict[int, list[str]]) -> FoundVoxel:
-    voxel = row.Voxel
+def _told(
+    chosen: ChosenRun, near: NearVoxel, voxel: Voxel, subject: str, regions: dict[int, list[str]]
+) -> FoundVoxel:
     mni = (voxel.mni_x, voxel.mni_y, voxel.mni_z)
     return FoundVoxel(
         id=voxel.id,
         dataset=chosen.dataset.slug,
         run=chosen.run.id,
         method=chosen.run.method,
-        subject=row.label,
-        similarity=row.similarity,
+        subject=subject,
+        similarity=near.similarity,
         ijk=(voxel.i, voxel.j, voxel.k),
         native_mm=(voxel.x, voxel.y, voxel.z),
         mni_mm=None if None in mni else mni,

@@ -102,14 +102,14 @@ BY_AXES = """
                     SELECT block.subject_id, block.block, best.farthest,
                            array_remove(ARRAY[{numbers}], NULL) AS numbers
                     FROM (
-                        SELECT ctid, max(nearest) OVER () AS farthest
+                        SELECT {key}, max(nearest) OVER () AS farthest
                         FROM (
-                            SELECT ctid, least({distances}) AS nearest
-                            FROM catalog.voxel_block WHERE {rows}
+                            SELECT {key}, least({distances}) AS nearest
+                            FROM {blocks}
                             ORDER BY nearest LIMIT candidates
                         ) AS first
                     ) AS best
-                    JOIN catalog.voxel_block AS block ON block.ctid = best.ctid
+                    JOIN catalog.voxel_block AS block ON {same}
                     OFFSET 0
                 ) AS block
             ) AS wanted
@@ -120,8 +120,8 @@ BY_AXES = """
             ) AS stored
             ORDER BY place
         ) AS each;"""
-OF_SUBJECT = "run_id = of_run AND subject_id = of_subject"
-OF_RUN = "run_id = of_run"
+OF_SUBJECT = "catalog.voxel_block WHERE run_id = of_run AND subject_id = of_subject"
+OF_RUN = "catalog.voxel_block WHERE run_id = of_run"
 
 # Rows of more than 2 kB are otherwise written elsewhere in pieces, and take five times as long to
 # read as to compare: 512 dimensions in single precision, 1,024 in half.
@@ -131,28 +131,13 @@ LONG = (("voxel_axis", "direction"), ("voxel_vector", "vector"))
 def upgrade() -> None:
     # Loads the library: settings of an extension that is not loaded are a superuser's to make.
     op.execute("SELECT '[1]'::vector")
-    before, inside = _migration("0018_voxel_blocks"), _migration("0012_voxels_compared_once")
+    before = _migration("0018_voxel_blocks")
     _drop_index()
     before._make_blocks(len(PLACES))
     for table, column in LONG:
         op.execute(f"ALTER TABLE catalog.{table} ALTER {column} SET STORAGE MAIN")
     op.add_column("voxel_axis", sa.Column("rest_square", sa.REAL()), schema="catalog")
-    op.execute(
-        NEAREST_VOXELS.format(
-            path=_migration("0011_voxel_search")._path(),
-            of_region=inside.INSIDE.format(rows=inside.OF_REGION),
-            of_subject=inside.INSIDE.format(rows=inside.OF_SUBJECT),
-            of_run=inside.INSIDE.format(rows=before.OF_ALL),
-            by_axes_of_subject=_by_axes(OF_SUBJECT),
-            by_axes_of_run=_by_axes(OF_RUN),
-            sure_of_subject=SURE_OF_SUBJECT,
-            sure_of_run=SURE_OF_RUN,
-            candidates_of_subject=CANDIDATES_OF_SUBJECT,
-            candidates_of_run=CANDIDATES_OF_RUN,
-            least_of_subject=LEAST_OF_SUBJECT,
-            least_of_run=LEAST_OF_RUN,
-        )
-    )
+    _make_search(_by_axes(OF_RUN))
 
 
 def downgrade() -> None:
@@ -166,13 +151,35 @@ def downgrade() -> None:
     before._make_search()
 
 
-def _by_axes(rows: str) -> str:
+def _make_search(by_axes_of_run: str) -> None:
+    inside = _migration("0012_voxels_compared_once")
+    op.execute(
+        NEAREST_VOXELS.format(
+            path=_migration("0011_voxel_search")._path(),
+            of_region=inside.INSIDE.format(rows=inside.OF_REGION),
+            of_subject=inside.INSIDE.format(rows=inside.OF_SUBJECT),
+            of_run=inside.INSIDE.format(rows=_migration("0018_voxel_blocks").OF_ALL),
+            by_axes_of_subject=_by_axes(OF_SUBJECT),
+            by_axes_of_run=by_axes_of_run,
+            sure_of_subject=SURE_OF_SUBJECT,
+            sure_of_run=SURE_OF_RUN,
+            candidates_of_subject=CANDIDATES_OF_SUBJECT,
+            candidates_of_run=CANDIDATES_OF_RUN,
+            least_of_subject=LEAST_OF_SUBJECT,
+            least_of_run=LEAST_OF_RUN,
+        )
+    )
+
+
+def _by_axes(blocks: str, key: str = "ctid", same: str = "block.ctid = best.ctid") -> str:
     number = "CASE WHEN block.short_{0} <#> short <= farthest THEN {0} END"
     return BY_AXES.format(
         places=len(PLACES),
         distances=", ".join(f"short_{n} <#> short" for n in PLACES),
         numbers=", ".join(number.format(n) for n in PLACES),
-        rows=rows,
+        blocks=blocks,
+        key=key,
+        same=same,
     )
 
 

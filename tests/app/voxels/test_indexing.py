@@ -1,6 +1,7 @@
 """Tests of the indexes of runs: when they come and go, and what they find."""
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -106,11 +107,30 @@ def test_blocks_hold_what_a_literal_projection_gives(
 
 def test_the_search_reads_the_index(own_session: Session, indexed: Published) -> None:
     scans = text("SELECT pg_stat_get_xact_numscans('catalog.pk_voxel_block'::regclass)")
-    assert own_session.scalar(scans) == 0
+    read = own_session.scalars(scans).one()
+    assert read == 0
     subject = own_session.scalars(select(models.Decoder.subject_id)).first()
-    for number, person in enumerate((None, subject), start=1):
-        repository.nearest_voxels(own_session, indexed.run, np.eye(8)[0], 3, person, None)
-        assert own_session.scalar(scans) == number
+    for person in (None, subject):
+        repository.nearest_voxels(
+            own_session, repository.Part(indexed.run, person), np.eye(8, dtype=np.float32)[0], 3
+        )
+        before, read = read, own_session.scalars(scans).one()
+        assert read > before
+
+
+def test_blocks_of_a_run_are_copied_as_they_lie(own_session: Session, indexed: Published) -> None:
+    """Were one column not used, PostgreSQL would take rows apart before it copies them."""
+    blocks = import_module("migrations.versions.0020_copied_blocks").OF_RUN
+    compared = ", ".join(f"{name} <#> '{[0.0] * 8}'" for name in models.SHORTS)
+    asked = f"SELECT block, least({compared}) FROM {blocks.replace('of_run', str(indexed.run))}"  # noqa: S608
+    for setting in ("enable_seqscan", "enable_bitmapscan"):
+        own_session.execute(text(f"SET LOCAL {setting} = off"))
+    plan = own_session.scalar(text(f"EXPLAIN (VERBOSE, FORMAT JSON) {asked}"))
+    unique = plan[0]["Plan"]["Plans"][0]
+    (scan,) = unique["Plans"]
+    assert (unique["Node Type"], scan["Node Type"]) == ("Unique", "Index Scan")
+    columns = [column.name for column in models.VoxelBlock.__table__.columns]
+    assert [each.split(".")[-1] for each in scan["Output"]] == columns
 
 
 @dataclass(frozen=True)
@@ -143,7 +163,7 @@ class Many:
         if subject is not None:
             stored = stored.where(models.VoxelVector.subject_id == subject)
         every = np.array(session.scalars(stored).all())
-        found = repository.nearest_voxels(session, self.run, direction, k, subject, None)
+        found = repository.nearest_voxels(session, repository.Part(self.run, subject), direction, k)
         return [row.similarity for row in found], list(np.sort(every @ direction)[: -k - 1 : -1])
 
     def compared(self, session: Session) -> int:
@@ -171,7 +191,9 @@ def test_of_many_voxels_the_nearest_are_found(
     person = many.subject if inside else None
     for direction in random.standard_normal((20, 8)):
         before = many.compared(own_session)
-        read = repository.nearest_voxels(own_session, many.run, direction, 5, person, None)
+        read = repository.nearest_voxels(
+            own_session, repository.Part(many.run, person), direction, 5
+        )
         assert len(read) == 5
         assert 64 <= many.compared(own_session) - before < 200
         found, nearest = many.nearest(own_session, direction, 5, person)

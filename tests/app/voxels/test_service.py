@@ -1,19 +1,25 @@
 """Tests of the search among voxels, against numpy on the same vectors."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from psycopg import DatabaseError
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import QueuePool
 
 from app.database import models
 from app.database.copying import copy_rows
+from app.database.engine import get_engine, open_session
 from app.embedding import load_encoder
 from app.embedding.centring import centre
 from app.errors import CatalogError, ConflictError, InputError, NotFoundError
+from app.settings import get_settings
 from app.store import ArtefactStore
 from app.terms.prompts import sum_of_directions
+from app.voxels.indexing import create_index
 from app.voxels.service import search_voxels
 from tests.app.conftest import SharedCatalog
 from tests.app.published import (
@@ -146,6 +152,34 @@ def test_all_datasets_of_an_encoder_are_asked(
     assert {each.ijk[0] for each in answer.voxels} == {0}
     alone = search_voxels(session, "face", dataset="lab-b", k=20)
     assert {each.dataset for each in alone.voxels} == {"lab-b"}
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_datasets_asked_at_once_answer_as_one_after_the_other(
+    own_session: Session, own_published: Published, own_table: Path, indexed: bool
+) -> None:
+    store = ArtefactStore(get_settings().store_url)
+    other = publish(own_session, f"vectors:{own_table}", store, slug="lab-b")
+    scatter(own_session, own_published.run)
+    scatter(own_session, other.run)
+    if indexed:
+        create_index(own_session, own_published.run)
+        create_index(own_session, other.run)
+    # The prompt is kept, so that asking again writes nothing.
+    search_voxels(own_session, "face")
+    own_session.commit()
+    engine = get_engine()
+    assert isinstance(engine.pool, QueuePool)
+    engine.dispose()
+    with engine.connect() as connection, Session(connection) as alone:
+        expected = search_voxels(alone, "face", k=30)
+    assert engine.pool.checkedin() == 1
+    with open_session() as session:
+        answer = search_voxels(session, "face", k=30)
+    assert answer == expected
+    assert engine.pool.checkedin() == 2
+    assert {each.dataset for each in answer.voxels} == {own_published.dataset, "lab-b"}
+    assert answer.exact != indexed
 
 
 def test_datasets_of_several_encoders_are_not_compared(
