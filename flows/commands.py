@@ -3,6 +3,8 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +15,7 @@ from pydantic import BaseModel
 from app.errors import InputError
 from app.ingestions.addresses import whole
 from app.settings import get_settings
-from flows.prefect_home import configure_prefect
+from flows.prefect_home import configure_prefect, unwatched
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file of settings.", dir_okay=False)
@@ -84,7 +86,7 @@ def ingest(
     _prepare()
     from flows.ingest import ingest_dataset
 
-    with _progress():
+    with _working():
         result = ingest_dataset(whole(path), chosen, replace=replace)
     _print(result, as_json)
 
@@ -143,7 +145,7 @@ def run(
     from flows.runners import task_runner
 
     flow = run_pipeline.with_options(task_runner=task_runner(runner, dask_address))
-    with _progress():
+    with _working():
         result = flow(dataset, chosen)
     _print(result, as_json)
 
@@ -158,7 +160,7 @@ def demo(
     _prepare()
     from flows.demo.show import show_demo
 
-    with _progress():
+    with _working():
         shown = show_demo(get_settings().home / "demo", seeds)
     if as_json:
         result = asdict(shown) | {"answers": [each.model_dump() for each in shown.answers]}
@@ -223,11 +225,14 @@ def _migrate() -> None:
         upgrade(engine)
 
 
-def _progress() -> Any:
+@contextmanager
+def _working() -> Iterator[None]:
+    """Flows of the block tell how far they are."""
     from app.console import stage_progress
     from flows.progress import listening
 
-    return listening(stage_progress())
+    with unwatched(), listening(stage_progress()):
+        yield
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

@@ -13,7 +13,7 @@ from flows.caching import still_there
 from flows.ingested import IngestedSubject, Json
 from flows.sources.base import Grid, Source, Surface
 from flows.stages import get_store
-from flows.stored_voxels import StoredVoxels, stored_members, stored_voxels
+from flows.stored_voxels import StoredVoxels, stored_members
 
 
 def grid_columns(grid: Grid | Surface) -> Json:
@@ -31,6 +31,7 @@ def what_differs(
     source: Source,
     subjects: list[IngestedSubject],
     folds: Mapping[str, str],
+    voxels: Mapping[int, StoredVoxels],
 ) -> str | None:
     """What the catalog has of a dataset and newly ingested data have not, or have otherwise.
 
@@ -42,7 +43,7 @@ def what_differs(
     str or None
         The first difference that is no growth, in words; None where there is none.
     """
-    return next(_differences(session, dataset, source, subjects, folds), None)
+    return next(_differences(session, dataset, source, subjects, folds, voxels), None)
 
 
 def _differences(
@@ -51,6 +52,7 @@ def _differences(
     source: Source,
     subjects: list[IngestedSubject],
     folds: Mapping[str, str],
+    voxels: Mapping[int, StoredVoxels],
 ) -> Iterator[str]:
     known = session.execute(
         select(Stimulus.key, Stimulus.fold, Stimulus.captions).where(
@@ -87,9 +89,8 @@ def _differences(
         for number, one in enumerate(_sessions(subject.artefacts, keys_before), 1):
             if one not in read:
                 yield f"session {number} of {subject.label} has other responses or trials"
-        voxels = stored_voxels(session, subject.id)
-        yield from _maps_differ(subject, found, voxels)
-        yield from _places_differ(session, subject, source, voxels)
+        yield from _maps_differ(subject, found, voxels[subject.id])
+        yield from _places_differ(session, subject, source, voxels[subject.id])
 
 
 def _sessions(artefacts: Json, keys: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -1,6 +1,8 @@
 """Where Prefect keeps its state: set before Prefect is imported for the first time."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from app.database.embedded import PREFECT_DATABASE, make_database, start_server
 from app.errors import UnavailableError
@@ -78,3 +80,23 @@ def configure_prefect(settings: Settings, *, verbose: bool = False) -> None:
         defaults[PREFECT_DATABASE_URL] = url.replace("postgresql://", "postgresql+asyncpg://")
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Flows of the block end as soon as they are done, where this process has a server of its own.
+
+    A flow that ends waits up to a second for the thread that tells that it is alive, and nobody
+    listens there. A server that others use may watch it (``PREFECT_API_URL``).
+    """
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield

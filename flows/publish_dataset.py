@@ -17,7 +17,12 @@ from app.errors import ConflictError
 from flows.dataset_growth import grid_columns, what_differs
 from flows.ingested import IngestedSubject, Json
 from flows.sources.base import Description, Source
-from flows.stored_voxels import stored_members, stored_voxels
+from flows.stored_voxels import (
+    StoredVoxels,
+    stored_members,
+    stored_voxels,
+    voxels_of_dataset,
+)
 
 
 def publish_dataset(
@@ -48,12 +53,14 @@ def publish_dataset(
         if dataset is not None and dataset.fingerprint == fingerprint:
             return
         embargoed = dataset is not None and dataset.embargoed
-        if dataset is not None and not _may_grow(
-            session, dataset, what_differs(session, dataset, source, subjects, folds), replace
-        ):
-            session.execute(delete(Dataset).where(Dataset.id == dataset.id))
-            session.expire_all()
-            dataset = None
+        voxels: dict[int, StoredVoxels] = {}
+        if dataset is not None:
+            voxels = voxels_of_dataset(session, dataset.id)
+            difference = what_differs(session, dataset, source, subjects, folds, voxels)
+            if not _may_grow(session, dataset, difference, replace):
+                session.execute(delete(Dataset).where(Dataset.id == dataset.id))
+                session.expire_all()
+                dataset, voxels = None, {}
         if dataset is None:
             # The successor of an embargoed dataset is embargoed too.
             dataset = Dataset(slug=described.slug, embargoed=embargoed)
@@ -65,7 +72,7 @@ def publish_dataset(
         session.flush()
         _write_stimuli(session, dataset.id, source, folds)
         for subject in subjects:
-            _write_subject(session, dataset.id, source, subject)
+            _write_subject(session, dataset.id, source, subject, voxels)
         if not _count_runs(session, dataset.id):
             subjects_of = select(Subject.id).where(Subject.dataset_id == dataset.id)
             session.execute(delete(Voxel).where(~Voxel.kept, Voxel.subject_id.in_(subjects_of)))
@@ -137,7 +144,11 @@ def _write_stimuli(
 
 
 def _write_subject(
-    session: Session, dataset_id: int, source: Source, ingested: IngestedSubject
+    session: Session,
+    dataset_id: int,
+    source: Source,
+    ingested: IngestedSubject,
+    voxels: Mapping[int, StoredVoxels],
 ) -> None:
     trials = source.trials(ingested.label)
     subject = session.scalar(
@@ -155,14 +166,18 @@ def _write_subject(
     subject.report = ingested.report
     subject.artefacts = ingested.artefacts
     session.flush()
-    _write_voxels(session, subject, source, ingested)
+    stored = voxels.get(subject.id) or stored_voxels(session, subject.id)
+    _write_voxels(session, subject, source, ingested, stored)
     _write_members(session, subject, source)
 
 
 def _write_voxels(
-    session: Session, subject: Subject, source: Source, ingested: IngestedSubject
+    session: Session,
+    subject: Subject,
+    source: Source,
+    ingested: IngestedSubject,
+    stored: StoredVoxels,
 ) -> None:
-    stored = stored_voxels(session, subject.id)
     shape = tuple(subject.grid)
     before = np.ravel_multi_index(tuple(stored.coordinates.T), shape)
     now = np.ravel_multi_index(tuple(ingested.coordinates.T), shape)

@@ -8,7 +8,7 @@ from sqlalchemy import REAL, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from app.database.copying import read_rows
-from app.database.models import Region, Voxel, VoxelRegion
+from app.database.models import Region, Subject, Voxel, VoxelRegion
 
 _COLUMNS = {"id": "i8", "index": "i4", "i": "i4", "j": "i4", "k": "i4", "kept": "?"}
 _PLACES = ("x", "y", "z", "mni_x", "mni_y", "mni_z")
@@ -58,6 +58,12 @@ def stored_voxels(session: Session, subject_id: int, *, kept: bool = False) -> S
         mni=np.stack([rows[name] for name in _PLACES[3:]], axis=1).astype(np.float32),
         kept=rows["kept"].astype(bool),
     )
+
+
+def voxels_of_dataset(session: Session, dataset_id: int) -> dict[int, StoredVoxels]:
+    """All voxels that the catalog has of a dataset, by the participants' ids."""
+    subjects = session.scalars(select(Subject.id).where(Subject.dataset_id == dataset_id))
+    return {subject: stored_voxels(session, subject) for subject in subjects.all()}
 
 
 def stored_members(session: Session, subject_id: int) -> dict[tuple[str, str], NDArray[np.int64]]:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from sqlalchemy import make_url
 
 from app.errors import UnavailableError
 from app.settings import get_settings
-from flows.prefect_home import PREFECT_DATABASE_URL, serve_prefect_on
+from flows.prefect_home import PREFECT_DATABASE_URL, serve_prefect_on, unwatched
 from tests.conftest import forget_settings
 
 
@@ -52,3 +53,20 @@ def test_a_server_that_cannot_be_reached(catalog: Path, monkeypatch: pytest.Monk
         serve_prefect_on(get_settings())
     assert caught.value.message.startswith("the database prefect cannot be made: ")
     assert "secret" not in str(caught.value)
+
+
+def test_who_has_a_server_of_their_own_sends_no_heartbeats() -> None:
+    def heartbeats() -> int | None:
+        return get_current_settings().flows.heartbeat_frequency
+
+    usual = heartbeats()
+    assert usual is not None
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        with unwatched():
+            assert heartbeats() is None
+        assert heartbeats() == usual
+
+
+def test_a_server_of_others_may_watch() -> None:
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), unwatched():
+        assert get_current_settings().flows.heartbeat_frequency is not None
