@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from prefect import flow
 from sqlalchemy import select
@@ -33,8 +34,10 @@ from flows.sources.base import Source
 from flows.stages import get_store, stage
 from flows.telling import tell_failure
 
-VOXEL_BLOCK = 4096
-# Blocks whose noise ceilings are computed at once: so many, and no more, are in memory.
+# Voxels worked on at once, of one session and of all. Arrays of more than 32 MB are given back to
+# the operating system, and cost more to get again than to fill.
+SESSION_BLOCK, VOXEL_BLOCK = 512, 1024
+# Blocks that are worked on at once: so many, and no more, are in memory.
 AT_ONCE = 2
 
 Json = dict[str, Any]
@@ -212,26 +215,40 @@ def read_session(
             f"{participant} session {session} holds {len(betas)} betas and {len(training)} trials",
             hint="mend the trial table or the beta file",
         )
-    finite = np.isfinite(betas).all(axis=0)
+    reference = np.array(training, dtype=bool)
+    by_all = zscored == "all" or reference.sum() < 2
+    if by_all:
+        reference = np.ones(len(betas), dtype=bool)
+    standardised, finite, constant = _standardise(betas, reference)
     if not finite.any():
         raise InputError(
             f"{participant} session {session}: every voxel has NaN betas",
             hint="make the session's betas again, or leave the session out",
         )
-    reference = np.array(training, dtype=bool)
-    by_all = zscored == "all" or reference.sum() < 2
-    if by_all:
-        reference = np.ones(len(betas), dtype=bool)
-    standardised = zscore(betas, reference)
-    constant = finite & np.isnan(standardised).any(axis=0)
-    artefact = get_store().put(
-        {
-            "betas": standardised.T.astype(np.float16),
-            "not_finite": ~finite,
-            "constant": constant,
-        }
-    )
+    artefact = get_store().put({"betas": standardised, "not_finite": ~finite, "constant": constant})
     return {"betas": artefact.model_dump(), "zscored_by_all": bool(by_all and zscored != "all")}
+
+
+def _standardise(
+    betas: NDArray[np.floating], reference: NDArray[np.bool_]
+) -> tuple[NDArray[np.float16], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Betas (T, V) standardised, (V, T); which voxels are finite; which of these are constant.
+
+    A few voxels at a time, so that no other array of a session's size is in memory.
+    """
+    standardised = np.empty(betas.shape[::-1], dtype=np.float16)
+    finite, constant = (np.empty(betas.shape[1], dtype=bool) for _ in range(2))
+
+    def of_block(start: int) -> None:
+        block = slice(start, start + SESSION_BLOCK)
+        finite[block] = np.isfinite(betas[:, block]).all(axis=0)
+        scored = zscore(betas[:, block], reference)
+        constant[block] = finite[block] & np.isnan(scored).any(axis=0)
+        standardised[block] = torch.from_numpy(scored).to(torch.float16).T.numpy()
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(of_block, range(0, betas.shape[1], SESSION_BLOCK)))
+    return standardised, finite, constant
 
 
 @stage("choose-voxels")
@@ -252,8 +269,10 @@ def choose_voxels(
     InputError
         No voxel is left.
     """
-    store = get_store()
-    flags = [_flags(Artefact.model_validate(session)) for session in sessions]
+    trains, images = np.array(training, dtype=bool), np.array(image)
+    estimated = np.bincount(images[trains]).max(initial=0) >= 3
+    artefacts = [Artefact.model_validate(session) for session in sessions]
+    flags = [_flags(artefact) for artefact in artefacts]
     not_finite = np.any([flag["not_finite"] for flag in flags], axis=0)
     constant = np.any([flag["constant"] for flag in flags], axis=0) & ~not_finite
     usable = ~not_finite & ~constant
@@ -263,33 +282,19 @@ def choose_voxels(
             f"constant over the trials of a session, {int(not_finite.sum())} are not finite",
             hint="check the beta files: all trials of a session may be one and the same",
         )
-    trains = np.array(training, dtype=bool)
-    images = np.array(image)
-    estimated = np.bincount(images[trains]).max(initial=0) >= 3
     ceiling = np.full(len(usable), np.nan, dtype=np.float32)
     if estimated:
-        starts = range(0, len(usable), VOXEL_BLOCK)
-
-        def of_block(start: int) -> NDArray[np.float32]:
-            columns = np.flatnonzero(usable[start : start + VOXEL_BLOCK])
-            block = slice(start, min(start + VOXEL_BLOCK, len(usable)))
-            betas = _voxel_block(store, sessions, block)[:, columns]
-            return noise_ceiling(betas, images, trains) if len(columns) else ceiling[:0]
-
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for start, found in zip(starts, pool.map(of_block, starts), strict=True):
-                report(f"noise ceiling {participant}", start, len(usable))
-                ceiling[start + np.flatnonzero(usable[start : start + VOXEL_BLOCK])] = found
+        for start, found in _noise_ceilings(artefacts, usable, images, trains):
+            report(f"noise ceiling {participant}", start, len(usable))
+            ceiling[start : start + len(found)] = found
         report(f"noise ceiling {participant}", len(usable), len(usable))
-        kept = usable & (np.nan_to_num(ceiling) > threshold)
-    else:
-        kept = usable
+    kept = usable & (np.nan_to_num(ceiling) > threshold) if estimated else usable
     if not kept.any():
         raise InputError(
             f"{participant}: no voxel of {len(usable)} has a noise ceiling above {threshold:g} %",
             hint="check that trials and betas belong together, or lower noise_ceiling",
         )
-    voxels = store.put(
+    voxels = get_store().put(
         {"kept": np.flatnonzero(kept), "noise_ceiling": ceiling[kept], "image": images}
     )
     return {
@@ -305,6 +310,43 @@ def choose_voxels(
             else "all usable voxels: no image has three training repeats",
         },
     }
+
+
+def _noise_ceilings(
+    sessions: Sequence[Artefact],
+    usable: NDArray[np.bool_],
+    images: NDArray[np.int64],
+    training: NDArray[np.bool_],
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Noise ceilings a block of voxels, from the first; NaN where a voxel is not usable."""
+    store = get_store()
+
+    def of_block(start: int) -> tuple[int, NDArray[np.float32]]:
+        inside = usable[start : start + VOXEL_BLOCK]
+        ceiling = np.full(len(inside), np.nan, dtype=np.float32)
+        if inside.any():
+            betas = _voxel_block(store, sessions, slice(start, start + len(inside)))
+            ceiling[inside] = noise_ceiling(betas[:, inside], images, training)
+        return start, ceiling
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(of_block, range(0, len(usable), VOXEL_BLOCK))
+
+
+def _voxel_block(
+    store: ArtefactStore, sessions: Sequence[Artefact], block: slice
+) -> NDArray[np.float16]:
+    """(trials of all sessions, voxels of the block); what is mapped of files is let go of."""
+    parts = []
+    for session in sessions:
+        with store.open(session) as arrays:
+            parts.append(arrays.get_slice("betas")[block.start : block.stop])
+    return np.concatenate(parts, axis=1).T
+
+
+def _flags(session: Artefact) -> dict[str, NDArray[np.bool_]]:
+    with get_store().open(session) as arrays:
+        return {name: arrays.get_tensor(name) for name in ("not_finite", "constant")}
 
 
 def known_folds(slug: str, config: IngestConfig) -> dict[str, str]:
@@ -405,20 +447,6 @@ def _places_fingerprint(source: Source) -> dict[str, str]:
                 checksum.update(warp[mask].astype(np.float32).tobytes())
             checksums[participant] = checksum.hexdigest()
     return checksums
-
-
-def _flags(session: Artefact) -> dict[str, NDArray[np.bool_]]:
-    with get_store().open(session) as arrays:
-        return {name: arrays.get_tensor(name) for name in ("not_finite", "constant")}
-
-
-def _voxel_block(store: ArtefactStore, sessions: list[Json], block: slice) -> NDArray[np.float16]:
-    """(trials of all sessions, voxels of the block)."""
-    parts = []
-    for session in sessions:
-        with store.open(Artefact.model_validate(session)) as arrays:
-            parts.append(arrays.get_slice("betas")[block.start : block.stop])
-    return np.concatenate(parts, axis=1).T
 
 
 # A source reads its tables when it is opened: once for all stages of an ingestion.

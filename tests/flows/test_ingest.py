@@ -30,6 +30,7 @@ from flows.ingest import ingest_dataset
 from flows.responses import load_responses
 from flows.science.noise import noise_ceiling, zscore
 from flows.sources import open_source
+from flows.sources.base import Source
 from flows.sources.manifest import ManifestSource
 from flows.sources.nsd import NsdSource
 from flows.stages import get_store
@@ -43,6 +44,13 @@ PREPARED = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
 def cohort(small_cohort: Path, tmp_path: Path) -> Path:
     """A copy that a test may break."""
     return Path(shutil.copytree(small_cohort, tmp_path / "nsd"))
+
+
+@pytest.fixture
+def few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of fewer voxels than the cohort has, and of another number in each place."""
+    monkeypatch.setattr("flows.ingest.SESSION_BLOCK", 61)
+    monkeypatch.setattr("flows.ingest.VOXEL_BLOCK", 97)
 
 
 def counts() -> dict[str, int]:
@@ -79,7 +87,25 @@ def add_run() -> None:
         dataset.current_run_id = run.id
 
 
-def test_what_is_kept_is_what_a_literal_reading_keeps(flows_home: Path, small_cohort: Path) -> None:
+def read_literally(
+    source: Source, participant: str, fold: dict[str, str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """All of a participant's responses, standardised, and their noise ceilings."""
+    trials = source.trials(participant)
+    training = np.array([fold[key] == "train" for key in trials.stimulus])
+    z = np.concatenate(
+        [
+            zscore(source.betas(participant, number), training[trials.session == number])
+            for number in np.unique(trials.session)
+        ]
+    )
+    image = np.unique(trials.stimulus, return_inverse=True)[1]
+    return z, noise_ceiling(z, image, training)
+
+
+def test_what_is_kept_is_what_a_literal_reading_keeps(
+    flows_home: Path, small_cohort: Path, few_at_a_time: None
+) -> None:
     result = ingest_dataset(str(small_cohort), OPTIONS)
     assert result["changed"]
     source = open_source(small_cohort, **OPTIONS["source"])
@@ -90,15 +116,7 @@ def test_what_is_kept_is_what_a_literal_reading_keeps(flows_home: Path, small_co
         assert [subject.label for subject in subjects] == ["subj01", "subj02"]
         for subject in subjects:
             trials, mask = source.trials(subject.label), source.mask(subject.label)
-            training = np.array([fold[key] == "train" for key in trials.stimulus])
-            z = np.concatenate(
-                [
-                    zscore(source.betas(subject.label, number), training[trials.session == number])
-                    for number in np.unique(trials.session)
-                ]
-            )
-            image = np.unique(trials.stimulus, return_inverse=True)[1]
-            ceiling = noise_ceiling(z, image, training)
+            z, ceiling = read_literally(source, subject.label, fold)
             kept = np.nan_to_num(ceiling) > 5
             voxels = session.scalars(
                 select(Voxel).where(Voxel.subject_id == subject.id).order_by(Voxel.index)
@@ -132,6 +150,9 @@ def test_what_is_kept_is_what_a_literal_reading_keeps(flows_home: Path, small_co
             columns = np.searchsorted(
                 np.ravel_multi_index(np.argwhere(mask).T, mask.shape),
                 np.ravel_multi_index(places.T, mask.shape),
+            )
+            np.testing.assert_allclose(
+                [voxel.noise_ceiling for voxel in voxels], ceiling[columns], atol=0.02
             )
             wanted = np.array([fold[key] == "test" for key in trials.stimulus])
             np.testing.assert_allclose(x, z[wanted][:, columns], atol=5e-3)
@@ -251,7 +272,9 @@ def folds() -> dict[str, str]:
         return {row.key: row.fold for row in session.execute(select(Stimulus.key, Stimulus.fold))}
 
 
-def test_unusable_voxels_are_dropped_counted_and_reported(flows_home: Path, cohort: Path) -> None:
+def test_unusable_voxels_are_dropped_counted_and_reported(
+    flows_home: Path, cohort: Path, few_at_a_time: None
+) -> None:
     mask = np.argwhere(open_source(cohort, **OPTIONS["source"]).mask("subj01"))
     constant = mask[10]
     with h5py.File(cohort / PREPARED / "betas_session02.hdf5", "r+") as file:
@@ -269,11 +292,17 @@ def test_unusable_voxels_are_dropped_counted_and_reported(flows_home: Path, coho
     assert (report["subj01"]["constant"], report["subj01"]["not_finite"]) == (1, 1)
     assert (report["subj02"]["constant"], report["subj02"]["not_finite"]) == (0, 0)
     with open_session() as session:
+        fold = {row.key: row.fold for row in session.scalars(select(Stimulus))}
         kept = session.execute(
-            select(Voxel.i, Voxel.j, Voxel.k).join(Subject).where(Subject.label == "subj01")
+            select(Voxel.i, Voxel.j, Voxel.k, Voxel.noise_ceiling)
+            .join(Subject)
+            .where(Subject.label == "subj01")
         ).all()
-        assert tuple(constant) not in {tuple(row) for row in kept}
-        assert tuple(broken) not in {tuple(row) for row in kept}
+        _, ceiling = read_literally(open_source(cohort, **OPTIONS["source"]), "subj01", fold)
+        expected = {tuple(place): value for place, value in zip(mask, ceiling, strict=True)}
+        assert {tuple(constant), tuple(broken)}.isdisjoint(tuple(row[:3]) for row in kept)
+        for row in kept:
+            assert row.noise_ceiling == pytest.approx(expected[tuple(row[:3])], abs=0.02)
         stored = session.scalars(select(Ingestion.report)).one()
         assert stored == report
 
