@@ -65,6 +65,11 @@ class Up:
         answer: dict[str, Any] = self.client.get(f"/v1/ingestions/{request}").json()
         return answer
 
+    def log(self, request: int) -> str:
+        """What an ingestion has told, a line each."""
+        lines = self.client.get(f"/v1/ingestions/{request}/log").json()["lines"]
+        return "\n".join(line["message"] for line in lines)
+
     def wait(self, request: int, *states: str, within: float = 240) -> dict[str, Any]:
         return wait_until(
             lambda: (told := self.ingestion(request))["state"] in states and told, within
@@ -177,18 +182,17 @@ def test_what_is_asked_for_over_rest_is_worked_on_and_answers_over_rest_and_sql(
 
 
 def test_a_killed_process_is_noticed_and_its_work_done_once(stack: Up) -> None:
-    long = run_options(stack, seed=1, statistics={"permutations": 20_000})
+    long = run_options(stack, seed=1, statistics={"permutations": 200_000})
     made = stack.client.post("/v1/ingestions", json=wanted(stack, run_options=long)).json()
     stack.wait(made["id"], "running")
-    wait_until(lambda: "masking" in stack.ingestion(made["id"])["progress"], 120)
+    wait_until(lambda: "masking" in stack.log(made["id"]), 120)
     (killed,) = stack.flow_processes()
     os.kill(killed, signal.SIGKILL)
     done = wait_until(
         lambda: (told := stack.ingestion(made["id"]))["state"] in {"done", "failed"} and told, 400
     )
     assert (done["state"], done["attempt"]) == ("done", 2)
-    log = stack.client.get(f"/v1/ingestions/{made['id']}/log").json()["lines"]
-    assert "its process is gone" in [line["message"] for line in log]
+    assert "its process is gone" in stack.log(made["id"]).splitlines()
     keys = stack.sql("SELECT count(*), count(DISTINCT key) FROM catalog.run WHERE seed = 1")
     assert keys == [(1, 1)]
 
