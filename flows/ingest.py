@@ -34,8 +34,8 @@ from flows.sources.base import Source
 from flows.stages import get_store, stage
 from flows.telling import tell_failure
 
-# Voxels worked on at once, of one session and of all. Arrays of more than 32 MB are given back to
-# the operating system, and cost more to get again than to fill.
+# Voxels worked on at once, of one session and of all: few, as an allocator gives large arrays back
+# to the operating system, and to get one again can cost more than to fill it.
 SESSION_BLOCK, VOXEL_BLOCK = 512, 1024
 # Blocks that are worked on at once: so many, and no more, are in memory.
 AT_ONCE = 2

@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import TypeVar
 
 from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
@@ -20,7 +22,7 @@ _HELPERS = 4
 def ask_at_once(session: Session, questions: Sequence[Callable[[Session], R]]) -> list[R]:
     """The answers of several questions, on as many connections as are idle.
 
-    A query is worked at by one of the database's processes. Where the pool keeps connections that
+    A query is worked at by one of the database's processes. Where the pool has connections that
     nobody uses, each takes some of the questions; else the session asks one after the other.
 
     Parameters
@@ -58,6 +60,11 @@ def ask_at_once(session: Session, questions: Sequence[Callable[[Session], R]]) -
 
     def help_out() -> None:
         with Session(session.get_bind(), info=session.info) as own:
+            try:
+                own.connection()
+            except (OperationalError, PoolTimeout):
+                # A server that takes no more leaves the questions to those who are connected.
+                return
             ask(own)
 
     helpers = 0
@@ -81,7 +88,7 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _idle_connections(session: Session) -> int:
-    """How many connections the session's engine keeps beside those in use.
+    """How many connections the session's engine keeps, or may open and keep, beside those in use.
 
     Nobody is to wait for a connection who has one already: where all did, none would go on.
     """

@@ -56,10 +56,10 @@ def measure() -> Iterator[str]:
             steps = (SESSIONS - 1, SESSIONS)
             grown = run_afresh(ingest_sessions, folder, "grown", kind, steps)
         full, one = whole.result[-1], grown.result[-1]
-        yield str(size)
         yield (
-            f"{kind}, {'own' if own_folds else 'drawn'} folds: all nine {full:.1f} s, the ninth on "
-            f"top of eight {one:.1f} s: {one / full:.2f} of it; {whole.peak / 1e6:,.0f} MB at most"
+            f"{size}; {kind}, {'own' if own_folds else 'drawn'} folds: all nine {full:.1f} s, the "
+            f"ninth on top of eight {one:.1f} s: {one / full:.2f} of it; "
+            f"{whole.peak / 1e6:,.0f} MB at most"
         )
 
 

@@ -5,8 +5,9 @@ from contextlib import ExitStack
 from contextvars import ContextVar
 from threading import Barrier, current_thread
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, event, func, select, text
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
@@ -74,6 +75,24 @@ def test_a_connection_that_is_in_use_is_not_waited_for(engine: Engine) -> None:
         assert ask_at_once(session, [process] * 3) == [own] * 3
 
 
+def test_a_server_that_takes_no_more_connections_is_asked_on_the_one(engine: Engine) -> None:
+    refused = []
+
+    def refuse(*_: object) -> None:
+        refused.append(1)
+        raise psycopg.OperationalError("too many clients already")
+
+    def slowly(session: Session) -> int:
+        session.execute(select(func.pg_sleep(0.1)))
+        return process(session)
+
+    with Session(engine) as session:
+        own = process(session)
+        event.listen(engine, "do_connect", refuse)
+        assert ask_at_once(session, [slowly] * 3) == [own] * 3
+    assert refused
+
+
 def test_what_is_not_committed_is_seen(engine: Engine) -> None:
     count = select(func.count(Dataset.id))
     with Session(engine) as session:
@@ -87,7 +106,7 @@ def test_a_session_on_one_connection_asks_alone(engine: Engine) -> None:
         assert {*ask_at_once(session, [process] * 3)} == {process(session)}
 
 
-def test_rights_and_limits_hold_for_all(catalog: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rights_and_limits_hold_for_all(catalog: object) -> None:
     access = Access("somebody", frozenset({"read"}))
     barrier = Barrier(2)
 
