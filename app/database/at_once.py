@@ -1,90 +1,90 @@
-"""Questions that do not depend on each other, asked of the database at once."""
+"""One query about several things, asked of the database at once."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextvars import copy_context
-from functools import lru_cache
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from threading import Lock
+from typing import Any
 
-from sqlalchemy import Engine, func, select
+import psycopg
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
-R = TypeVar("R")
+from app.observing.queries import observed
 
-# Of this process, over all who ask.
-_HELPERS = 4
+Driver = psycopg.Connection[tuple[Any, ...]]
+
+# Whoever looks whether a connection is idle takes it before another looks.
+_TAKING = Lock()
+
+_WRITTEN = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
 
 
-def ask_at_once(session: Session, questions: Sequence[Callable[[Session], R]]) -> list[R]:
-    """The answers of several questions, on as many connections as are idle.
+def ask_at_once(
+    session: Session, query: str, asked: Sequence[Mapping[str, object]]
+) -> list[Sequence[Sequence[Any]]]:
+    """The rows of one query for each of several sets of parameters.
 
     A query is worked at by one of the database's processes. Where the pool has connections that
-    nobody uses, each takes some of the questions; else the session asks one after the other.
+    nobody uses, each is sent some of the queries, and the session's own the rest; else the session
+    asks all, one after the other.
 
     Parameters
     ----------
     session : Session
-        Asks as well, and alone where its transaction has written what others would not see.
-        Others have its rights and limits (`Session.info`).
-    questions : sequence of callable
-        Each is called once, with a session, and only reads.
+        Asks alone where its transaction has written what others would not see. Others have its
+        limits (`Session.info`).
+    query : str
+        As the driver takes it. Only reads.
+    asked : sequence of mapping
+        The query's parameters.
 
     Returns
     -------
-    list
-        In the order of the questions.
+    list of sequence of rows
+        In the order of `asked`.
 
     Raises
     ------
-    Exception
-        What a question raised; questions that were not begun are left.
+    psycopg.Error, sqlalchemy.exc.DBAPIError
+        Of the first query that failed.
     """
-    answers: dict[int, R] = {}
-    left = deque(enumerate(questions))
+    with ExitStack() as until_answered:
+        others = _others(session, len(asked) - 1, until_answered)
+        askers = 1 + len(others)
+        sent = {}
+        for place, driver in enumerate(others, start=1):
+            until_answered.enter_context(driver.pipeline())
+            for number in range(place, len(asked), askers):
+                until_answered.enter_context(observed(query))
+                sent[number] = driver.execute(query, asked[number])
+        answers: dict[int, Sequence[Sequence[Any]]] = {
+            number: session.connection().exec_driver_sql(query, dict(asked[number])).all()
+            for number in range(0, len(asked), askers)
+        }
+        answers |= {number: cursor.fetchall() for number, cursor in sent.items()}
+    return [answers[number] for number in range(len(asked))]
 
-    def ask(own: Session) -> None:
-        while True:
-            try:
-                number, question = left.popleft()
-            except IndexError:
-                return
-            try:
-                answers[number] = question(own)
-            except BaseException:
-                left.clear()
-                raise
 
-    def help_out() -> None:
-        with Session(session.get_bind(), info=session.info) as own:
+def _others(session: Session, wanted: int, held: ExitStack) -> list[Driver]:
+    """Connections that nobody uses, at most so many, and held as long as the stack is."""
+    found: list[Driver] = []
+    if wanted < 1 or _idle_connections(session) < 1 or _has_written(session):
+        return found
+    while len(found) < wanted:
+        with _TAKING:
+            if _idle_connections(session) < 1:
+                return found
+            own = held.enter_context(Session(session.get_bind(), info=session.info))
             try:
-                own.connection()
+                driver: Driver = own.connection().connection.driver_connection  # type: ignore[assignment]
             except (OperationalError, PoolTimeout):
-                # A server that takes no more leaves the questions to those who are connected.
-                return
-            ask(own)
-
-    helpers = 0
-    if len(questions) > 1 and not _has_written(session):
-        helpers = min(len(questions) - 1, _idle_connections(session))
-    helping = [_threads().submit(copy_context().run, help_out) for _ in range(helpers)]
-    try:
-        ask(session)
-    finally:
-        # Who has not begun yet finds nothing to do.
-        begun = [helper for helper in helping if not helper.cancel()]
-        wait(begun)
-    for helper in begun:
-        helper.result()
-    return [answers[number] for number in range(len(questions))]
-
-
-@lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_HELPERS, thread_name_prefix="ask-at-once")
+                # A server that takes no more is asked by those who are connected.
+                return found
+        found.append(driver)
+    return found
 
 
 def _idle_connections(session: Session) -> int:
@@ -99,4 +99,4 @@ def _idle_connections(session: Session) -> int:
 
 
 def _has_written(session: Session) -> bool:
-    return bool(session.scalar(select(func.pg_current_xact_id_if_assigned().is_not(None))))
+    return bool(session.connection().exec_driver_sql(_WRITTEN).scalar())

@@ -1,9 +1,11 @@
 """SQL statements, timed and traced."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import SpanKind
 from sqlalchemy import Engine, event
 
 from app.observing.metrics import QUERY_SECONDS
@@ -20,10 +22,7 @@ def observe_queries(engine: Engine) -> None:
     def started(
         _connection: Any, _cursor: Any, statement: str, _values: Any, context: Any, _many: bool
     ) -> None:
-        verb = _verb(statement)
-        span = tracer().start_span(f"SQL {verb}", kind=SpanKind.CLIENT)
-        span.set_attributes({"db.system.name": "postgresql", "db.query.text": statement})
-        setattr(context, _STATE, (verb, time.perf_counter(), span))
+        setattr(context, _STATE, _Observed(statement))
 
     @event.listens_for(engine, "after_cursor_execute")
     def done(
@@ -37,17 +36,40 @@ def observe_queries(engine: Engine) -> None:
             _finish(context.execution_context, context.original_exception)
 
 
+@contextmanager
+def observed(statement: str) -> Iterator[None]:
+    """Time and trace a statement that the driver is given without its engine."""
+    state = _Observed(statement)
+    try:
+        yield
+    except BaseException as error:
+        state.finish(error)
+        raise
+    state.finish(None)
+
+
+class _Observed:
+    """A statement that is on its way."""
+
+    def __init__(self, statement: str) -> None:
+        self._verb = _verb(statement)
+        self._since = time.perf_counter()
+        self._span = tracer().start_span(f"SQL {self._verb}", kind=SpanKind.CLIENT)
+        self._span.set_attributes({"db.system.name": "postgresql", "db.query.text": statement})
+
+    def finish(self, error: BaseException | None) -> None:
+        QUERY_SECONDS.labels(self._verb).observe(time.perf_counter() - self._since)
+        if error is not None:
+            # Of the kind alone: a database's message may quote what was asked.
+            self._span.set_attribute("error.type", type(error).__name__)
+        self._span.end()
+
+
 def _finish(context: Any, error: BaseException | None) -> None:
-    state: tuple[str, float, Span] | None = getattr(context, _STATE, None)
-    if state is None:
-        return
-    delattr(context, _STATE)
-    verb, since, span = state
-    QUERY_SECONDS.labels(verb).observe(time.perf_counter() - since)
-    if error is not None:
-        # Of the kind alone: a database's message may quote what was asked.
-        span.set_attribute("error.type", type(error).__name__)
-    span.end()
+    state: _Observed | None = getattr(context, _STATE, None)
+    if state is not None:
+        delattr(context, _STATE)
+        state.finish(error)
 
 
 def _verb(statement: str) -> str:

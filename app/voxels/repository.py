@@ -3,26 +3,19 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from pgvector import Vector
 from sqlalchemy import (
     BigInteger,
-    Float,
-    Integer,
-    bindparam,
     cast,
-    column,
     delete,
     func,
     select,
     tuple_,
 )
 from sqlalchemy.orm import Session
-from sqlalchemy.types import NullType
 
 from app.database.at_once import ask_at_once
 from app.database.copying import copy_rows, read_rows
@@ -44,19 +37,12 @@ from app.database.models import (
 # Any number that nothing else in the database locks.
 _LOCK = 7_291_604
 
-# Made once, and given the driver's own vector, which is sent in binary: building the query and
+# Sent as it stands, with the driver's own vector, which goes in binary: building the query and
 # writing a vector in digits would take as long as a search of few voxels.
-_NEAREST = select(
-    func.catalog.nearest_voxels(
-        bindparam("run", type_=Integer),
-        bindparam("direction", type_=NullType()),
-        bindparam("k", type_=Integer),
-        bindparam("subject", type_=Integer),
-        bindparam("region", type_=Integer),
-    ).table_valued(
-        column("subject_id", Integer), column("index", Integer), column("similarity", Float)
-    )
-)
+_NEAREST = """
+SELECT subject_id, index, similarity
+FROM catalog.nearest_voxels(%(run)s, %(direction)s, %(k)s, %(subject)s, %(region)s)
+"""
 
 
 @dataclass(frozen=True)
@@ -79,22 +65,21 @@ class NearVoxel:
 
 
 def nearest_voxels(
-    session: Session, part: Part, direction: NDArray[np.float32], k: int
-) -> list[NearVoxel]:
-    """The k voxels of a part of a run nearest to a direction, in the order of `nearness`."""
-    asked = {"run": part.run_id, "direction": Vector(direction), "k": k}
-    within = {"subject": part.subject_id, "region": part.region_id}
-    return [NearVoxel(part.run_id, *row) for row in session.execute(_NEAREST, asked | within)]
-
-
-def nearest_in_parts(
     session: Session, parts: Sequence[Part], direction: NDArray[np.float32], k: int
 ) -> list[NearVoxel]:
-    """The k voxels of parts of several runs nearest to a direction, in the order of `nearness`."""
-    answers = ask_at_once(
-        session, [partial(nearest_voxels, part=part, direction=direction, k=k) for part in parts]
-    )
-    return sorted(chain(*answers), key=nearness)[:k]
+    """The k voxels of parts of runs nearest to a direction, in the order of `nearness`."""
+    to_all = {"direction": Vector(direction), "k": k}
+    asked = [
+        {"run": part.run_id, "subject": part.subject_id, "region": part.region_id} | to_all
+        for part in parts
+    ]
+    answers = ask_at_once(session, _NEAREST, asked)
+    found = [
+        NearVoxel(part.run_id, *row)
+        for part, rows in zip(parts, answers, strict=True)
+        for row in rows
+    ]
+    return sorted(found, key=nearness)[:k]
 
 
 def nearness(voxel: NearVoxel) -> tuple[float, int, int]:

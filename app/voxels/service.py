@@ -82,7 +82,7 @@ def search_voxels(
     direction = sum_of_directions(session, encoder, [query, *added], taken, templates)
     if negate:
         direction = -direction
-    found = repository.nearest_in_parts(session, parts, direction, k)
+    found = repository.nearest_voxels(session, parts, direction, k)
     if not found:
         raise NotFoundError(
             "no voxel that was asked for has a vector",

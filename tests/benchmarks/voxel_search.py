@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.voxels.indexing import create_index
-from app.voxels.repository import Part, nearest_in_parts
+from app.voxels.repository import Part, nearest_voxels
 from tests.benchmarks.voxel_catalog import (
     DIMENSION,
     REGION_VOXELS,
@@ -113,7 +113,7 @@ def _catalog(session: Session, runs: Sequence[int]) -> Search:
     parts = [Part(run) for run in runs]
 
     def search(question: Vectors, k: int) -> Found:
-        found = nearest_in_parts(session, parts, question, k)
+        found = nearest_voxels(session, parts, question, k)
         return [(voxel.subject_id, voxel.index) for voxel in found]
 
     return search

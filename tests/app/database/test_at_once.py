@@ -1,40 +1,47 @@
-"""Tests of questions that are asked at once, on the connections that are idle."""
+"""Tests of queries that are asked at once, on the connections that are idle."""
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from contextvars import ContextVar
-from threading import Barrier, current_thread
+from datetime import datetime
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, event, func, select, text
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
-from app.access import Access, access_of, restrict
 from app.database.at_once import ask_at_once
-from app.database.models import Dataset
+from app.errors import CatalogError, TooSlowError
+from app.failures import as_catalog_error
+from app.observing.metrics import REGISTRY
 from app.reading import reading_session
 from tests.benchmarks.bare_rows import add_dataset
 
-Question = Callable[[Session], int]
+PROCESS = "SELECT pg_backend_pid(), %(number)s::int"
+SLEEP = "SELECT clock_timestamp(), pg_sleep(%(seconds)s), clock_timestamp()"
+LIMIT = "SELECT %(number)s::int, current_setting('statement_timeout')"
+DIVIDE = "SELECT 12 / %(by)s::int"
+END = "SELECT CASE WHEN %(end)s THEN pg_terminate_backend(pg_backend_pid()) END"
+COUNT = "SELECT count(*), %(number)s::int FROM catalog.dataset"
+
+# The session asks the first, as it has each time asked before.
+ASKER, HELPER = [0, 1], [1, 0]
 
 
-def process(session: Session) -> int:
-    """The database's process that answers a session."""
-    return session.scalars(select(func.pg_backend_pid())).one()
+def numbers(number: int) -> list[dict[str, object]]:
+    return [{"number": each} for each in range(number)]
 
 
-def meeting(number: int) -> list[Question]:
-    """Questions that are answered where so many are asked at one time, and else give up."""
-    barrier = Barrier(number)
+def processes(session: Session, number: int) -> list[int]:
+    """The database's processes that answer so many questions."""
+    return [process for ((process, _),) in ask_at_once(session, PROCESS, numbers(number))]
 
-    def meet(session: Session) -> int:
-        found = process(session)
-        barrier.wait(timeout=20)
-        return found
 
-    return [meet] * number
+def own_process(session: Session) -> int:
+    return session.scalars(text("SELECT pg_backend_pid()")).one()
 
 
 def hold(engine: Engine, number: int, held: ExitStack) -> None:
@@ -48,112 +55,127 @@ def in_use(engine: Engine) -> int:
     return engine.pool.checkedout()
 
 
-def test_questions_are_asked_at_one_time_on_connections_of_their_own(engine: Engine) -> None:
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
     with Session(engine) as session:
-        own = process(session)
-        found = ask_at_once(session, meeting(3))
-        assert own in found
-        assert len({*found}) == 3
-        assert in_use(engine) == 1
+        yield session
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 20])
-def test_answers_come_in_the_order_of_the_questions(engine: Engine, number: int) -> None:
-    def question(value: int) -> Question:
-        return lambda session: session.scalars(select(func.abs(-value))).one()
+def test_queries_are_worked_at_at_one_time(session: Session) -> None:
+    answers = ask_at_once(session, SLEEP, [{"seconds": 1}] * 3)
+    spans: Sequence[tuple[datetime, datetime]] = [
+        (since, until) for ((since, _, until),) in answers
+    ]
+    assert max(since for since, _ in spans) < min(until for _, until in spans)
 
-    with Session(engine) as session:
-        assert ask_at_once(session, [question(n) for n in range(number)]) == [*range(number)]
+
+def test_each_is_asked_on_a_connection_of_its_own(engine: Engine, session: Session) -> None:
+    own = own_process(session)
+    found = processes(session, 3)
+    assert found[0] == own
+    assert len({*found}) == 3
+    assert in_use(engine) == 1
 
 
-def test_a_connection_that_is_in_use_is_not_waited_for(engine: Engine) -> None:
-    with ExitStack() as held, Session(engine) as session:
-        own = process(session)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(number=st.integers(0, 20), held=st.integers(0, 4))
+def test_answers_come_in_the_order_of_the_questions(engine: Engine, number: int, held: int) -> None:
+    with ExitStack() as others, Session(engine) as session:
+        session.connection()
+        hold(engine, held, others)
+        answers = ask_at_once(session, PROCESS, numbers(number))
+        assert [value for ((_, value),) in answers] == [*range(number)]
+        assert len({process for ((process, _),) in answers}) == min(number, 5 - held)
+
+
+def test_answers_of_no_row_and_of_many(session: Session) -> None:
+    series = "SELECT * FROM generate_series(1, %(last)s::int) AS each"
+    answers = ask_at_once(session, series, [{"last": last} for last in (2, 0, 3)])
+    assert [[each for (each,) in rows] for rows in answers] == [[1, 2], [], [1, 2, 3]]
+
+
+def test_a_connection_that_is_in_use_is_not_waited_for(engine: Engine, session: Session) -> None:
+    own = own_process(session)
+    with ExitStack() as held:
         hold(engine, 3, held)
-        assert own in ask_at_once(session, meeting(2))
+        assert len({*processes(session, 4)}) == 2
         hold(engine, 1, held)
-        assert ask_at_once(session, [process] * 3) == [own] * 3
+        assert processes(session, 3) == [own] * 3
 
 
-def test_a_server_that_takes_no_more_connections_is_asked_on_the_one(engine: Engine) -> None:
+def test_a_server_that_takes_no_more_connections_is_asked_on_the_one(
+    engine: Engine, session: Session
+) -> None:
     refused = []
 
     def refuse(*_: object) -> None:
         refused.append(1)
         raise psycopg.OperationalError("too many clients already")
 
-    def slowly(session: Session) -> int:
-        session.execute(select(func.pg_sleep(0.1)))
-        return process(session)
-
-    with Session(engine) as session:
-        own = process(session)
-        event.listen(engine, "do_connect", refuse)
-        assert ask_at_once(session, [slowly] * 3) == [own] * 3
+    own = own_process(session)
+    event.listen(engine, "do_connect", refuse)
+    assert processes(session, 3) == [own] * 3
     assert refused
+    assert in_use(engine) == 1
 
 
-def test_what_is_not_committed_is_seen(engine: Engine) -> None:
-    count = select(func.count(Dataset.id))
-    with Session(engine) as session:
-        add_dataset(session, "new")
-        counted = ask_at_once(session, [lambda own: own.scalars(count).one()] * 3)
-        assert counted == [1, 1, 1]
+def test_what_is_not_committed_is_seen(session: Session) -> None:
+    add_dataset(session, "new")
+    assert [count for ((count, _),) in ask_at_once(session, COUNT, numbers(3))] == [1, 1, 1]
 
 
 def test_a_session_on_one_connection_asks_alone(engine: Engine) -> None:
     with engine.connect() as connection, Session(connection) as session:
-        assert {*ask_at_once(session, [process] * 3)} == {process(session)}
+        assert processes(session, 3) == [own_process(session)] * 3
 
 
-def test_rights_and_limits_hold_for_all(catalog: object) -> None:
-    access = Access("somebody", frozenset({"read"}))
-    barrier = Barrier(2)
-
-    def told(session: Session) -> tuple[Access | None, str]:
-        barrier.wait(timeout=20)
-        return access_of(session), session.scalars(text("SHOW statement_timeout")).one()
-
+@pytest.mark.usefixtures("catalog")
+def test_limits_hold_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDC_STATEMENT_TIMEOUT_S", "7")
     with reading_session() as session:
-        restrict(session, access)
-        (first, limit), (second, other) = ask_at_once(session, [told] * 2)
-        assert first == second == access
-        assert limit == other != "0"
+        assert ask_at_once(session, LIMIT, numbers(3)) == [[(each, "7s")] for each in range(3)]
 
 
-def test_helpers_know_what_the_asker_does(engine: Engine) -> None:
-    told: ContextVar[str] = ContextVar("told")
-    told.set("this")
-    barrier = Barrier(2)
-
-    def question(_session: Session) -> tuple[str, str]:
-        barrier.wait(timeout=20)
-        return told.get(), current_thread().name
-
-    with Session(engine) as session:
-        (first, here), (second, there) = ask_at_once(session, [question] * 2)
-    assert first == second == "this"
-    assert here != there
+@pytest.mark.usefixtures("catalog")
+@pytest.mark.parametrize("seconds", [ASKER, HELPER])
+def test_a_query_that_takes_too_long_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, seconds: list[int]
+) -> None:
+    monkeypatch.setenv("SDC_STATEMENT_TIMEOUT_S", "0.2")
+    with reading_session() as session, pytest.raises((DBAPIError, psycopg.Error)) as raised:
+        ask_at_once(session, SLEEP, [{"seconds": 5 * (1 - each)} for each in seconds])
+    assert isinstance(as_catalog_error(raised.value), TooSlowError)
 
 
-@pytest.mark.parametrize("where", ["the asker", "a helper"])
-def test_what_goes_wrong_is_raised_and_the_rest_is_left(engine: Engine, where: str) -> None:
-    asker, barrier, later = current_thread(), Barrier(2), []
+@pytest.mark.parametrize("divisors", [ASKER, HELPER])
+def test_what_goes_wrong_is_raised(engine: Engine, session: Session, divisors: list[int]) -> None:
+    own_process(session)
+    with pytest.raises((DBAPIError, psycopg.Error), match="division by zero"):
+        ask_at_once(session, DIVIDE, [{"by": each} for each in [*divisors, 2]])
+    assert in_use(engine) == 1
+    session.rollback()
+    assert ask_at_once(session, DIVIDE, [{"by": 3}, {"by": 4}]) == [[(4,)], [(3,)]]
 
-    def question(session: Session) -> int:
-        barrier.wait(timeout=20)
-        if (current_thread() is asker) == (where == "the asker"):
-            raise LookupError(where)
-        session.execute(select(func.pg_sleep(0.5)))
-        return 0
 
-    def next_question(_session: Session) -> int:
-        later.append(1)
-        return 0
+@pytest.mark.parametrize("ended", [[True, False], [False, True]])
+def test_a_connection_that_breaks_is_told_and_replaced(
+    engine: Engine, session: Session, ended: list[bool]
+) -> None:
+    processes(session, 2)
+    with pytest.raises((DBAPIError, psycopg.Error)) as raised:
+        ask_at_once(session, END, [{"end": each} for each in ended])
+    assert isinstance(as_catalog_error(raised.value), CatalogError)
+    session.rollback()
+    assert len({*processes(session, 2)}) == 2
+    session.rollback()
+    assert in_use(engine) == 0
 
-    with ExitStack() as held, Session(engine) as session:
-        hold(engine, 3, held)
-        with pytest.raises(LookupError, match=where):
-            ask_at_once(session, [question, question, next_question])
-        assert not later
-        assert in_use(engine) <= 1 + 3
+
+def test_every_query_is_counted(session: Session) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("sdc_query_seconds_count", {"verb": "SELECT"}) or 0
+
+    before = counted()
+    processes(session, 4)
+    # One more tells whether the session has written.
+    assert counted() - before == 4 + 1

@@ -112,7 +112,7 @@ def test_the_search_reads_the_index(own_session: Session, indexed: Published) ->
     subject = own_session.scalars(select(models.Decoder.subject_id)).first()
     for person in (None, subject):
         repository.nearest_voxels(
-            own_session, repository.Part(indexed.run, person), np.eye(8, dtype=np.float32)[0], 3
+            own_session, [repository.Part(indexed.run, person)], np.eye(8, dtype=np.float32)[0], 3
         )
         before, read = read, own_session.scalars(scans).one()
         assert read > before
@@ -163,7 +163,9 @@ class Many:
         if subject is not None:
             stored = stored.where(models.VoxelVector.subject_id == subject)
         every = np.array(session.scalars(stored).all())
-        found = repository.nearest_voxels(session, repository.Part(self.run, subject), direction, k)
+        found = repository.nearest_voxels(
+            session, [repository.Part(self.run, subject)], direction, k
+        )
         return [row.similarity for row in found], list(np.sort(every @ direction)[: -k - 1 : -1])
 
     def compared(self, session: Session) -> int:
@@ -192,7 +194,7 @@ def test_of_many_voxels_the_nearest_are_found(
     for direction in random.standard_normal((20, 8)):
         before = many.compared(own_session)
         read = repository.nearest_voxels(
-            own_session, repository.Part(many.run, person), direction, 5
+            own_session, [repository.Part(many.run, person)], direction, 5
         )
         assert len(read) == 5
         assert 64 <= many.compared(own_session) - before < 200
