@@ -324,13 +324,14 @@ def print_validation(answer: ValidationAnswer) -> None:
     print_line()
     print_table(
         (
-            *("category", "subject", "AUC", "Dice", "p", "q", "rho", "t-map"),
+            *("category", "subject", "decodes", "AUC", "Dice", "p", "q", "rho", "t-map"),
             *("voxels", "of region", "reason"),
         ),
         [
             (
-                *(one.category, each.subject, each.auc, each.dice, each.p_value, each.q_value),
-                *(each.rho, each.map, each.n_voxels, each.n_region, each.reason),
+                *(one.category, each.subject, each.decodes, each.auc, each.dice),
+                *(each.p_value, each.q_value, each.rho, each.map),
+                *(each.n_voxels, each.n_region, each.reason),
             )
             for one in answer.categories
             for each in one.subjects

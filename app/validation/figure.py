@@ -106,7 +106,8 @@ def _draw(answer: ValidationAnswer, views: Views) -> "Figure":
             result = of_subject.get(subject)
             if result is None:
                 continue
-            write(left, above, f"{subject}  {_numbers(result)}", fontsize=7)
+            unseen = "" if result.decodes else " (not decoded)"
+            write(left, above, f"{subject}{unseen}  {_numbers(result)}", fontsize=7)
             view = views.get((one.category, subject))
             if view is not None:
                 of_brain = box(left, above + LINE, BRAIN_WIDTH - GAP, BRAIN_HEIGHT)
@@ -114,7 +115,8 @@ def _draw(answer: ValidationAnswer, views: Views) -> "Figure":
     write(
         MARGIN,
         height - 0.3,
-        f"red: members of the mask, by weight; blue: the localiser's regions; * q < {SIGNIFICANT}",
+        f"red: members of the mask, by weight; blue: the localiser's regions; * q < {SIGNIFICANT}; "
+        "hollow: the participant's brain does not decode the concept",
         fontsize=7,
     )
     return figure
@@ -139,8 +141,9 @@ def _plot_measure(
         if known:
             mean = float(np.mean([value for _, value, _ in known]))
             axes.plot([at - 0.35, at + 0.35], [mean, mean], color="0.6", linewidth=1.5)
-        for x, value, _ in known:
-            axes.plot([x], [value], "o", color="black", markersize=3, clip_on=False)
+        for x, value, each in known:
+            filled = {"markerfacecolor": "black" if each.decodes else "white"}
+            axes.plot([x], [value], "o", color="black", markersize=3, clip_on=False, **filled)
     if field in CHANCE:
         axes.axhline(CHANCE[field], color="0.8", linewidth=0.8, linestyle="--")
     axes.set_xlim(-0.5, len(categories) - 0.5)

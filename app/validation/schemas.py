@@ -21,6 +21,10 @@ class SubjectResult(BaseModel):
     """How one participant's mask lies on all regions of a category together, and on each."""
 
     subject: str
+    decodes: bool = Field(
+        description="Whether the participant's brain decodes the concept on trials unseen; where "
+        "it does not, how the mask lies says nothing of the concept."
+    )
     auc: float | None = Field(description="Of the soft mask.")
     dice: float | None = Field(description="Of the hard mask.")
     p_value: float | None = Field(description="Of the AUC, by placing the regions elsewhere.")

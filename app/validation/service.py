@@ -134,11 +134,12 @@ def validate(
                 f"no category of run {chosen.run.id} is held against the atlas {atlas}",
                 hint=f"ask for one: --prompt TEXT --atlas {atlas}",
             )
+    decoded = repository.decoded(session, [each.component.id for each in found if each.component])
     return ValidationAnswer(
         **chosen.names,
         choice=CHOICE,
         q_family=STORED_FAMILY if prompt is None else ASKED_FAMILY,
-        categories=[_told(each, subject) for each in found],
+        categories=[_told(each, decoded, subject) for each in found],
     )
 
 
@@ -379,13 +380,14 @@ def _atlases(session: Session, dataset: Dataset, run: Run) -> list[str]:
     )
 
 
-def _told(one: Validated, subject: str | None) -> CategoryResult:
+def _told(one: Validated, decoded: set[tuple[int, int]], subject: str | None) -> CategoryResult:
     told = [each for each in one.measurements if subject in (None, each.subject)]
+    component = one.component.id if one.component else None
     return CategoryResult(
         category=one.category,
         prompt=one.prompt,
         atlas=one.atlas,
-        component=one.component.id if one.component else None,
+        component=component,
         label=one.component.label if one.component else None,
         shared=one.component.shared if one.component else None,
         similarity=one.similarity,
@@ -394,6 +396,7 @@ def _told(one: Validated, subject: str | None) -> CategoryResult:
             SubjectResult(
                 **_numbers(each, ("rho", "map", "reason")),
                 subject=each.subject,
+                decodes=(component, each.subject_id) in decoded,
                 regions=[
                     RegionResult(**_numbers(part), region=part.region)
                     for part in told

@@ -38,7 +38,9 @@ def view(*, is_mni: bool = True, mask: bool = True, regions: bool = True) -> Mas
     )
 
 
-def subject(label: str, auc: float | None = 0.93, reason: str | None = None) -> SubjectResult:
+def subject(
+    label: str, auc: float | None = 0.93, reason: str | None = None, decodes: bool = True
+) -> SubjectResult:
     numbers = (
         {"dice": 0.5, "p_value": 0.001, "q_value": 0.004, "rho": 0.4}
         if auc is not None
@@ -47,6 +49,7 @@ def subject(label: str, auc: float | None = 0.93, reason: str | None = None) -> 
     return SubjectResult(
         **numbers,
         subject=label,
+        decodes=decodes,
         auc=auc,
         map="t",
         n_voxels=10,
@@ -116,6 +119,19 @@ def test_what_is_missing_leaves_its_place_empty(tmp_path: Path) -> None:
     }
     write_figure(told, views, tmp_path / "part.png")
     assert (tmp_path / "part.png").stat().st_size > 10_000
+
+
+def test_who_does_not_decode_has_a_hollow_dot(tmp_path: Path) -> None:
+    dark = []
+    for decodes in (True, False):
+        file = tmp_path / f"{decodes}.png"
+        write_figure(answer(category("faces", subject("subj01", decodes=decodes))), {}, file)
+        with Image.open(file) as picture:
+            pixels = np.asarray(picture.convert("L"))
+        # What is written of participants is below the plots.
+        dark.append(int((pixels[: len(pixels) // 2] < 100).sum()))
+    filled, hollow = dark
+    assert hollow < filled
 
 
 def test_native_space_is_cut_where_the_regions_are(tmp_path: Path) -> None:

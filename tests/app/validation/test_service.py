@@ -95,6 +95,26 @@ def test_an_unusable_mask_is_told_with_its_reason(
     assert whole.q_value == whole.p_value == 0.001
 
 
+def test_whose_brain_decodes_the_concept_is_told(
+    localised: Published, own_session: Session
+) -> None:
+    key = {
+        "component_id": localised.components["face"],
+        "subject_id": localised.subjects["subj02"],
+    }
+    own_session.execute(update(models.ComponentSubject).filter_by(**key).values(decodes=False))
+    stored = validate(own_session).categories[:2]
+    assert [[each.decodes for each in one.subjects] for one in stored] == [
+        [True, False],
+        [True, True],
+    ]
+    (asked,) = validate(own_session, prompt="face", atlas="floc-words").categories
+    assert {each.subject: each.decodes for each in asked.subjects} == {
+        "subj01": True,
+        "subj02": False,
+    }
+
+
 def test_unions_are_one_family_and_single_regions_another(
     localised: Published, own_session: Session
 ) -> None:
