@@ -142,8 +142,8 @@ def _plot_measure(
             mean = float(np.mean([value for _, value, _ in known]))
             axes.plot([at - 0.35, at + 0.35], [mean, mean], color="0.6", linewidth=1.5)
         for x, value, each in known:
-            filled = {"markerfacecolor": "black" if each.decodes else "white"}
-            axes.plot([x], [value], "o", color="black", markersize=3, clip_on=False, **filled)
+            face = "black" if each.decodes else "white"
+            axes.plot([x], [value], "ok", markerfacecolor=face, markersize=3, clip_on=False)
     if field in CHANCE:
         axes.axhline(CHANCE[field], color="0.8", linewidth=0.8, linestyle="--")
     axes.set_xlim(-0.5, len(categories) - 0.5)

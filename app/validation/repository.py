@@ -131,16 +131,6 @@ def mask_faults(session: Session, component_id: int) -> dict[int, str]:
     return {row.subject_id: row.reason for row in rows if row.reason is not None}
 
 
-def decoded(session: Session, components: Sequence[int]) -> set[tuple[int, int]]:
-    """Which of these components which participants' brains decode: their ids, in pairs."""
-    rows = session.execute(
-        select(ComponentSubject.component_id, ComponentSubject.subject_id).where(
-            ComponentSubject.component_id.in_(components), ComponentSubject.decodes
-        )
-    )
-    return {(component, subject) for component, subject in rows}
-
-
 def mask_view(session: Session, component_id: int, subject_id: int, atlas: str) -> MaskView:
     """What there is to draw of a participant's mask and an atlas's regions."""
     voxels = session.execute(

@@ -4,12 +4,12 @@ What is measured is computed for every component before any prompt is read; here
 component is chosen by its prompt alone, and told how it lies.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 
-from app.concepts.repository import nearest_to_vector
+from app.concepts.repository import decoding_subjects, nearest_to_vector
 from app.database.models import Component, Dataset, Encoder, Run, Validation
 from app.embedding import Encoder as Model
 from app.errors import ConflictError, InputError, NotFoundError
@@ -134,12 +134,12 @@ def validate(
                 f"no category of run {chosen.run.id} is held against the atlas {atlas}",
                 hint=f"ask for one: --prompt TEXT --atlas {atlas}",
             )
-    decoded = repository.decoded(session, [each.component.id for each in found if each.component])
+    decoding = decoding_subjects(session, [each.component.id for each in found if each.component])
     return ValidationAnswer(
         **chosen.names,
         choice=CHOICE,
         q_family=STORED_FAMILY if prompt is None else ASKED_FAMILY,
-        categories=[_told(each, decoded, subject) for each in found],
+        categories=[_told(each, decoding, subject) for each in found],
     )
 
 
@@ -380,23 +380,26 @@ def _atlases(session: Session, dataset: Dataset, run: Run) -> list[str]:
     )
 
 
-def _told(one: Validated, decoded: set[tuple[int, int]], subject: str | None) -> CategoryResult:
+def _told(
+    one: Validated, decoding: Mapping[int, Sequence[str]], subject: str | None
+) -> CategoryResult:
     told = [each for each in one.measurements if subject in (None, each.subject)]
-    component = one.component.id if one.component else None
+    component = one.component
+    who = decoding.get(component.id, ()) if component else ()
     return CategoryResult(
         category=one.category,
         prompt=one.prompt,
         atlas=one.atlas,
-        component=component,
-        label=one.component.label if one.component else None,
-        shared=one.component.shared if one.component else None,
+        component=component.id if component else None,
+        label=component.label if component else None,
+        shared=component.shared if component else None,
         similarity=one.similarity,
         reason=one.reason,
         subjects=[
             SubjectResult(
                 **_numbers(each, ("rho", "map", "reason")),
                 subject=each.subject,
-                decodes=(component, each.subject_id) in decoded,
+                decodes=each.subject in who,
                 regions=[
                     RegionResult(**_numbers(part), region=part.region)
                     for part in told
