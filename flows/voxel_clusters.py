@@ -55,7 +55,9 @@ def require_clusters(count: int, config: ClusterConfig) -> None:
 
 
 @stage("find-clusters")
-def find_clusters(decoders: list[Json], config: Json, device: str) -> Json:
+def find_clusters(
+    decoders: list[Json], config: Json, device: str, labels: list[str] | None = None
+) -> Json:
     """Cluster the weights that all participants' decoders have for their voxels (METHOD.md d).
 
     A voxel of weight zero has no direction, and belongs to no cluster.
@@ -64,6 +66,8 @@ def find_clusters(decoders: list[Json], config: Json, device: str) -> Json:
     ----------
     decoders : list of dict
         References and kinds, as `flows.train.load_decoder` takes them.
+    labels : list of str, optional
+        The participants, as errors name them.
 
     Returns
     -------
@@ -82,6 +86,7 @@ def find_clusters(decoders: list[Json], config: Json, device: str) -> Json:
             settings,
             device=device,
             on_progress=steps_of("clustering voxels"),
+            labels=labels,
         )
     except ValueError as error:
         raise InputError(str(error)) from error

@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.science.participants import participant_names
 from flows.science.similarity import bin_masks, compare_masks
 from flows.science.statistics import (
     SLACK,
@@ -29,6 +30,7 @@ def agreement_test(
     seed: int,
     bin_mm: float = 6.0,
     level: float = 1.0,
+    labels: Sequence[str] | None = None,
 ) -> tuple[Floats, Floats]:
     """Whether participants' masks of one component agree better than those of different ones.
 
@@ -68,6 +70,8 @@ def agreement_test(
         Edge of a bin.
     level : float
         Where pairings are so few that no p could reach it, p is NaN.
+    labels : sequence of str, optional
+        Names of the participants, for errors.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def agreement_test(
     ValueError
         Where shapes do not match, or masks are not finite.
     """
-    count = _check_masks(masks, coordinates, ok)
+    count = _check_masks(masks, coordinates, ok, labels)
     require_permutations(permutations)
     if not bin_mm > 0:
         raise ValueError(f"bin_mm must be above 0, not {bin_mm}")
@@ -259,6 +263,7 @@ def _check_masks(
     masks: Sequence[NDArray[np.floating]],
     coordinates: Sequence[NDArray[np.floating]],
     ok: NDArray[np.bool_],
+    labels: Sequence[str] | None,
 ) -> int:
     """Number of components, where everything fits."""
     if not masks or len(masks) != len(coordinates) or ok.shape != (len(masks), masks[0].shape[1]):
@@ -266,11 +271,11 @@ def _check_masks(
             f"{len(masks)} participants' masks, {len(coordinates)} coordinate tables and ok of "
             f"shape {ok.shape} do not match"
         )
-    for index, (mask, table) in enumerate(zip(masks, coordinates, strict=True)):
+    names = participant_names(labels, len(masks))
+    for name, mask, table in zip(names, masks, coordinates, strict=True):
         if mask.shape != (len(table), ok.shape[1]) or table.shape != (len(table), 3):
             raise ValueError(
-                f"participant {index}: masks {mask.shape} and coordinates {table.shape} "
-                "do not match"
+                f"{name}: masks {mask.shape} and coordinates {table.shape} do not match"
             )
-        require_finite(f"masks of participant {index}", mask)
+        require_finite(f"masks of {name}", mask)
     return int(ok.shape[1])

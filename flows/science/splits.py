@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.science.participants import participant_names
+
 # Three showings are what the noise ceiling and the published protocols count on; a fourth
 # makes an image no better a test image.
 _ENOUGH = 3
@@ -90,7 +92,7 @@ def split_by_image(
     for name, size in (("test", n_test), ("validation", n_validation)):
         _fill(fold, name, size, exposures, shared, draw, free)
 
-    for name, seen in zip(_names(labels, len(exposures)), exposures > 0, strict=True):
+    for name, seen in zip(participant_names(labels, len(exposures)), exposures > 0, strict=True):
         if not (seen & (fold == "train")).any():
             test, validation = (int((seen & (fold == f)).sum()) for f in ("test", "validation"))
             raise ValueError(
@@ -200,7 +202,7 @@ def rotation_groups(
         where some are settled, in three groups.
     """
     settled = np.full(n_images, _UNSETTLED) if settled is None else np.asarray(settled)
-    names = _names(labels, len(images))
+    names = participant_names(labels, len(images))
     session_of = _sessions_of_images(images, sessions, n_images)
     rotation = None
     if session_of is not None:
@@ -339,10 +341,3 @@ def _groups_of_images(seen: NDArray[np.bool_], settled: NDArray[np.integer], see
             held[least] += seen[:, image]
             size[least] += 1
     return Rotation(group, count, "images")
-
-
-def _names(labels: Sequence[str] | None, participants: int) -> list[str]:
-    """What errors call participants: by their labels, else counted from 1."""
-    if labels is None:
-        return [f"participant {number} of {participants}" for number in range(1, participants + 1)]
-    return list(labels)

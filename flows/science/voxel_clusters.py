@@ -14,6 +14,7 @@ from flows.science.clustering import leaf_order
 from flows.science.decoder import Progress
 from flows.science.device import resolve_device
 from flows.science.neighbours import NONE, label_within, unit_rows, within
+from flows.science.participants import participant_names
 
 # Length of a mean of unit vectors below which it points nowhere.
 _DIRECTIONLESS = 1e-6
@@ -109,6 +110,7 @@ def cluster_voxels(
     device: str | torch.device,
     block: int = 2048,
     on_progress: Progress | None = None,
+    labels: Sequence[str] | None = None,
 ) -> VoxelClusters:
     """Find groups of voxels that decode alike in several participants.
 
@@ -141,6 +143,8 @@ def cluster_voxels(
     on_progress : callable, optional
         Called with steps done and steps in all: pairs of participants searched, clusters
         grown, participants' borders and expansions.
+    labels : sequence of str, optional
+        Names of the participants, for errors.
 
     Returns
     -------
@@ -160,9 +164,10 @@ def cluster_voxels(
     """
     if block < 1:
         raise ValueError(f"block must be at least 1, not {block}")
-    parts = _parts(vectors, config)
+    names = participant_names(labels, len(vectors))
+    parts = _parts(vectors, config, names)
     place = resolve_device(device)
-    points = on_device(_stacked(vectors, parts), place)
+    points = on_device(_stacked(vectors, parts, names), place)
     pairs = len(parts) * (len(parts) - 1) // 2
 
     def told(done: int) -> None:
@@ -274,16 +279,18 @@ def _ordered(
 
 
 def _stacked(
-    vectors: Sequence[NDArray[np.floating]], parts: Sequence[slice]
+    vectors: Sequence[NDArray[np.floating]], parts: Sequence[slice], names: Sequence[str]
 ) -> NDArray[np.float64]:
     """All participants' unit vectors, one below the other."""
     stacked = np.empty((parts[-1].stop, vectors[0].shape[1]))
-    for index, part in enumerate(parts):
-        stacked[part] = unit_rows(f"vectors of participant {index}", vectors[index])
+    for name, part, own in zip(names, parts, vectors, strict=True):
+        stacked[part] = unit_rows(f"vectors of {name}", own)
     return stacked
 
 
-def _parts(vectors: Sequence[NDArray[np.floating]], config: ClusterConfig) -> list[slice]:
+def _parts(
+    vectors: Sequence[NDArray[np.floating]], config: ClusterConfig, names: Sequence[str]
+) -> list[slice]:
     """Rows of each participant among all, where everything fits."""
     if len(vectors) <= config.min_neighbours:
         raise ValueError(
@@ -291,11 +298,11 @@ def _parts(vectors: Sequence[NDArray[np.floating]], config: ClusterConfig) -> li
             f"{config.min_neighbours} asks for neighbours in as many others, so for at least "
             f"{config.min_neighbours + 1} participants"
         )
-    for index, own in enumerate(vectors):
+    for name, own in zip(names, vectors, strict=True):
         if own.ndim != 2 or own.shape[1:] != vectors[0].shape[1:]:
             raise ValueError(
-                f"vectors of participant {index} have shape {own.shape}: (voxels, D) is needed, "
-                f"with the D of participant 0, whose shape is {vectors[0].shape}"
+                f"vectors of {name} have shape {own.shape}: (voxels, D) is needed, with the D of "
+                f"{names[0]}, whose shape is {vectors[0].shape}"
             )
     stops = np.cumsum([len(own) for own in vectors]).tolist()
     return [slice(stop - len(own), stop) for own, stop in zip(vectors, stops, strict=True)]

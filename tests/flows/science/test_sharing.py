@@ -190,12 +190,17 @@ def test_bad_masks_are_refused() -> None:
     ok = np.ones((2, 3), dtype=bool)
     with pytest.raises(ValueError, match="do not match"):
         agreement_test(masks, clouds, ok[:1], permutations=5, seed=0)
-    with pytest.raises(ValueError, match="participant 1: masks"):
-        agreement_test(masks, [clouds[0], clouds[1][1:]], ok, permutations=5, seed=0)
+    short = [clouds[0], clouds[1][1:]]
+    with pytest.raises(ValueError, match="participant 2 of 2: masks"):
+        agreement_test(masks, short, ok, permutations=5, seed=0)
+    with pytest.raises(ValueError, match="sub-07: masks"):
+        agreement_test(masks, short, ok, permutations=5, seed=0, labels=["sub-03", "sub-07"])
+    with pytest.raises(ValueError, match="1 labels for 2 participants"):
+        agreement_test(masks, clouds, ok, permutations=5, seed=0, labels=["sub-03"])
     with pytest.raises(ValueError, match="bin_mm must be above 0"):
         agreement_test(masks, clouds, ok, permutations=5, seed=0, bin_mm=0)
     masks[1][0, 0] = np.nan
-    with pytest.raises(ValueError, match="masks of participant 1 hold"):
+    with pytest.raises(ValueError, match="masks of participant 2 of 2 hold"):
         agreement_test(masks, clouds, ok, permutations=5, seed=0)
 
 

@@ -325,16 +325,18 @@ def test_too_few_participants_are_refused_with_the_reason(count: int) -> None:
 
 def test_bad_vectors_are_refused_by_participant() -> None:
     good = [np.ones((5, 3))] * 4
-    with pytest.raises(ValueError, match=r"vectors of participant 2 have shape \(5, 4\)"):
+    with pytest.raises(ValueError, match=r"vectors of participant 3 of 4 have shape \(5, 4\)"):
         cluster([*good[:2], np.ones((5, 4)), good[0]])
-    with pytest.raises(ValueError, match=r"vectors of participant 0 have shape \(5,\)"):
+    with pytest.raises(ValueError, match=r"vectors of participant 1 of 5 have shape \(5,\)"):
         cluster([np.ones(5), *good])
-    with pytest.raises(ValueError, match=r"vectors of participant 1 must be .* not \(0, 3\)"):
+    with pytest.raises(ValueError, match=r"vectors of participant 2 of 6 must be .* not \(0, 3\)"):
         cluster([good[0], np.ones((0, 3)), *good])
     bad = np.ones((5, 3))
     bad[1], bad[4, 0] = 0, np.inf
-    with pytest.raises(ValueError, match="vectors of participant 4 hold 2 of 5 rows that are zero"):
+    with pytest.raises(ValueError, match="participant 5 of 5 hold 2 of 5 rows that are zero"):
         cluster([*good, bad])
+    with pytest.raises(ValueError, match="vectors of sub-05 hold 2 of 5 rows"):
+        cluster([*good, bad], labels=[f"sub-{number:02d}" for number in range(1, 6)])
     with pytest.raises(ValueError, match="block must be at least 1, not 0"):
         cluster(good, block=0)
     with pytest.raises(ValueError, match="unknown device 'gpu'"):
