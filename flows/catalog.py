@@ -1,5 +1,6 @@
 """What flows read from the catalog: a dataset as references that tasks can pass on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,9 @@ class DatasetTables:
         Row ids, in the order of keys that every artefact of a run uses.
     keys, folds : list of str
     captions : list of list of str
+    rotation : list of int or None
+        Where folds rotate, the group that each stimulus is tested with, from 0
+        (`flows.science.splits.rotated_folds`); `folds` are those of the first rotation then.
     """
 
     id: int
@@ -72,6 +76,7 @@ class DatasetTables:
     keys: list[str]
     folds: list[str]
     captions: list[list[str]]
+    rotation: list[int] | None = None
 
 
 def dataset_is_current(slug: str, fingerprint: str) -> bool:
@@ -116,7 +121,13 @@ def load_dataset(slug: str) -> DatasetTables:
             keys=[stimulus.key for stimulus in ordered],
             folds=[stimulus.fold for stimulus in ordered],
             captions=[stimulus.captions for stimulus in ordered],
+            rotation=_rotation(ordered),
         )
+
+
+def _rotation(stimuli: Sequence[Stimulus]) -> list[int] | None:
+    groups = [stimulus.rotation for stimulus in stimuli if stimulus.rotation is not None]
+    return groups if groups and len(groups) == len(stimuli) else None
 
 
 def _subject_tables(session: Session, subject: Subject) -> SubjectTables:

@@ -32,6 +32,8 @@ def what_differs(
     subjects: list[IngestedSubject],
     folds: Mapping[str, str],
     voxels: Mapping[int, StoredVoxels],
+    *,
+    rotation: Mapping[str, int] | None = None,
 ) -> str | None:
     """What the catalog has of a dataset and newly ingested data have not, or have otherwise.
 
@@ -43,7 +45,9 @@ def what_differs(
     str or None
         The first difference that is no growth, in words; None where there is none.
     """
-    return next(_differences(session, dataset, source, subjects, folds, voxels), None)
+    return next(
+        _differences(session, dataset, source, subjects, folds, voxels, rotation or {}), None
+    )
 
 
 def _differences(
@@ -53,22 +57,30 @@ def _differences(
     subjects: list[IngestedSubject],
     folds: Mapping[str, str],
     voxels: Mapping[int, StoredVoxels],
+    rotation: Mapping[str, int],
 ) -> Iterator[str]:
     known = session.execute(
-        select(Stimulus.key, Stimulus.fold, Stimulus.captions).where(
+        select(Stimulus.key, Stimulus.fold, Stimulus.rotation, Stimulus.captions).where(
             Stimulus.dataset_id == dataset.id
         )
     ).all()
     captions = {stimulus.key: list(stimulus.captions) for stimulus in source.stimuli()}
-    for key, fold, told in known:
+    for key, fold, group, told in known:
         if key not in captions:
             yield f"the stimulus {key} is not in it"
+        elif (group is None) != (key not in rotation):
+            yield "its folds rotate" if group is None else "its folds no longer rotate"
+        elif group is not None and rotation[key] != group:
+            yield (
+                f"the stimulus {key} is tested with group {rotation[key]} and no longer with "
+                f"group {group}"
+            )
         elif folds[key] != fold:
             yield f"the stimulus {key} is for {folds[key]} and no longer for {fold}"
         elif captions[key] != told:
             yield f"the stimulus {key} has other captions"
     # Artefacts number stimuli in the order of their keys.
-    keys_before, keys = sorted(key for key, _, _ in known), sorted(captions)
+    keys_before, keys = sorted(key for key, *_ in known), sorted(captions)
     ingested = {subject.label: subject for subject in subjects}
     stored = session.scalars(
         select(Subject).where(Subject.dataset_id == dataset.id).order_by(Subject.label)

@@ -34,11 +34,13 @@ def publish_dataset(
     configuration: Json,
     started: datetime,
     replace: bool,
+    rotation: Mapping[str, int] | None = None,
 ) -> None:
     """Write an ingested dataset, all of it or nothing; one that is there already stays as it is.
 
     One that only grew (`flows.dataset_growth.what_differs`) keeps its rows and its runs, and voxels
-    that these were computed on stay where new data do not keep them.
+    that these were computed on stay where new data do not keep them. `rotation` has the group of
+    every stimulus where folds rotate.
 
     Raises
     ------
@@ -56,7 +58,9 @@ def publish_dataset(
         voxels: dict[int, StoredVoxels] = {}
         if dataset is not None:
             voxels = voxels_of_dataset(session, dataset.id)
-            difference = what_differs(session, dataset, source, subjects, folds, voxels)
+            difference = what_differs(
+                session, dataset, source, subjects, folds, voxels, rotation=rotation
+            )
             if not _may_grow(session, dataset, difference, replace):
                 session.execute(delete(Dataset).where(Dataset.id == dataset.id))
                 session.expire_all()
@@ -70,7 +74,7 @@ def publish_dataset(
         dataset.configuration = configuration
         dataset.ingested_at = func.now()
         session.flush()
-        _write_stimuli(session, dataset.id, source, folds)
+        _write_stimuli(session, dataset.id, source, folds, rotation or {})
         for subject in subjects:
             _write_subject(session, dataset.id, source, subject, voxels)
         if not _count_runs(session, dataset.id):
@@ -122,7 +126,11 @@ def _count_runs(session: Session, dataset_id: int) -> int:
 
 
 def _write_stimuli(
-    session: Session, dataset_id: int, source: Source, folds: Mapping[str, str]
+    session: Session,
+    dataset_id: int,
+    source: Source,
+    folds: Mapping[str, str],
+    rotation: Mapping[str, int],
 ) -> None:
     stored = {
         row.key: row
@@ -138,6 +146,7 @@ def _write_stimuli(
                     key=stimulus.key,
                     shared=stimulus.shared,
                     fold=folds[stimulus.key],
+                    rotation=rotation.get(stimulus.key),
                     captions=list(stimulus.captions),
                 )
             )

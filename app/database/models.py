@@ -18,6 +18,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -185,12 +186,17 @@ class Encoder(Base):
 
 
 class Stimulus(Base):
-    """A picture that participants saw."""
+    """A picture that participants saw.
+
+    Where folds rotate, `rotation` is the group that it is tested with, from 0, and `fold` is that
+    of the first rotation: group 0 tests, group 1 validates. Null where there is one split.
+    """
 
     __tablename__ = "stimulus"
     __table_args__ = (
         UniqueConstraint("dataset_id", "key"),
         CheckConstraint("fold IN ('train', 'validation', 'test')", name="fold"),
+        CheckConstraint("rotation >= 0", name="rotation"),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -198,6 +204,7 @@ class Stimulus(Base):
     key: Mapped[str]
     shared: Mapped[bool]
     fold: Mapped[str]
+    rotation: Mapped[int | None] = mapped_column(SmallInteger)
     captions: Mapped[list[str]]
 
 
