@@ -9,7 +9,7 @@ from collections.abc import Callable
 from app.embedding.encoder import Encoder
 from app.errors import InputError
 
-__all__ = ["Encoder", "load_encoder"]
+__all__ = ["Encoder", "load_encoder", "require_fetchable"]
 
 
 def load_encoder(spec: str, *, device: str = "cpu") -> Encoder:
@@ -39,6 +39,21 @@ def load_encoder(spec: str, *, device: str = "cpu") -> Encoder:
             hint="the forms are caption:all-MiniLM-L6-v2, open_clip:ARCH:PRETRAINED, vectors:PATH",
         )
     return loader(rest, device)
+
+
+def require_fetchable(spec: str, *, patience_s: float = 10) -> None:
+    """Refuse an encoder that has to be downloaded, and cannot be, without waiting for long.
+
+    Raises
+    ------
+    UnavailableError
+        Its weights are not on this machine, and where they come from does not answer in time.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind == "open_clip":
+        from app.embedding.open_clip import require_fetchable as require
+
+        require(rest, patience_s=patience_s)
 
 
 def _load_caption(rest: str, device: str) -> Encoder:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import pickle
 import re
 import tempfile
@@ -11,8 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 import numpy as np
@@ -183,6 +187,82 @@ class _Weights:
     is_public: bool
     quick_gelu: bool
     preprocess: dict[str, Any]
+
+
+def require_fetchable(model: str, *, patience_s: float) -> None:
+    """Refuse a model whose weights are not on this machine and cannot be asked for.
+
+    The hub is asked once, where a download tries again and again for a minute. What is not
+    fetched from it is not looked at: loading tells of that.
+
+    Parameters
+    ----------
+    model : str
+        As `OpenClipEncoder` takes it.
+    patience_s : float
+        Seconds after which no answer counts as none.
+
+    Raises
+    ------
+    UnavailableError
+        The hub refuses, or does not answer in time.
+    """
+    match = _SPEC.fullmatch(model)
+    if match is None:
+        return
+    ensure_torchvision()
+    with _quietly():
+        import open_clip
+
+        tag = open_clip.get_pretrained_cfg(*match.groups())
+        repository, filename = os.path.split(tag.get("hf_hub", ""))
+        if not repository or _is_cached(repository, filename):
+            return
+        fault = _fault_within(patience_s, partial(_ask_hub, repository, patience_s))
+    if fault is not None:
+        raise UnavailableError(
+            f"the weights {':'.join(match.groups())} cannot be fetched: {fault}",
+            hint="mend the network, or give a local checkpoint's path in place of the tag",
+        )
+
+
+def _is_cached(repository: str, filename: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+
+    # As `open_clip.download_pretrained` looks for them.
+    names = [filename] if filename else [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
+    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
+
+
+def _ask_hub(repository: str, patience_s: float) -> None:
+    from huggingface_hub import HfApi
+
+    HfApi().model_info(repository, timeout=patience_s)
+
+
+def _fault_within(patience_s: float, ask: Callable[[], object]) -> str | None:
+    """What went wrong when something was asked for, in one line; None where nothing did.
+
+    Asked for in a thread that nobody waits for longer: no timeout of a library's covers all of
+    names, proxies and redirections.
+    """
+    answers: SimpleQueue[str | None] = SimpleQueue()
+
+    def told() -> None:
+        try:
+            ask()
+        # Clients raise errors of several libraries.
+        except Exception as error:
+            answers.put(_first_line(error))
+        else:
+            answers.put(None)
+
+    Thread(target=told, daemon=True).start()
+    try:
+        return answers.get(timeout=patience_s)
+    except Empty:
+        return f"no answer within {patience_s:g} s"
 
 
 def _find_architecture(arch: str) -> _Architecture:
