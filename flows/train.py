@@ -10,6 +10,7 @@ from app.errors import InputError
 from app.settings import get_settings
 from app.store import Artefact
 from flows.catalog import DatasetTables
+from flows.encoder_choice import naming_alternative
 from flows.progress import report, steps_of
 from flows.responses import load_responses
 from flows.science.decoder import DecoderConfig, History, train_decoder
@@ -25,15 +26,22 @@ POOLS = (1, 5, 10, 50)
 
 
 def embed_dataset(dataset: DatasetTables, encoder: str) -> Json:
-    """Vectors of a dataset's stimuli, as an artefact ``vectors`` (I, D) in the order of keys."""
-    return embed_stimuli(
-        dataset.source_uri,
-        dataset.configuration["source"],
-        dataset.fingerprint,
-        encoder,
-        dataset.keys,
-        dataset.captions,
-    )
+    """Vectors of a dataset's stimuli, as an artefact ``vectors`` (I, D) in the order of keys.
+
+    Raises
+    ------
+    CatalogError
+        The encoder cannot embed them; the hint names one that can, where there is one.
+    """
+    with naming_alternative(dataset, encoder):
+        return embed_stimuli(
+            dataset.source_uri,
+            dataset.configuration["source"],
+            dataset.fingerprint,
+            encoder,
+            dataset.keys,
+            dataset.captions,
+        )
 
 
 @stage("embed-stimuli", "source_uri")
