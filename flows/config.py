@@ -33,27 +33,36 @@ class IngestConfig(BaseModel):
 
     Attributes
     ----------
-    n_test, n_validation : int
+    n_test, n_validation : int, optional
         Images per participant in the test and the validation fold, where the dataset does not
-        bring folds of its own.
+        bring folds of its own. By default 1,000 and 1,000, where that leaves every participant at
+        least half of its images to train on; else a quarter and an eighth of the images of the
+        participant with the fewest.
+    folds : {"auto", "single", "rotated"}
+        One split, or every stimulus tested in turn (`flows.science.splits.rotation_groups`). By
+        default folds rotate where no `n_test` is given and one split, the dataset's own too,
+        would test fewer than 30 stimuli of some participant.
     noise_ceiling : float
-        Percent that a voxel's noise ceiling must exceed.
+        Percent that a voxel's noise ceiling must exceed. Of no account where folds rotate: every
+        trial is a test trial once, and test trials may not choose voxels.
     zscore : {"train", "all"}
-        Trials that a session's mean and standard deviation come from.
+        Trials that a session's mean and standard deviation come from; all where folds rotate.
     seed : int
         Of the split's draw.
     keep_folds : bool
         Whether stimuli keep the folds that they have in the catalog, where the dataset was
-        ingested with these numbers and this seed: what was held out stays held out while a
-        dataset grows, and sessions that are there already are not read again.
+        ingested with this seed, and with these numbers as far as they are given: what was held
+        out stays held out while a dataset grows, and sessions that are there already are not
+        read again.
     source : dict
         Options of the source, such as ``sessions`` or ``captions``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    n_test: int = Field(default=1000, ge=2)
-    n_validation: int = Field(default=1000, ge=2)
+    n_test: int | None = Field(default=None, ge=2)
+    n_validation: int | None = Field(default=None, ge=2)
+    folds: Literal["auto", "single", "rotated"] = "auto"
     noise_ceiling: float = Field(default=5.0, ge=0, lt=100)
     zscore: Literal["train", "all"] = "train"
     seed: int = 0
@@ -167,7 +176,8 @@ class RunConfig(BaseModel):
     Attributes
     ----------
     encoder : str
-        As `app.embedding.load_encoder` takes it.
+        As `app.embedding.load_encoder` takes it; ``"auto"`` is one that the dataset's stimuli can
+        be embedded with (`flows.encoder_choice`).
     method : {"masks", "clusters"}
         How components and the voxels that carry them are found: directions that predictions are
         reduced to, with a mask of each (the 2023 paper), or clusters of the voxels' decoder
@@ -185,7 +195,7 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    encoder: str = "open_clip:ViT-B-32:openai"
+    encoder: str = "auto"
     method: Method = "masks"
     seed: int = 0
     start: Literal["drawn", "ridge"] = "drawn"

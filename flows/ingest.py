@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,10 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from prefect import flow
-from sqlalchemy import select
 
-from app.database.engine import open_session
-from app.database.models import Dataset, Stimulus
 from app.errors import InputError
 from app.garbage.service import works
 from app.observing.context import bind
@@ -23,12 +20,12 @@ from app.store import Artefact, ArtefactStore
 from flows.caching import digest
 from flows.catalog import dataset_is_current
 from flows.config import IngestConfig
+from flows.folds import PUBLISHED, Folds, assign_folds, known_folds
 from flows.ingested import IngestedSubject
 from flows.progress import report
 from flows.publish_dataset import describe_dataset, publish_dataset
 from flows.retries import persevere
 from flows.science.noise import noise_ceiling, zscore
-from flows.science.splits import split_by_image
 from flows.sources import check_source, open_source
 from flows.sources.base import Source
 from flows.stages import get_store, stage
@@ -61,7 +58,8 @@ def ingest_dataset(
     Returns
     -------
     dict
-        ``dataset``, ``changed`` and the report of what was read, kept and dropped.
+        ``dataset``, ``changed``, ``folds`` (one line) and the report of what was read, kept and
+        dropped.
 
     Raises
     ------
@@ -81,9 +79,9 @@ def ingest_dataset(
     folds = assign_folds(source, config, known_folds(slug, config))
     fingerprint = digest(
         [
-            # What is kept is told by the folds themselves.
-            config.model_dump(exclude={"keep_folds"}),
-            folds,
+            # What is kept, and whether folds rotate, is told by the folds themselves.
+            config.model_dump(exclude={"keep_folds", "folds"}) | _numbers(folds, config),
+            folds.fold,
             {
                 participant: [
                     source.fingerprint(participant, session)
@@ -94,13 +92,18 @@ def ingest_dataset(
             # Data without these keep the fingerprint that they had before it told of them.
             *filter(
                 None,
-                [_maps_fingerprint(source), _places_fingerprint(source), _captions(source)],
+                [
+                    _maps_fingerprint(source),
+                    _places_fingerprint(source),
+                    _captions(source),
+                    folds.rotation,
+                ],
             ),
         ]
     )
     if dataset_is_current(slug, fingerprint):
         describe_dataset(source.description)
-        return {"dataset": slug, "changed": False, "report": {}}
+        return {"dataset": slug, "changed": False, "folds": folds.told, "report": {}}
     subjects = [
         ingest_subject(path, participant, source, folds, config)
         for participant in source.participants()
@@ -111,22 +114,28 @@ def ingest_dataset(
         lambda: publish_dataset(
             source,
             subjects,
-            folds,
+            folds.fold,
             fingerprint=fingerprint,
-            configuration=config.model_dump(),
+            configuration=config.model_dump() | _resolved(folds),
             started=started,
             replace=replace,
+            rotation=folds.rotation,
         ),
     )
-    return {"dataset": slug, "changed": True, "report": summary}
+    return {"dataset": slug, "changed": True, "folds": folds.told, "report": summary}
 
 
 def ingest_subject(
-    path: str, participant: str, source: Source, folds: dict[str, str], config: IngestConfig
+    path: str, participant: str, source: Source, folds: Folds, config: IngestConfig
 ) -> IngestedSubject:
-    """Read one participant, session by session, and choose the voxels to keep."""
+    """Read one participant, session by session, and choose the voxels to keep.
+
+    Where folds rotate, every trial is a test trial once: sessions are standardised by all their
+    trials, which uses no label, and all usable voxels are kept.
+    """
     trials = source.trials(participant)
-    training = np.array([folds[key] == "train" for key in trials.stimulus])
+    rotates = folds.rotation is not None
+    training = np.array([rotates or folds.fold[key] == "train" for key in trials.stimulus])
     sessions = _sessions(source, participant)
     read = []
     for done, session in enumerate(sessions):
@@ -140,7 +149,7 @@ def ingest_subject(
                 session,
                 source.fingerprint(participant, session),
                 training[of_session].astype(int).tolist(),
-                config.zscore,
+                "all" if rotates else config.zscore,
             )
         )
     report(f"reading {participant}", len(sessions), len(sessions))
@@ -151,7 +160,8 @@ def ingest_subject(
         [session["betas"] for session in read],
         image,
         training.astype(int).tolist(),
-        config.noise_ceiling,
+        None if rotates else config.noise_ceiling,
+        trials.session.tolist(),
     )
     mask = source.mask(participant)
     kept = get_store().get(Artefact.model_validate(chosen["voxels"]))
@@ -161,7 +171,9 @@ def ingest_subject(
         label=participant,
         coordinates=coordinates,
         noise_ceiling=kept["noise_ceiling"],
-        report=chosen["report"] | {"zscored_by_all": sum(s["zscored_by_all"] for s in read)},
+        report=chosen["report"]
+        | {"zscored_by_all": sum(s["zscored_by_all"] for s in read), "folds": folds.told}
+        | ({"zscore": "all trials of a session, since folds rotate"} if rotates else {}),
         artefacts={
             "sessions": [session["betas"] for session in read],
             "voxels": chosen["voxels"],
@@ -257,12 +269,25 @@ def choose_voxels(
     sessions: list[Json],
     image: list[int],
     training: list[int],
-    threshold: float,
+    threshold: float | None,
+    session_of: list[int],
 ) -> Json:
     """Voxels that are usable in all sessions and whose noise ceiling passes a threshold.
 
     Where no image has three training repeats the noise ceiling cannot be estimated: then every
-    usable voxel is kept, with a noise ceiling of NaN, and the report says so.
+    usable voxel is kept, with a noise ceiling of NaN, and the report says so. Without a threshold
+    the noise ceiling is told, and chooses nothing.
+
+    Parameters
+    ----------
+    session_of : list of int
+        The session of each trial.
+
+    Returns
+    -------
+    dict
+        Reference to ``kept`` (V,) places in the mask, their ``noise_ceiling``, and ``image`` and
+        ``session`` (N,) of the trials in order of acquisition; and a report.
 
     Raises
     ------
@@ -288,14 +313,24 @@ def choose_voxels(
             report(f"noise ceiling {participant}", start, len(usable))
             ceiling[start : start + len(found)] = found
         report(f"noise ceiling {participant}", len(usable), len(usable))
-    kept = usable & (np.nan_to_num(ceiling) > threshold) if estimated else usable
+    kept, rule = usable, "all usable voxels: no image has three training repeats"
+    if threshold is None:
+        rule = "all usable voxels: folds rotate, and test trials may not choose voxels"
+    elif estimated:
+        kept = usable & (np.nan_to_num(ceiling) > threshold)
+        rule = f"noise ceiling > {threshold:g} %"
     if not kept.any():
         raise InputError(
             f"{participant}: no voxel of {len(usable)} has a noise ceiling above {threshold:g} %",
             hint="check that trials and betas belong together, or lower noise_ceiling",
         )
     voxels = get_store().put(
-        {"kept": np.flatnonzero(kept), "noise_ceiling": ceiling[kept], "image": images}
+        {
+            "kept": np.flatnonzero(kept),
+            "noise_ceiling": ceiling[kept],
+            "image": images,
+            "session": np.array(session_of, dtype=np.int64),
+        }
     )
     return {
         "voxels": voxels.model_dump(),
@@ -305,9 +340,7 @@ def choose_voxels(
             "constant": int(constant.sum()),
             "below_threshold": int((usable & ~kept).sum()),
             "kept": int(kept.sum()),
-            "voxel_rule": f"noise ceiling > {threshold:g} %"
-            if estimated
-            else "all usable voxels: no image has three training repeats",
+            "voxel_rule": rule,
         },
     }
 
@@ -349,70 +382,27 @@ def _flags(session: Artefact) -> dict[str, NDArray[np.bool_]]:
         return {name: arrays.get_tensor(name) for name in ("not_finite", "constant")}
 
 
-def known_folds(slug: str, config: IngestConfig) -> dict[str, str]:
-    """Folds that the catalog's stimuli of a dataset were drawn into with these settings."""
-    if not config.keep_folds:
-        return {}
-    drawn = {name: getattr(config, name) for name in ("n_test", "n_validation", "seed")}
-    with open_session() as session:
-        dataset = session.scalar(select(Dataset).where(Dataset.slug == slug))
-        if dataset is None or not drawn.items() <= dataset.configuration.items():
-            return {}
-        rows = session.execute(
-            select(Stimulus.key, Stimulus.fold).where(Stimulus.dataset_id == dataset.id)
-        )
-        return {key: fold for key, fold in rows}  # noqa: C416
-
-
-def assign_folds(
-    source: Source, config: IngestConfig, known: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Fold of every stimulus: the dataset's own where it names them, else drawn by image.
-
-    Parameters
-    ----------
-    source : Source
-    config : IngestConfig
-    known : mapping of str to str, optional
-        Folds of stimuli that are not drawn again.
-
-    Raises
-    ------
-    InputError
-        Some stimuli have a fold and others do not, or too few images are left for training.
-    """
-    stimuli = source.stimuli()
-    own = {stimulus.key: stimulus.fold for stimulus in stimuli if stimulus.fold is not None}
-    if own and len(own) != len(stimuli):
-        raise InputError(
-            f"{len(stimuli) - len(own)} of {len(stimuli)} stimuli have no fold",
-            hint="give every stimulus a fold, or none",
-        )
-    if own:
-        return {key: str(fold) for key, fold in own.items()}
-    position = {stimulus.key: index for index, stimulus in enumerate(stimuli)}
-    participants = source.participants()
-    exposures: NDArray[np.int64] = np.zeros((len(participants), len(stimuli)), dtype=np.int64)
-    for row, participant in enumerate(participants):
-        for key in source.trials(participant).stimulus:
-            exposures[row, position[key]] += 1
-    shared = np.array([stimulus.shared for stimulus in stimuli])
-    try:
-        folds = split_by_image(
-            exposures,
-            shared,
-            n_test=config.n_test,
-            n_validation=config.n_validation,
-            seed=config.seed,
-            settled=np.array([(known or {}).get(stimulus.key, "") for stimulus in stimuli]),
-        )
-    except ValueError as error:
-        raise InputError(str(error), hint="lower n_test or n_validation") from error
-    return {stimulus.key: str(fold) for stimulus, fold in zip(stimuli, folds, strict=True)}
-
-
 def _sessions(source: Source, participant: str) -> list[int]:
     return [int(session) for session in np.unique(source.trials(participant).session)]
+
+
+def _numbers(folds: Folds, config: IngestConfig) -> Json:
+    """What images were drawn by, as a fingerprint has it: of a fixed draw the numbers asked for.
+
+    Data that had a fingerprint before numbers could be left out keep it.
+    """
+    asked = (folds.n_test or config.n_test, folds.n_validation or config.n_validation)
+    names = ("n_test", "n_validation")
+    return {
+        name: number or published
+        for name, number, published in zip(names, asked, PUBLISHED, strict=True)
+    }
+
+
+def _resolved(folds: Folds) -> Json:
+    """What a dataset remembers of how its folds came about, in place of what was left open."""
+    numbers = {"n_test": folds.n_test, "n_validation": folds.n_validation}
+    return {"folds": folds.design} | ({} if folds.n_test is None else numbers)
 
 
 def _maps_fingerprint(source: Source) -> dict[str, str]:

@@ -30,7 +30,7 @@ def load_responses(
     image : ndarray
         (N,) which stimulus each trial showed, an index into `folds`.
     """
-    voxels = store.get(Artefact.model_validate(artefacts["voxels"]))
+    voxels = _voxels(store, artefacts)
     kept, image = voxels["kept"], voxels["image"]
     wanted = np.array(folds)[image] == fold
     x = np.empty((int(wanted.sum()), len(kept)), dtype=np.float32)
@@ -43,3 +43,41 @@ def load_responses(
         start += betas.shape[1]
         row += len(trials)
     return x, image[wanted]
+
+
+def load_trial_sessions(
+    store: ArtefactStore, artefacts: dict[str, Any], folds: list[str], fold: str
+) -> NDArray[np.int64]:
+    """The sessions of a participant's trials of one fold, aligned with `load_responses`.
+
+    Parameters
+    ----------
+    store, artefacts, folds, fold
+        As `load_responses` takes them.
+
+    Returns
+    -------
+    ndarray
+        (N,) number of each trial's session as the source has it, rising; of artefacts that older
+        ingestions wrote, the sessions counted from 1.
+    """
+    voxels = _voxels(store, artefacts)
+    wanted = np.array(folds)[voxels["image"]] == fold
+    session = voxels.get("session")
+    if session is None:
+        session = np.concatenate(
+            [
+                np.full(_trials_of(store, betas), number)
+                for number, betas in enumerate(artefacts["sessions"], start=1)
+            ]
+        )
+    return np.asarray(session[wanted], dtype=np.int64)
+
+
+def _voxels(store: ArtefactStore, artefacts: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    return store.get(Artefact.model_validate(artefacts["voxels"]))
+
+
+def _trials_of(store: ArtefactStore, betas: dict[str, Any]) -> int:
+    with store.open(Artefact.model_validate(betas)) as arrays:
+        return int(arrays.get_slice("betas").get_shape()[1])
