@@ -3,11 +3,11 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic import BaseModel
@@ -16,6 +16,9 @@ from app.errors import InputError
 from app.ingestions.addresses import whole
 from app.settings import get_settings
 from flows.prefect_home import configure_prefect, unwatched
+
+if TYPE_CHECKING:
+    from flows.config import IngestConfig
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file of settings.", dir_okay=False)
@@ -64,10 +67,7 @@ def ingest(
     chosen = read_config(IngestConfig, config, set_)
     later = queue or schedule is not None
     if check:
-        from flows.sources import check_source, open_source
-
-        report = check_source(open_source(path, **chosen.source))
-        _print(asdict(report), as_json)
+        _check(path, chosen, as_json)
         return
     if (then_run or run_set) and not later:
         raise InputError("--then-run is for later", hint="add --queue, or `sdc run` afterwards")
@@ -89,6 +89,20 @@ def ingest(
     with _working():
         result = ingest_dataset(whole(path), chosen, replace=replace)
     _print(result, as_json)
+
+
+def _check(path: str, config: "IngestConfig", as_json: bool) -> None:
+    """Tell what a source brings, and what a first ingestion and run would make of it."""
+    from flows.encoder_choice import foresee_encoder
+    from flows.folds import assign_folds
+    from flows.sources import check_source, open_source
+
+    source = open_source(path, **config.source)
+    facts = asdict(check_source(source))
+    folds, encoder = assign_folds(source, config).told, foresee_encoder(source)
+    # As JSON `folds` counts the stimuli of the data set's own split.
+    told = {"split": folds} if as_json else {"folds": folds}
+    _print(facts | told | {"encoder": encoder}, as_json)
 
 
 def _leave(wanted: Json, schedule: str | None, timezone: str, as_json: bool) -> None:
@@ -114,7 +128,16 @@ def _leave(wanted: Json, schedule: str | None, timezone: str, as_json: bool) -> 
 
 
 def run(
-    dataset: Annotated[str, typer.Argument(help="Name of a dataset in the catalog.")],
+    dataset: Annotated[
+        str | None, typer.Argument(help="Name of a dataset in the catalog.", show_default=False)
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Settings with a name; --config and --set come after."),
+    ] = None,
+    profiles: Annotated[
+        bool, typer.Option("--profiles", help="List the profiles, and run nothing.")
+    ] = False,
     config: ConfigFile = None,
     set_: Settings = [],  # noqa: B006
     method: Annotated[
@@ -131,14 +154,21 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run the pipeline on a dataset and publish its concepts."""
+    if profiles:
+        _list_profiles(as_json)
+        return
+    if dataset is None:
+        raise InputError("no dataset is named", hint="sdc run DATASET; `sdc datasets` lists them")
     if runner != "local":
         from flows.surroundings import expect_tasks_side_by_side
 
         expect_tasks_side_by_side()
-    from flows.config import RunConfig, read_config
+    from flows.config import RunConfig, checked, read_values
+    from flows.profiles import DEFAULT, with_profile
 
     method_ = [] if method is None else [f"method={method}"]
-    chosen = read_config(RunConfig, config, [*set_, *method_])
+    values = with_profile(profile or DEFAULT, read_values(config, [*set_, *method_]))
+    chosen = checked(RunConfig, values, str(config) if config else "--set")
     _require_runner(runner, dask_address)
     _prepare()
     from flows.pipeline import run_pipeline
@@ -188,6 +218,39 @@ def demo(
     )
     print_line()
     print_line(shown.summary)
+
+
+def _list_profiles(as_json: bool) -> None:
+    from app.console import print_table
+    from flows.profiles import PROFILES, settings_of
+
+    rows = [(name, each.description, settings_of(name)) for name, each in PROFILES.items()]
+    if as_json:
+        names = ("name", "description", "settings")
+        _print({"profiles": [dict(zip(names, row, strict=True)) for row in rows]}, as_json)
+        return
+    print_table(
+        ("profile", "what it is", "settings"),
+        [
+            (name, told, ", ".join(_settings(settings)) or "as in flows/config.py")
+            for name, told, settings in rows
+        ],
+    )
+
+
+def _settings(values: Mapping[str, Any], under: str = "") -> Iterator[str]:
+    """Nested values as ``--set`` takes them."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{under}{name}.")
+        else:
+            yield f"{under}{name}={_toml(value)}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value)
 
 
 def _require_runner(runner: str, dask_address: str | None) -> None:
