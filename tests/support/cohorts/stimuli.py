@@ -82,7 +82,7 @@ def caption_stimuli(count: int, concepts: int, rng: np.random.Generator) -> Stim
     rng : numpy.random.Generator
     """
     scenes = draw_scenes(count, rng)
-    planted = np.sort(rng.permutation(len(TOPICS))[:concepts])
+    planted = rng.permutation(len(TOPICS))[:concepts]
     vectors = _encoder().encode_texts(scenes.captions)
     nouns = _noun_vectors()
     ends = np.cumsum([len(topic.nouns) for topic in TOPICS])[:-1]
@@ -146,7 +146,7 @@ def clip_stimuli(count: int, concepts: int, rng: np.random.Generator) -> Stimuli
     able = [
         row for row, name in enumerate(names) if len(GROUPS[name]) >= MIN_GROUP or name == "people"
     ]
-    planted = np.sort(rng.permutation(able)[:concepts])
+    planted = rng.permutation(able)[:concepts]
     amount = np.zeros((count, concepts))
     for column, row in enumerate(planted):
         members = table.rows(GROUPS[names[row]])
