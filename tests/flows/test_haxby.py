@@ -9,6 +9,7 @@ from app.concepts.service import show_concept
 from app.database.engine import open_session
 from app.database.models import Dataset, Decoder, Run, Stimulus, Subject, Voxel
 from app.search.service import search
+from flows.catalog import load_dataset
 from flows.ingest import ingest_dataset
 from flows.pipeline import run_pipeline
 from tests.flows.sources.haxby import write_haxby_manifest
@@ -27,7 +28,8 @@ RUN = {
 def published_haxby(flows_home: Path, real_data: Path, tmp_path: Path) -> int:
     folder = tmp_path / "haxby"
     write_haxby_manifest(folder, real_data / "haxby_slice")
-    ingested = ingest_dataset(str(folder))
+    # The data set's own split: by default its twelve runs are tested in turn.
+    ingested = ingest_dataset(str(folder), {"folds": "single"})
     assert ingested["changed"]
     return int(run_pipeline(ingested["dataset"], RUN)["run"])
 
@@ -91,3 +93,6 @@ def test_nilearns_layout_is_ingested_alike(
     # The store goes by content: the same references are the same numbers.
     assert artefacts == expected
     assert report == expected_report
+    assert report["folds"] == "rotated over 12 runs, since one split would test 8 stimuli"
+    dataset = load_dataset("haxby")
+    assert dataset.rotation == [int(key[-2:]) for key in dataset.keys]
