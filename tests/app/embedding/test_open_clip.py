@@ -5,8 +5,9 @@ import logging
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.embedding import Encoder, load_encoder
+from app.embedding import Encoder, load_encoder, require_fetchable
 from app.embedding import open_clip as module
 from app.embedding.torchvision_operators import ensure_torchvision
 from app.errors import InputError, UnavailableError
@@ -356,3 +357,80 @@ def test_it_is_silent_in_a_fresh_process(folder: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache, with nothing in it."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def answer_as(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], object]) -> list[str]:
+    """Let the hub answer so; the repositories that it was asked for."""
+    from huggingface_hub import HfApi
+
+    asked: list[str] = []
+
+    def model_info(self: HfApi, repo_id: str, **_: object) -> object:
+        asked.append(repo_id)
+        return answer()
+
+    monkeypatch.setattr(HfApi, "model_info", model_info)
+    return asked
+
+
+def test_weights_that_the_hub_has_can_be_fetched(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answer_as(monkeypatch, lambda: None)
+    require_fetchable("open_clip:ViT-B-32:openai")
+    assert asked == ["timm/vit_base_patch32_clip_224.openai"]
+
+
+def test_weights_that_nobody_gives_are_asked_for_once(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise OSError("no route to host\nand more")
+
+    asked = answer_as(monkeypatch, refuse)
+    with pytest.raises(UnavailableError) as raised:
+        require_fetchable("open_clip:ViT-B-32:openai")
+    assert raised.value.message == (
+        "the weights ViT-B-32:openai cannot be fetched: no route to host"
+    )
+    assert "local checkpoint" in raised.value.hint
+    assert len(asked) == 1
+
+
+def test_a_hub_that_never_answers_is_not_waited_for(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = Event()
+    answer_as(monkeypatch, lambda: never.wait(60))
+    with pytest.raises(UnavailableError, match=r"cannot be fetched: no answer within 0\.1 s"):
+        require_fetchable("open_clip:ViT-B-32:openai", patience_s=0.1)
+    never.set()
+
+
+def test_weights_that_are_here_or_are_not_the_hubs_are_not_asked_for(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answer_as(monkeypatch, lambda: None)
+    for spec in (
+        *("caption:all-MiniLM-L6-v2", "vectors:x.csv", "open_clip:ViT-B-32"),
+        *("open_clip:ViT-B-32:/models/w.pt", "open_clip:Nothing:openai"),
+    ):
+        require_fetchable(spec)
+    commit = "0" * 40
+    repository = empty_cache / "models--timm--vit_base_patch32_clip_224.openai"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text(commit)
+    weights = repository / "snapshots" / commit / "open_clip_model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    require_fetchable("open_clip:ViT-B-32:openai")
+    assert asked == []
