@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from psycopg import sql
 from sqlalchemy import Connection, Row, func, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from app.database.models import SCHEMA, Dataset, Encoder, Run
 
@@ -28,9 +28,10 @@ def export_snapshot(session: Session) -> str:
 
 
 def list_runs(session: Session) -> Sequence[Row[Run, Dataset, Encoder]]:
-    """All runs, with dataset and encoder."""
+    """All runs, with dataset and encoder; of a run, what tells where its rows come from."""
     return session.execute(
         select(Run, Dataset, Encoder)
+        .options(load_only(Run.id, Run.method, Run.code_version))
         .join(Dataset, Dataset.id == Run.dataset_id)
         .join(Encoder, Encoder.id == Run.encoder_id)
         .order_by(Run.id)

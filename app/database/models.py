@@ -223,7 +223,11 @@ class StimulusVector(Base):
 
 
 class Run(Base):
-    """One published pass of the pipeline over a dataset."""
+    """One published pass of the pipeline over a dataset.
+
+    `reproducible` says whether its components are found again above chance; null where that was not
+    measured.
+    """
 
     __tablename__ = "run"
     __table_args__ = (UniqueConstraint("id", "encoder_id"), UniqueConstraint("key"))
@@ -240,6 +244,7 @@ class Run(Base):
     timings: Mapped[Json]
     metrics: Mapped[Json]
     parents: Mapped[Json]
+    reproducible: Mapped[bool | None]
     published_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -322,9 +327,22 @@ class VoxelBlock(Base):
 class Component(Base):
     """A direction of an encoder's space that brains carry (METHOD.md b, d).
 
+    It is a concept that participants share where four claims hold: it is `decodable` from its masks
+    in enough participants (`p_value`, `q_value`), `specific`, that is decoded better than random
+    mixtures of the run's components are, `agreeing`, that is in like places of participants, and
+    `stable` over seeds, resampled images and participants. A claim that was not measured is null,
+    and `shared` is never true then. `reasons` has why, for each claim that is false or null, and
+    `reason` the first of these, those that are false before those that are null.
+
     `terms` are the vocabulary's nearest to it, `negations` the farthest. `stability_seeds` counts
-    the further seeds that found a partner of it, and the other two are means over these; null
-    where the run measured none.
+    the further seeds that found a partner of it, `stability_cosine` and `stability_dice` are means
+    over these, and `stability_chance` is the cosine that unmatched components reach. `start_cosine`
+    is the largest cosine with a direction that the search for components began with. `replicated`
+    counts participants in whom a component that was sought without them was found again and
+    decoded, and `prevalence` is the share of such participants, with its 95 % interval (Ince et al.
+    2021, eLife 10, e62461). All are null where the run measured none.
+
+    `before_claims` is what a run said that was published before there were claims.
     """
 
     __tablename__ = "component"
@@ -332,6 +350,13 @@ class Component(Base):
         UniqueConstraint("run_id", "index"),
         ForeignKeyConstraint(
             ["run_id", "encoder_id"], ["run.id", "run.encoder_id"], ondelete="CASCADE"
+        ),
+        CheckConstraint(
+            "CASE shared"
+            " WHEN true THEN (decodable AND specific AND agreeing AND stable) IS TRUE"
+            " WHEN false THEN (decodable AND specific AND agreeing AND stable) IS FALSE"
+            " ELSE true END",
+            name="shared_by_claims",
         ),
     )
 
@@ -343,19 +368,42 @@ class Component(Base):
     terms: Mapped[list[str]]
     negations: Mapped[list[str]] = mapped_column(server_default="{}")
     vector: Mapped[Vector]
-    shared: Mapped[bool]
+    shared: Mapped[bool | None]
+    decodable: Mapped[bool | None]
+    specific: Mapped[bool | None]
+    agreeing: Mapped[bool | None]
+    stable: Mapped[bool | None]
+    reason: Mapped[str | None]
+    reasons: Mapped[Json] = mapped_column(server_default="{}")
     p_value: Mapped[float | None]
     q_value: Mapped[float | None]
+    specific_p: Mapped[float | None]
+    specific_q: Mapped[float | None]
     agreement: Mapped[float | None]
     agreement_p: Mapped[float | None]
-    reason: Mapped[str | None]
+    agreement_q: Mapped[float | None]
     stability_cosine: Mapped[float | None]
     stability_dice: Mapped[float | None]
     stability_seeds: Mapped[int | None]
+    stability_chance: Mapped[float | None]
+    start_cosine: Mapped[float | None]
+    replicated: Mapped[int | None]
+    prevalence: Mapped[float | None]
+    prevalence_low: Mapped[float | None]
+    prevalence_high: Mapped[float | None]
+    before_claims: Mapped[Json | None]
 
 
 class ComponentSubject(Base):
-    """How well one participant's brain carries a component, and by how many voxels."""
+    """How well one participant's brain carries a component, and by how many voxels.
+
+    Each r is a correlation over the test images, of responses that are decoded from all voxels
+    (`r_unmasked`), from the soft and from the hard mask; `r_low` and `r_high` are the 95 % interval
+    of `r_hard` (bootstrap over images), and `r_normalised` is `r_hard` over the noise ceiling.
+    `p_value` and `q_value` are the hard mask's, as `decodes` is: null where it was not tested.
+    `specific_p` is that of random mixtures of the run's components, `replication_r` and
+    `replication_p` are of the component that was sought without this participant.
+    """
 
     __tablename__ = "component_subject"
     __table_args__ = (Index(None, "peak_voxel_id"),)
@@ -369,12 +417,20 @@ class ComponentSubject(Base):
     r_unmasked: Mapped[float | None]
     r_soft: Mapped[float | None]
     r_hard: Mapped[float | None]
+    r_low: Mapped[float | None]
+    r_high: Mapped[float | None]
+    r_normalised: Mapped[float | None]
+    p_unmasked: Mapped[float | None]
+    p_soft: Mapped[float | None]
     p_value: Mapped[float | None]
     q_value: Mapped[float | None]
+    specific_p: Mapped[float | None]
+    replication_r: Mapped[float | None]
+    replication_p: Mapped[float | None]
     penalty: Mapped[float | None]
     n_voxels: Mapped[int]
     peak_voxel_id: Mapped[int | None] = mapped_column(ForeignKey("voxel.id", ondelete="CASCADE"))
-    decodes: Mapped[bool] = mapped_column(server_default=false())
+    decodes: Mapped[bool | None]
     reason: Mapped[str | None]
 
 
@@ -394,7 +450,11 @@ class ComponentVoxel(Base):
 
 
 class ComponentRegion(Base):
-    """Overlap of a component's mask with a region, in one participant."""
+    """Overlap of a component's mask with a region, in one participant.
+
+    `q_value` is over all components and the regions of one atlas; `auc_low` and `auc_high` are the
+    95 % interval of `auc`, null where none was computed.
+    """
 
     __tablename__ = "component_region"
     __table_args__ = (Index(None, "region_id"), Index(None, "peak_voxel_id"))
@@ -409,6 +469,8 @@ class ComponentRegion(Base):
         ForeignKey("region.id", ondelete="CASCADE"), primary_key=True
     )
     auc: Mapped[float]
+    auc_low: Mapped[float | None]
+    auc_high: Mapped[float | None]
     dice: Mapped[float]
     p_value: Mapped[float]
     q_value: Mapped[float]

@@ -3,11 +3,13 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from app.concepts.claims import CLAIMS
 from app.database import models
 from app.database.copying import copy_rows
 from app.embedding import load_encoder
@@ -21,11 +23,40 @@ ATLAS = "floc"
 SUBJECTS = ("subj01", "subj02")
 # The concept of whose masks other seeds have none, and what is made up of the others.
 UNMASKED = "letter"
-STABILITY = {"cosine": 0.9, "dice": 0.75, "seeds": 2}
+STABILITY = {"cosine": 0.9, "dice": 0.75, "seeds": 2, "chance": 0.35}
 CHANCE = {"cosine": 0.3, "dice": 0.1}
-# The concept that one participant's brain does not decode.
+# The concept that one participant's mask does not decode.
 UNSHARED = "animal"
 WHY_UNSHARED = "decodable in too few participants"
+# What is claimed of each concept, in the claims' order; None was not measured.
+VERDICTS: dict[str, tuple[bool | None, bool | None, bool | None, bool | None]] = {
+    "face": (True, True, True, True),
+    "body": (True, True, True, True),
+    "house": (True, False, True, False),
+    "food": (True, True, False, True),
+    "letter": (True, True, True, None),
+    "animal": (False, True, None, True),
+}
+REASONS = {
+    "face": {},
+    "body": {},
+    "house": {"specific": "no better than mixtures", "stable": "other seeds do not find it"},
+    "food": {"agreeing": "masks do not agree"},
+    "letter": {"stable": "other seeds have no masks of it"},
+    "animal": {"decodable": WHY_UNSHARED, "agreeing": "there is one mask alone"},
+}
+SHARED = ("face", "body")
+UNMEASURED = "letter"
+# Share of participants in whom each is found that is sought without them, with its interval.
+PREVALENCE = {"face": (0.9, 0.4, 1.0), "body": (0.9, 0.4, 1.0), "house": (0.5, 0.1, 0.9)}
+AGAINST_RIDGE = {
+    "gained": 3,
+    "lost": 1,
+    "p_value": 0.6,
+    "difference": 0.02,
+    "low": -0.01,
+    "high": 0.05,
+}
 VOXELS_A_REGION = 5
 COMMUNITIES = (("face", "body", "animal"), ("house", "food"), ("letter",))
 # Dice, p, q and cosine of what is linked, made up like all statistics here.
@@ -113,8 +144,13 @@ def publish(
         seed=7,
         device="cpu",
         timings={"train": 1.5},
+        reproducible=True,
         metrics={
             "top1": 0.5,
+            "decoders": {
+                label: {"top1": 0.5, "top1_interval": [0.4, 0.6], "against_ridge": AGAINST_RIDGE}
+                for label in SUBJECTS
+            },
             "stability": {
                 "cosine": {"runner_up": CHANCE["cosine"]},
                 "dice": {"others": CHANCE["dice"]},
@@ -135,15 +171,19 @@ def publish(
             terms=terms[index],
             negations=[NEGATION_OF[concept]],
             vector=vectors[index],
-            shared=concept != UNSHARED,
-            p_value=0.001 * (index + 1),
-            q_value=0.002 * (index + 1),
-            reason=None if concept != UNSHARED else WHY_UNSHARED,
-            agreement=0.6,
-            agreement_p=0.01,
+            **_claims(concept),
+            p_value=0.001 * (index + 1) if concept != UNSHARED else 0.2,
+            q_value=0.002 * (index + 1) if concept != UNSHARED else 0.2,
+            specific_p=0.4 if concept == "house" else 0.003,
+            specific_q=0.4 if concept == "house" else 0.005,
+            agreement=None if concept == UNSHARED else 0.6,
+            agreement_p={"food": 0.3, UNSHARED: None}.get(concept, 0.01),
+            agreement_q={"food": 0.3, UNSHARED: None}.get(concept, 0.02),
+            start_cosine=0.15,
             stability_cosine=STABILITY["cosine"],
             stability_dice=None if concept == UNMASKED else STABILITY["dice"],
             stability_seeds=STABILITY["seeds"],
+            stability_chance=STABILITY["chance"],
         )
         for index, concept in enumerate(CONCEPTS)
     ]
@@ -181,6 +221,21 @@ def publish(
         subjects=subjects,
         regions={name: region.id for name, region in regions.items()},
     )
+
+
+def _claims(concept: str) -> dict[str, Any]:
+    verdicts, reasons = VERDICTS[concept], REASONS[concept]
+    prevalence, low, high = PREVALENCE.get(concept, (None, None, None))
+    return {
+        **dict(zip(CLAIMS, verdicts, strict=True)),
+        "shared": False if False in verdicts else None if None in verdicts else True,
+        "reason": next(iter(reasons.values()), None),
+        "reasons": reasons,
+        "replicated": None if prevalence is None else round(2 * prevalence),
+        "prevalence": prevalence,
+        "prevalence_low": low,
+        "prevalence_high": high,
+    }
 
 
 def _dataset(slug: str) -> models.Dataset:
@@ -285,8 +340,16 @@ def _subject(
                 r_unmasked=0.5,
                 r_soft=0.45,
                 r_hard=0.4,
+                r_low=0.3,
+                r_high=0.5,
+                r_normalised=0.8,
+                p_unmasked=0.002,
+                p_soft=0.003,
                 p_value=0.001 if decodes else 0.8,
                 q_value=0.002 if decodes else 0.9,
+                specific_p=0.004,
+                replication_r=0.35 if CONCEPTS[own] in PREVALENCE else None,
+                replication_p=0.005 if CONCEPTS[own] in PREVALENCE else None,
                 penalty=1.0,
                 n_voxels=VOXELS_A_REGION,
                 peak_voxel_id=int(voxels[own, 0]),
@@ -303,12 +366,18 @@ def _subject(
                 "weight": np.linspace(1, 0.6, VOXELS_A_REGION),
             },
         )
+        aucs = [
+            float(random.uniform(0.9, 0.99) if at == own else random.uniform(0.3, 0.6))
+            for at in range(len(regions))
+        ]
         session.add_all(
             models.ComponentRegion(
                 component_id=component.id,
                 subject_id=subject.id,
                 region_id=region.id,
-                auc=float(random.uniform(0.9, 0.99) if at == own else random.uniform(0.3, 0.6)),
+                auc=aucs[at],
+                auc_low=aucs[at] - 0.05,
+                auc_high=min(1.0, aucs[at] + 0.05),
                 dice=1.0 if at == own else 0.0,
                 p_value=0.001 if at == own else 0.7,
                 q_value=0.004 if at == own else 0.8,

@@ -59,7 +59,7 @@ def test_what_changed_is_sent(own_published: Published) -> None:
     path = "/v1/networks/subj01"
     tag = client.get(path).headers["etag"]
     with open_session() as session, session.begin():
-        session.execute(update(Component).values(shared=False))
+        session.execute(update(Component).values(shared=False, stable=False))
     response = client.get(path, headers={"If-None-Match": tag})
     assert response.status_code == 200
     assert response.headers["etag"] != tag

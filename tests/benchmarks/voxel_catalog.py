@@ -123,7 +123,7 @@ def _add_concepts(
             label=f"concept {index}",
             terms=[],
             vector=vector,
-            shared=True,
+            **dict.fromkeys(("shared", "decodable", "specific", "agreeing", "stable"), True),
         )
         for index, vector in enumerate(catalog.questions(CONCEPTS, seed=2))
     ]

@@ -16,7 +16,10 @@ from tests.app.database.conftest import (
     login,
 )
 
-VIEWS = ("concept_regions", "concept_voxels", "concepts", "runs", "subjects", "voxels")
+VIEWS = (
+    *("concept_regions", "concept_subjects", "concept_voxels", "concepts"),
+    *("runs", "subjects", "voxels"),
+)
 SEARCHES = ("search_concepts", "search_regions", "search_voxels")
 ALL = {OPEN, HIDDEN, FOREIGN}
 
@@ -134,7 +137,7 @@ def test_no_error_of_a_condition_tells_of_it(reader: psycopg.Connection, view: s
     assert rows
 
 
-@pytest.mark.parametrize("view", ["concepts", "concept_regions", "concept_voxels"])
+@pytest.mark.parametrize("view", [view for view in VIEWS if view.startswith("concept")])
 def test_no_error_of_a_condition_tells_of_its_components(
     reader: psycopg.Connection, embargoed: Embargoed, view: str
 ) -> None:

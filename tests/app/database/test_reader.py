@@ -9,10 +9,24 @@ from psycopg import errors, sql
 
 from app.database.models import Base
 from tests.app.database.conftest import Embargoed
-from tests.app.published import CONCEPTS, SUBJECTS, UNSHARED, VOXELS_A_REGION, WHY_UNSHARED
+from tests.app.published import (
+    CONCEPTS,
+    PREVALENCE,
+    REASONS,
+    SHARED,
+    SUBJECTS,
+    UNMEASURED,
+    UNSHARED,
+    VERDICTS,
+    VOXELS_A_REGION,
+    WHY_UNSHARED,
+)
 
 TABLES = sorted(table.name for table in Base.metadata.sorted_tables)
-VIEWS = ("concept_regions", "concept_voxels", "concepts", "runs", "subjects", "voxels")
+VIEWS = (
+    *("concept_regions", "concept_subjects", "concept_voxels", "concepts"),
+    *("runs", "subjects", "voxels"),
+)
 FUNCTIONS = {
     "nearest_terms(integer,integer)",
     "search_concepts(text,integer)",
@@ -173,6 +187,7 @@ def test_the_reader_reads_every_view(reader: psycopg.Connection, view: str) -> N
         "voxels": len(SUBJECTS) * len(CONCEPTS) * VOXELS_A_REGION,
         "concept_voxels": len(SUBJECTS) * len(CONCEPTS) * VOXELS_A_REGION,
         "concept_regions": len(SUBJECTS) * len(CONCEPTS) ** 2,
+        "concept_subjects": len(SUBJECTS) * len(CONCEPTS),
     }.get(view)
 
 
@@ -378,5 +393,50 @@ def test_concepts_tell_why_they_are_not_shared(
     concept = embargoed.open.components[UNSHARED]
     query = "SELECT reason FROM catalog.concepts WHERE component_id = %s"
     assert reader.execute(query, [concept]).fetchone() == (WHY_UNSHARED,)
-    last = reader.execute("SELECT * FROM catalog.concepts LIMIT 0").description or []
-    assert last[-1].name == "reason"
+
+
+@pytest.mark.parametrize("source", ["concepts", "search_concepts('face', 10)"])
+def test_claims_stand_beside_shared(
+    reader: psycopg.Connection, embargoed: Embargoed, source: str
+) -> None:
+    columns = (
+        "component_id, shared, decodable, specific, agreeing, stable, reason, reasons,"
+        " prevalence, prevalence_low, prevalence_high"
+    )
+    query = f"SELECT {columns} FROM catalog.{source}"  # noqa: S608
+    name_of = {id_: name for name, id_ in embargoed.open.components.items()}
+    rows = {name_of[row[0]]: row[1:] for row in reader.execute(query)}
+    assert set(rows) == set(CONCEPTS)
+    for name, (shared, *claims, reason, reasons, estimate, low, high) in rows.items():
+        assert tuple(claims) == VERDICTS[name]
+        assert shared is (True if name in SHARED else None if name == UNMEASURED else False)
+        assert (reason, reasons) == (next(iter(REASONS[name].values()), None), REASONS[name])
+        assert (estimate, low, high) == PREVALENCE.get(name, (None, None, None))
+
+
+def test_new_columns_come_last(reader: psycopg.Connection) -> None:
+    """A lab's program that counts on the places of those before finds them there."""
+
+    def last(source: str, count: int) -> list[str]:
+        found = reader.execute(f"SELECT * FROM catalog.{source} LIMIT 0").description or []  # noqa: S608
+        return [column.name for column in found[-count:]]
+
+    assert last("concepts", 16)[:2] == ["reason", "decodable"]
+    assert last("concept_regions", 5) == ["method", "auc_low", "auc_high", "decodes", "shared"]
+    assert last("runs", 2) == ["published_at", "reproducible"]
+    assert last("search_concepts('face', 1)", 10)[:2] == ["method", "decodable"]
+
+
+def test_participants_tell_how_well_masks_decode(
+    reader: psycopg.Connection, embargoed: Embargoed
+) -> None:
+    query = (
+        "SELECT subject, decodes, r_hard, r_low, r_high, r_normalised, p_value, q_value, p_soft,"
+        " p_unmasked, specific_p, replication_r, replication_p FROM catalog.concept_subjects"
+        " WHERE component_id = %s ORDER BY subject"
+    )
+    rows = reader.execute(query, [embargoed.open.components["face"]]).fetchall()
+    figures = (0.4, 0.3, 0.5, 0.8, 0.001, 0.002, 0.003, 0.002, 0.004, 0.35, 0.005)
+    assert rows == [("subj01", True, *figures), ("subj02", True, *figures)]
+    (first, second) = reader.execute(query, [embargoed.open.components[UNSHARED]])
+    assert (first[1], second[1], second[7]) == (True, False, 0.9)

@@ -69,7 +69,7 @@ def publish(session: Session, names: list[str], vectors: np.ndarray, spec: str) 
             label=name,
             terms=[],
             vector=vector,
-            shared=False,
+            shared=None,
         )
         for index, (name, vector) in enumerate(zip(names, vectors, strict=True))
     )

@@ -92,7 +92,7 @@ def test_a_concept_in_the_middle_of_the_cone_would_answer_everything_without_cen
         label="hub",
         terms=[],
         vector=np.divide(encoder.text_mean, np.linalg.norm(encoder.text_mean)),
-        shared=False,
+        shared=None,
     )
     session.add(hub)
     session.flush()
