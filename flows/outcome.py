@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from app.concepts.claims import CLAIMS
+
 Json = dict[str, Any]
 
 
@@ -23,9 +25,10 @@ def tell_outcome(labels: Sequence[str], masks: Sequence[Json], comparison: Json)
     -------
     dict
         ``found`` and ``shared`` components; where there are any, ``not_shared``, how many for
-        which reason, and by participant ``without_mask`` and ``untested``, likewise.
+        which reason (of the first claim that fails or was not measured), and by participant
+        ``without_mask`` and ``untested``, likewise.
     """
-    reasons = comparison["reasons"]
+    reasons = [_first(reason) for reason in comparison["reasons"]]
     by_participant = {
         "without_mask": [mask["reasons"] for mask in masks],
         "untested": comparison["untested"],
@@ -42,6 +45,13 @@ def tell_outcome(labels: Sequence[str], masks: Sequence[Json], comparison: Json)
         if counts:
             told[name] = counts
     return told
+
+
+def _first(reason: Json | str | None) -> str | None:
+    """Why a component is not shared: of the first of its claims that there is a reason of."""
+    if not isinstance(reason, dict):
+        return reason
+    return next((reason[claim] for claim in CLAIMS if claim in reason), None)
 
 
 def _count(reasons: Iterable[str | None]) -> dict[str, int]:

@@ -39,11 +39,16 @@ from flows.catalog import DatasetTables, SubjectTables
 from flows.config import RunConfig
 from flows.outcome import tell_outcome
 from flows.progress import report, steps_of
+from flows.publish_claims import (
+    component_columns,
+    correct_by_atlas,
+    stability_columns,
+    subject_columns,
+)
 from flows.publish_dataset import nullable
 from flows.publish_negations import farthest_terms, write_far_stimuli
 from flows.publish_validation import write_atlases, write_validation
 from flows.regions import join_blocks
-from flows.science.statistics import benjamini_hochberg
 from flows.stages import encoder_at, get_store
 from flows.train import load_decoder
 
@@ -52,6 +57,8 @@ Arrays = dict[str, NDArray[Any]]
 
 log = logging.getLogger(__name__)
 
+# Of a decoder's metrics, beside its top-k accuracies, what the run's tell.
+OF_DECODER = ("pool", "unmeasured", "top1_interval", "against_ridge")
 TERMS = 10
 LABEL_TERMS = 3
 
@@ -75,6 +82,7 @@ class RunResults:
     validations: list[Json]
     stability: Json | None
     site: Json
+    components_report: Json | None = None
 
 
 def published_run(key: str) -> int | None:
@@ -138,6 +146,7 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> PublishedRun:
             device=results.device,
             timings=results.timings,
             metrics=_metrics(dataset, results),
+            reproducible=(results.components_report or {}).get("reproducible"),
             parents={
                 "vectors": results.embedded["vectors"]["sha256"],
                 "components": results.components["sha256"],
@@ -222,7 +231,7 @@ def _metrics(dataset: DatasetTables, results: RunResults) -> Json:
     return {
         "decoders": {
             subject.label: trained["metrics"]["test"]
-            | {name: trained["metrics"][name] for name in ("pool", "unmeasured")}
+            | {name: trained["metrics"][name] for name in OF_DECODER if name in trained["metrics"]}
             for subject, trained in zip(dataset.subjects, results.trained, strict=True)
         },
         "shared_minimum": results.comparison["minimum"],
@@ -230,7 +239,9 @@ def _metrics(dataset: DatasetTables, results: RunResults) -> Json:
             [subject.label for subject in dataset.subjects], results.masks, results.comparison
         ),
         "site": results.site,
-    } | ({"stability": results.stability["summary"]} if results.stability else {})
+        **({"components": results.components_report} if results.components_report else {}),
+        **({"stability": results.stability["summary"]} if results.stability else {}),
+    }
 
 
 def _write_stimuli(
@@ -256,6 +267,7 @@ def _write_components(
     words: list[str],
 ) -> list[int]:
     stability = _stability(results.stability, len(vectors))
+    claims = component_columns(comparison, results.comparison["reasons"], len(vectors))
     # A label must not depend on which terms have been added to the catalog.
     terms = nearest_terms(session, vectors, space, TERMS, among=words)
     negations = farthest_terms(session, vectors, space, TERMS, among=words)
@@ -268,12 +280,7 @@ def _write_components(
             terms=terms[index],
             negations=negations[index],
             vector=vector,
-            shared=bool(comparison["shared"][index]),
-            p_value=nullable(comparison["p"])[index],
-            q_value=nullable(comparison["q"])[index],
-            agreement=nullable(comparison["agreement"])[index],
-            agreement_p=nullable(comparison["agreement_p"])[index],
-            reason=results.comparison["reasons"][index],
+            **claims[index],
             **stability[index],
         )
         for index, vector in enumerate(vectors)
@@ -287,16 +294,7 @@ def _stability(found: Json | None, count: int) -> list[Json]:
     """Columns of each component that tell how far other seeds find it; none where unmeasured."""
     if found is None:
         return [{}] * count
-    arrays = get_store().get(Artefact.model_validate(found["stability"]))
-    return [
-        {"stability_cosine": cosine, "stability_dice": dice, "stability_seeds": int(seeds)}
-        for cosine, dice, seeds in zip(
-            nullable(arrays["component_cosine"]),
-            nullable(arrays["component_dice"]),
-            arrays["component_seeds"],
-            strict=True,
-        )
-    ]
+    return stability_columns(get_store().get(Artefact.model_validate(found["stability"])), count)
 
 
 def _write_subject(
@@ -329,10 +327,10 @@ def _write_subject(
     fit = store.get(Artefact.model_validate(masked["masks"]))
     usable = np.array([reason is None for reason in masked["reasons"]])
     members = (fit["soft"] >= masked["threshold"]) & usable[:, None]
-    judged = {name: comparison[name][row] for name in ("decodes", "p_test", "q_test")}
+    columns = subject_columns(fit, comparison, row, usable)
     untested = results.comparison["untested"][row]
     _write_component_subjects(
-        session, subject, fit | judged, masked["reasons"], untested, members, ids
+        session, subject, fit, columns, masked["reasons"], untested, members, ids
     )
     component, voxel = np.nonzero(members)
     if len(component):
@@ -374,27 +372,19 @@ def _write_component_subjects(
     session: Session,
     subject: SubjectTables,
     fit: Arrays,
+    columns: list[Json],
     reasons: list[str | None],
     untested: list[str | None],
     members: NDArray[np.bool_],
     ids: list[int],
 ) -> None:
-    usable = np.array([reason is None for reason in reasons])
-    values = {name: nullable(fit[name]) for name in ("r_unmasked", "r_soft", "r_hard", "lam")}
-    p_values, q_values = nullable(fit["p_test"]), nullable(fit["q_test"])
     session.add_all(
         ComponentSubject(
             component_id=component,
             subject_id=subject.id,
-            r_unmasked=values["r_unmasked"][index],
-            r_soft=values["r_soft"][index] if usable[index] else None,
-            r_hard=values["r_hard"][index] if usable[index] else None,
-            p_value=p_values[index],
-            q_value=q_values[index],
-            penalty=values["lam"][index],
+            **columns[index],
             n_voxels=int(members[index].sum()),
-            peak_voxel_id=_peak(subject, fit["peak"][index]) if usable[index] else None,
-            decodes=bool(fit["decodes"][index]),
+            peak_voxel_id=_peak(subject, fit["peak"][index]) if reasons[index] is None else None,
             reason=reasons[index] or untested[index],
         )
         for index, component in enumerate(ids)
@@ -413,10 +403,14 @@ def _write_regions(
 ) -> None:
     if not subject.region_ids or not usable.any():
         return
-    # One family a participant: all its usable masks times all its regions.
     overlap = join_blocks(blocks)
     p = np.where(usable[:, None], overlap["p"], np.nan)
-    q = benjamini_hochberg(p)
+    q = correct_by_atlas(p, subject.region_atlases)
+    unknown = np.full(p.shape, np.nan)
+    interval = {
+        name: [nullable(row) for row in overlap.get(name, unknown)]
+        for name in ("auc_low", "auc_high")
+    }
     inside = members.astype(np.int64) @ subject.regions.T.astype(np.int64)
     session.add_all(
         ComponentRegion(
@@ -424,6 +418,7 @@ def _write_regions(
             subject_id=subject.id,
             region_id=subject.region_ids[column],
             auc=float(overlap["auc"][index, column]),
+            **{name: values[index][column] for name, values in interval.items()},
             dice=float(np.nan_to_num(overlap["dice"][index, column])),
             p_value=float(p[index, column]),
             q_value=float(q[index, column]),

@@ -38,9 +38,9 @@ class ConceptRecovery:
         The component's first region.
     region_right : bool or None
         None where the concept lies in no named region.
-    shared : bool
-        Whether the catalog calls the component shared; of a component that does not match what
-        was planted this says nothing about the planted concept.
+    shared : bool or None
+        Whether the catalog calls the component shared, None where that was not measured; of a
+        component that does not match what was planted this says nothing about the planted concept.
     """
 
     concept: str
@@ -51,7 +51,7 @@ class ConceptRecovery:
     recovered: bool
     region: str | None
     region_right: bool | None
-    shared: bool
+    shared: bool | None
 
 
 def judge_recovery(

@@ -119,7 +119,11 @@ def _summary(recovery: list[ConceptRecovery]) -> str:
     named = [one for one in shared if one.region_right is not None]
     right = sum(bool(one.region_right) for one in named)
     # Nothing is proved of a concept that no answer matches.
-    verdicts = {True: "called shared", False: "not called shared"}
+    verdicts = {
+        True: "called shared",
+        False: "not called shared",
+        None: "not measured whether it is shared",
+    }
     alone = [verdicts[one.shared] if one.recovered else "not found" for one in single]
     return (
         f"{found} of {len(shared)} planted shared concepts found by other words (masks match the "
