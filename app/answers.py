@@ -4,7 +4,15 @@ import json
 from collections.abc import Sequence
 from statistics import fmean
 
-from app.concepts.schemas import ConceptAnswer, ConceptHit, Example, SimilarAnswer, Stability
+from app.concepts.claims import CLAIMS, Prevalence
+from app.concepts.schemas import (
+    ConceptAnswer,
+    ConceptHit,
+    ConceptSummary,
+    Example,
+    SimilarAnswer,
+    Stability,
+)
 from app.console import Cell, note, print_facts, print_line, print_table
 from app.datasets.schemas import DatasetList
 from app.doctor.schemas import Report
@@ -13,6 +21,7 @@ from app.ingestions.schemas import IngestionAnswer, LogLine
 from app.keys.schemas import KeyList, NewKey
 from app.maps.schemas import MapAnswer
 from app.networks.schemas import NetworkAnswer
+from app.paging import Page
 from app.regions.schemas import Millimetres, Space
 from app.regions.service import SIGNIFICANT
 from app.runs.schemas import RunList
@@ -93,7 +102,8 @@ def print_map(answer: MapAnswer) -> None:
         ("concept", "label", "correlation", "p", "q", "shared", "by subject"),
         [
             (
-                *(each.id, each.label, each.correlation, each.p_value, each.q_value, each.shared),
+                *(each.id, each.label, each.correlation, each.p_value, each.q_value),
+                _verdict(each.shared),
                 ", ".join(f"{one.subject} {one.correlation:.3f}" for one in each.subjects),
             )
             for each in answer.concepts
@@ -211,6 +221,23 @@ def print_similar(answer: SimilarAnswer) -> None:
     )
 
 
+def print_concepts(answer: Page[ConceptSummary]) -> None:
+    """Concepts of a list, a line each."""
+    print_table(
+        ("concept", "label", "dataset", "run", "shared", *CLAIMS, "subjects", "q", "reason"),
+        [
+            (
+                *(each.id, each.label, each.dataset, each.run, _verdict(each.shared)),
+                *(_verdict(getattr(each, claim)) for claim in CLAIMS),
+                *(each.subjects, each.q_value, each.reason),
+            )
+            for each in answer.items
+        ],
+    )
+    if answer.next is not None:
+        note(f"{answer.total} in all; --cursor {answer.next} tells the next of them")
+
+
 def print_concept(answer: ConceptAnswer) -> None:
     """Everything about one concept; the regions that say most of it alone."""
     print_facts(
@@ -223,26 +250,29 @@ def print_concept(answer: ConceptAnswer) -> None:
             "run": f"{answer.run}{'' if answer.current else ' (an older one)'}",
             "method": answer.method,
             "encoder": answer.encoder,
-            "shared": answer.shared,
+            "shared": _verdict(answer.shared),
             "subjects that decode it": answer.subjects,
-            "p": answer.p_value,
-            "q": answer.q_value,
-            "agreement of masks": answer.agreement,
-            "p of agreement": answer.agreement_p,
         }
+        | _prevalence(answer.prevalence)
         | _stability(answer)
         | ({"reason": answer.reason} if answer.reason else {})
     )
     print_line()
+    print_table(("claim", "holds", "p", "q", "figure", "reason"), _claims(answer))
+    print_line()
     print_table(
         (
-            *("subject", "decodes", "r unmasked", "r soft", "r hard", "p", "q"),
+            *("subject", "decodes", "r hard", "95 %", "r normalised", "p", "q", "r soft", "p soft"),
+            *("r unmasked", "p unmasked", "p specific", "r without", "p without"),
             *("voxels", "peak mm", "space", "reason"),
         ),
         [
             (
-                *(each.subject, each.decodes, each.r_unmasked, each.r_soft, each.r_hard),
-                *(each.p_value, each.q_value, each.n_voxels),
+                *(each.subject, _verdict(each.decodes), each.r_hard),
+                *(_interval(each.r_low, each.r_high), each.r_normalised),
+                *(each.p_value, each.q_value, each.r_soft, each.p_soft),
+                *(each.r_unmasked, each.p_unmasked, each.specific_p),
+                *(each.replication_r, each.replication_p, each.n_voxels),
                 *_peak(each.peak_mm, each.space),
                 each.reason,
             )
@@ -251,10 +281,14 @@ def print_concept(answer: ConceptAnswer) -> None:
     )
     print_line()
     print_table(
-        ("subject", "atlas", "region", "AUC", "Dice", "p", "q", "voxels", "peak mm", "space"),
+        (
+            *("subject", "atlas", "region", "AUC", "95 %", "Dice", "p", "q", "voxels"),
+            *("peak mm", "space"),
+        ),
         [
             (
-                *(each.subject, each.atlas, each.region, each.auc, each.dice),
+                *(each.subject, each.atlas, each.region, each.auc),
+                *(_interval(each.auc_low, each.auc_high), each.dice),
                 *(each.p_value, each.q_value, each.n_voxels),
                 *_peak(each.peak_mm, each.space),
             )
@@ -288,7 +322,10 @@ def print_network(answer: NetworkAnswer) -> None:
     print_table(
         ("community", "concept", "label", "shared", "voxels", "strength"),
         [
-            (each.community, each.id, each.label, each.shared, each.n_voxels, each.strength)
+            (
+                *(each.community, each.id, each.label, _verdict(each.shared)),
+                *(each.n_voxels, each.strength),
+            )
             for each in answer.nodes
         ],
     )
@@ -329,7 +366,7 @@ def print_validation(answer: ValidationAnswer) -> None:
         ),
         [
             (
-                *(one.category, each.subject, each.decodes, each.auc, each.dice),
+                *(one.category, each.subject, _verdict(each.decodes), each.auc, each.dice),
                 *(each.p_value, each.q_value, each.rho, each.map),
                 *(each.n_voxels, each.n_region, each.reason),
             )
@@ -381,12 +418,13 @@ def print_runs(answer: RunList) -> None:
     print_table(
         (
             *("run", "current", "dataset", "encoder", "method", "concepts", "shared"),
-            *("seed", "published"),
+            *("not measured", "reproducible", "seed", "published"),
         ),
         [
             (
                 *(each.run, "*" if each.current else "", each.dataset, each.encoder, each.method),
-                *(each.components, each.shared, each.seed),
+                *(each.components, each.shared, each.not_measured),
+                *(_verdict(each.reproducible), each.seed),
                 each.published_at.isoformat(" ", "minutes"),
             )
             for each in answer.runs
@@ -429,8 +467,51 @@ def _asked(answer: SearchAnswer | VoxelsAnswer) -> str:
 
 
 def _hit(hit: ConceptHit) -> tuple[Cell, ...]:
-    found = (hit.id, hit.label, hit.similarity, hit.shared, hit.subjects, hit.q_value)
+    found = (hit.id, hit.label, hit.similarity, _verdict(hit.shared), hit.subjects, hit.q_value)
     return (*found, _dice_of_seeds(hit.stability))
+
+
+def _verdict(holds: bool | None) -> Cell:
+    return "not measured" if holds is None else holds
+
+
+def _claims(answer: ConceptAnswer) -> list[tuple[Cell, ...]]:
+    """A line a claim: whether it holds, how sure that is, what it rests on, and why not."""
+    stability = answer.stability
+    found = [
+        f"cosine {stability.cosine:.2f}" if stability and stability.cosine is not None else None,
+        f"chance {stability.chance:.2f}" if stability and stability.chance is not None else None,
+        None
+        if answer.replicated is None
+        else f"found again in {answer.replicated} of {len(answer.statistics)} participants",
+    ]
+    figures: dict[str, tuple[Cell, ...]] = {
+        "decodable": (
+            *(answer.p_value, answer.q_value),
+            f"{len(answer.subjects)} of {len(answer.statistics)} participants",
+        ),
+        "specific": (answer.specific_p, answer.specific_q, None),
+        "agreeing": (
+            *(answer.agreement_p, answer.agreement_q),
+            None if answer.agreement is None else f"correlation {answer.agreement:.2f}",
+        ),
+        "stable": (None, None, ", ".join(each for each in found if each) or None),
+    }
+    return [
+        (claim, _verdict(getattr(answer, claim)), *figures[claim], answer.reasons.get(claim))
+        for claim in CLAIMS
+    ]
+
+
+def _prevalence(found: Prevalence | None) -> dict[str, Cell]:
+    if found is None:
+        return {}
+    interval = _interval(found.low, found.high)
+    return {"prevalence": f"{found.estimate:.2f}" + (f" ({interval})" if interval else "")}
+
+
+def _interval(low: float | None, high: float | None) -> str | None:
+    return None if low is None or high is None else f"{low:.2f} to {high:.2f}"
 
 
 def _dice_of_seeds(stability: Stability | None) -> Cell:
@@ -459,7 +540,7 @@ def _category(one: CategoryResult) -> tuple[Cell, ...]:
     significant = sum(q < SIGNIFICANT for q in tested)
     return (
         *(one.category, one.prompt, one.atlas, one.component, one.label, one.similarity),
-        one.shared,
+        None if one.component is None else _verdict(one.shared),
         *(_mean([getattr(each, name) for each in one.subjects]) for name in ("auc", "dice", "rho")),
         f"{significant} of {len(tested)}" if tested else None,
         one.reason,

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from app import console
 from app.backups.commands import backup, restore
 from app.commands import ask_server
-from app.concepts.commands import show, similar
+from app.concepts.commands import concepts, show, similar
 from app.database.commands import database_app
 from app.datasets.commands import datasets
 from app.doctor.commands import doctor
@@ -41,8 +41,8 @@ INTERRUPTED = 130
 
 # What a server can be asked for.
 REMOTE = (
-    *("datasets", "ingestion", "ingestions", "network", "runs", "schedules", "search"),
-    *("search-map", "show", "similar", "validate", "voxels"),
+    *("concepts", "datasets", "ingestion", "ingestions", "network", "runs", "schedules"),
+    *("search", "search-map", "show", "similar", "validate", "voxels"),
 )
 
 
@@ -153,7 +153,7 @@ def serve(
 
 app.command("search-map")(search_map)
 for command in (
-    *(search, voxels, similar, show, network, datasets, runs, validate),
+    *(search, voxels, concepts, similar, show, network, datasets, runs, validate),
     *(
         ingestions,
         ingestion,

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from app.concepts.claims import ClaimFilter
 from app.concepts.schemas import ConceptAnswer, ConceptSummary, ConceptTermsAnswer, SimilarAnswer
 from app.datasets.schemas import DatasetList
 from app.errors import (
@@ -144,10 +145,9 @@ class RegionListOptions(TypedDict, total=False):
     limit: int
 
 
-class ListOptions(RunOptions, total=False):
+class ListOptions(RunOptions, ClaimFilter, total=False):
     """Which concepts are listed."""
 
-    shared: bool | None
     subject: str | None
     text: str | None
     limit: int
@@ -304,6 +304,12 @@ class Catalog:
             page = self._ask(_page(cursor, asked))
             yield from page.items
             cursor = page.next
+
+    def concept_page(
+        self, cursor: str | None = None, **asked: Unpack[ListOptions]
+    ) -> Page[ConceptSummary]:
+        """A page of the concepts that `concepts` goes through."""
+        return self._ask(_page(cursor or "", asked))
 
     def concept(self, component: int) -> ConceptAnswer:
         """Everything that is known of one concept."""
@@ -493,6 +499,12 @@ class AsyncCatalog:
             for item in page.items:
                 yield item
             cursor = page.next
+
+    async def concept_page(
+        self, cursor: str | None = None, **asked: Unpack[ListOptions]
+    ) -> Page[ConceptSummary]:
+        """A page of the concepts that `concepts` goes through."""
+        return await self._ask(_page(cursor or "", asked))
 
     async def concept(self, component: int) -> ConceptAnswer:
         """Everything that is known of one concept."""

@@ -1,14 +1,66 @@
 """Concepts, on the command line."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app import console
-from app.commands import AsJson, Component, Many, ask
+from app.commands import AsJson, Component, Many, OldRun, ask
 
 if TYPE_CHECKING:
-    from app.client import SimilarOptions
+    from app.client import ListOptions, SimilarOptions
+
+
+def _claim(name: str, told: str) -> Any:
+    return typer.Option(f"--{name}/--not-{name}", help=told)
+
+
+def concepts(
+    dataset: Annotated[str | None, typer.Option(help="Of this dataset alone.")] = None,
+    run: OldRun = None,
+    shared: Annotated[
+        bool | None, _claim("shared", "That participants share, or of which a claim fails.")
+    ] = None,
+    decodable: Annotated[bool | None, _claim("decodable", "That masks decode.")] = None,
+    specific: Annotated[
+        bool | None, _claim("specific", "Decoded better than random mixtures.")
+    ] = None,
+    agreeing: Annotated[bool | None, _claim("agreeing", "Whose masks agree.")] = None,
+    stable: Annotated[bool | None, _claim("stable", "That are found again.")] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="That this participant's mask decodes.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Part of the label or nearest terms.")] = None,
+    cursor: Annotated[
+        str | None, typer.Option(help="Where the page before ended, as it told.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="How many, at most.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List concepts by id, with what is claimed of them.
+
+    A claim that was not measured neither holds nor fails: no option on it tells the concept.
+    """
+    from app.answers import print_concepts
+    from app.concepts.service import list_concepts
+
+    asked: ListOptions = {
+        "dataset": dataset,
+        "run": run,
+        "shared": shared,
+        "decodable": decodable,
+        "specific": specific,
+        "agreeing": agreeing,
+        "stable": stable,
+        "subject": subject,
+        "text": text,
+        "limit": limit,
+    }
+    answer = ask(
+        lambda session: list_concepts(session, cursor=cursor, **asked),
+        lambda catalog: catalog.concept_page(cursor, **asked),
+    )
+    console.print_json(answer) if as_json else print_concepts(answer)
 
 
 def similar(

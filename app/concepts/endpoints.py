@@ -11,6 +11,7 @@ from app.immutable import UNCHANGED, tagged, tagged_answer
 from app.masks.service import MaskFile, Space, TableFormat, mask_table, mask_volume
 from app.paging import PAGE, Page
 from app.parameters import (
+    Claim,
     ComponentId,
     Count,
     Cursor,
@@ -39,7 +40,14 @@ def list_concepts(
     session: ReadingSession,
     dataset: DatasetName = None,
     run: RunId = None,
-    shared: Annotated[bool | None, Query(description="Shared ones, or the others.")] = None,
+    shared: Annotated[
+        bool | None,
+        Query(description="Shared ones, or those of which a claim fails."),
+    ] = None,
+    decodable: Claim = None,
+    specific: Claim = None,
+    agreeing: Claim = None,
+    stable: Claim = None,
     subject: Annotated[
         str | None, Query(description="Decoded by this participant.", pattern=NO_NUL)
     ] = None,
@@ -51,12 +59,19 @@ def list_concepts(
     cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> Page[ConceptSummary]:
-    """The concepts of current runs, or of one run, by id."""
+    """The concepts of current runs, or of one run, by id.
+
+    A claim that was not measured neither holds nor fails: no filter on it finds the concept.
+    """
     return service.list_concepts(
         session,
         dataset=dataset,
         run=run,
         shared=shared,
+        decodable=decodable,
+        specific=specific,
+        agreeing=agreeing,
+        stable=stable,
         subject=subject,
         text=text,
         cursor=cursor,

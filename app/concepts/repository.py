@@ -1,7 +1,7 @@
 """Queries on components."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ def list_components(
     *,
     dataset: str | None,
     run: int | None,
-    shared: bool | None,
+    claims: Mapping[str, bool],
     subject: str | None,
     text: str | None,
     after: int,
@@ -47,7 +47,8 @@ def list_components(
 ) -> tuple[Sequence[Row[Component, str, str, str]], int]:
     """Components by id behind one, with dataset and encoder, and how many there are in all.
 
-    Those of current runs, or of one run; `subject` decodes them, label or terms contain `text`.
+    Those of current runs, or of one run; `claims` hold or do not, by the columns' names; `subject`
+    decodes them, label or terms contain `text`.
     """
     query = (
         select(Component, Dataset.slug, Encoder.name.label("encoder"), Run.method)
@@ -58,8 +59,8 @@ def list_components(
     )
     if dataset is not None:
         query = query.where(Dataset.slug == dataset)
-    if shared is not None:
-        query = query.where(Component.shared == shared)
+    for name, value in claims.items():
+        query = query.where(getattr(Component, name) == value)
     if subject is not None:
         query = query.where(Component.id.in_(_decoded_by(subject)))
     if text is not None:
@@ -128,10 +129,25 @@ def decoding_subjects(session: Session, components: Sequence[int]) -> dict[int, 
     for component, label in session.execute(
         select(ComponentSubject.component_id, Subject.label)
         .join(Subject, Subject.id == ComponentSubject.subject_id)
-        .where(ComponentSubject.component_id.in_(components), ComponentSubject.decodes)
+        .where(ComponentSubject.component_id.in_(components), ComponentSubject.decodes.is_(True))
         .order_by(Subject.label)
     ):
         found[component].append(label)
+    return found
+
+
+def decoding_verdicts(
+    session: Session, components: Sequence[int]
+) -> dict[int, dict[str, bool | None]]:
+    """Whether participants decode each component, by its id and by label; None: not tested."""
+    found: dict[int, dict[str, bool | None]] = defaultdict(dict)
+    for component, label, decodes in session.execute(
+        select(ComponentSubject.component_id, Subject.label, ComponentSubject.decodes)
+        .join(Subject, Subject.id == ComponentSubject.subject_id)
+        .where(ComponentSubject.component_id.in_(components))
+        .order_by(Subject.label)
+    ):
+        found[component][label] = decodes
     return found
 
 
@@ -173,5 +189,5 @@ def _decoded_by(subject: str) -> Select[int]:
     return (
         select(ComponentSubject.component_id)
         .join(Subject, Subject.id == ComponentSubject.subject_id)
-        .where(Subject.label == subject, ComponentSubject.decodes)
+        .where(Subject.label == subject, ComponentSubject.decodes.is_(True))
     )

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from app.concepts.claims import Claims
 from app.regions.schemas import Millimetres, RegionOverlap, Space
 from app.runs.schemas import OfRun
 
@@ -14,6 +15,7 @@ class Stability(BaseModel):
     cosine: float | None = Field(description="With its partner of each other seed.")
     dice: float | None = Field(description="Of its masks with its partner's.")
     seeds: int = Field(description="Other seeds that found a partner of it.")
+    chance: float | None = Field(description="Cosine that unmatched concepts reach.")
 
 
 class StabilityChance(BaseModel):
@@ -25,34 +27,46 @@ class StabilityChance(BaseModel):
     dice: float | None = Field(description="Of masks whose components are not matched.")
 
 
-class ConceptSummary(BaseModel):
-    """A concept in a list."""
+class NamedConcept(BaseModel):
+    """A concept's id and name."""
 
     id: int
     label: str
+
+
+class ListedConcept(NamedConcept):
+    """A concept with its words, and where it comes from."""
+
     terms: list[str]
     dataset: str
     run: int
     encoder: str
     method: str
-    shared: bool
-    subjects: list[str] = Field(description="Participants whose brains decode it.")
-    p_value: float | None
+
+
+# Fields come in the order of the bases from the last one on: what it is, what is claimed of it,
+# and what that rests on.
+class ConceptSummary(Claims, ListedConcept):
+    """A concept in a list."""
+
+    subjects: list[str] = Field(description="Participants whose hard masks decode it.")
+    p_value: float | None = Field(description="Of being decodable.")
     q_value: float | None
-    reason: str | None
     stability: Stability | None
 
 
-class ConceptHit(BaseModel):
-    """A concept found by its nearness to something."""
+class NearConcept(NamedConcept):
+    """A concept, and how near it is to something."""
 
-    id: int
-    label: str
     similarity: float = Field(description="Cosine, between -1 and 1.")
     direction: Literal["positive", "negative"]
-    shared: bool
-    subjects: list[str] = Field(description="Participants whose brains decode it.")
-    p_value: float | None
+
+
+class ConceptHit(Claims, NearConcept):
+    """A concept found by its nearness to something."""
+
+    subjects: list[str] = Field(description="Participants whose hard masks decode it.")
+    p_value: float | None = Field(description="Of being decodable.")
     q_value: float | None
     stability: Stability | None
 
@@ -63,13 +77,6 @@ class SimilarConcept(ConceptHit):
     dataset: str
     run: int
     method: str
-
-
-class NamedConcept(BaseModel):
-    """The concept that is asked about."""
-
-    id: int
-    label: str
 
 
 # Fields come in the order of the bases from the last one on: what was asked, then who answers.
@@ -96,12 +103,34 @@ class SubjectStatistics(BaseModel):
     """How well one participant's brain carries a concept, and by which voxels."""
 
     subject: str
-    decodes: bool
-    r_unmasked: float | None
-    r_soft: float | None
-    r_hard: float | None
-    p_value: float | None
-    q_value: float | None
+    decodes: bool | None = Field(
+        description="Whether the hard mask decodes it; null where that was not tested."
+    )
+    r_unmasked: float | None = Field(
+        description="Correlation over test images of the response decoded from all voxels."
+    )
+    r_soft: float | None = Field(description="As `r_unmasked`, from the soft mask.")
+    r_hard: float | None = Field(description="As `r_unmasked`, from the hard mask's members.")
+    r_low: float | None = Field(
+        description="Lower end of the 95 % interval of `r_hard`, by bootstrap over images."
+    )
+    r_high: float | None = Field(description="Upper end of that interval.")
+    r_normalised: float | None = Field(
+        description="`r_hard` over the noise ceiling that the test repeats give; may exceed 1."
+    )
+    p_unmasked: float | None
+    p_soft: float | None
+    p_value: float | None = Field(description="Of `r_hard`.")
+    q_value: float | None = Field(
+        description="Of `p_value`, over all of the run's concepts and participants."
+    )
+    specific_p: float | None = Field(
+        description="Of being decoded better than random mixtures of the run's concepts."
+    )
+    replication_r: float | None = Field(
+        description="Of the concept that was sought without this participant, in this participant."
+    )
+    replication_p: float | None
     penalty: float | None
     n_voxels: int
     peak_mm: Millimetres | None
@@ -136,27 +165,27 @@ class Negation(BaseModel):
     stimuli: list[FarStimulus]
 
 
-class ConceptAnswer(BaseModel):
+class ConceptAnswer(Claims, ListedConcept):
     """Everything that is known of one concept."""
 
-    id: int
-    label: str
-    terms: list[str]
-    dataset: str
-    run: int
     current: bool
-    encoder: str
-    method: str
     index: int
-    shared: bool
-    subjects: list[str]
-    p_value: float | None
+    subjects: list[str] = Field(description="Participants whose hard masks decode it.")
+    p_value: float | None = Field(description="Of being decodable.")
     q_value: float | None
-    agreement: float | None
+    specific_p: float | None
+    specific_q: float | None
+    agreement: float | None = Field(description="Mean correlation of participants' masks.")
     agreement_p: float | None
-    reason: str | None
+    agreement_q: float | None
     stability: Stability | None
     stability_chance: StabilityChance | None
+    replicated: int | None = Field(
+        description="Participants in whom it is found again when it is sought without them."
+    )
+    start_cosine: float | None = Field(
+        description="Largest cosine with a direction that the search for concepts began with."
+    )
     q_family: str
     statistics: list[SubjectStatistics]
     regions: list[RegionOverlap]

@@ -1,11 +1,12 @@
 """One concept, and what lies near to it."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from app.concepts import repository
+from app.concepts.claims import ClaimFilter, claims_of
 from app.concepts.schemas import (
     ConceptAnswer,
     ConceptSummary,
@@ -31,7 +32,18 @@ from app.settings import get_settings
 from app.terms.prompts import clean_text
 from app.terms.repository import nearest_terms
 
-CONCEPT_FAMILY = "concept q: Benjamini-Hochberg over all components of the run"
+CONCEPT_FAMILY = (
+    "concept q: Benjamini-Hochberg over all components of the run; participant q: over all "
+    "components x participants of the run"
+)
+
+
+# Of a row of ``component_subject``, as it is told.
+_OF_SUBJECT = (
+    *("decodes", "r_unmasked", "r_soft", "r_hard", "r_low", "r_high", "r_normalised"),
+    *("p_unmasked", "p_soft", "p_value", "q_value", "specific_p"),
+    *("replication_r", "replication_p", "penalty", "n_voxels", "reason"),
+)
 
 
 def check_k(k: int) -> None:
@@ -71,11 +83,11 @@ def list_concepts(
     *,
     dataset: str | None = None,
     run: int | None = None,
-    shared: bool | None = None,
     subject: str | None = None,
     text: str | None = None,
     cursor: str | None = None,
     limit: int = PAGE,
+    **claims: Unpack[ClaimFilter],
 ) -> Page[ConceptSummary]:
     """The concepts of current runs, or of one run, by id.
 
@@ -86,16 +98,16 @@ def list_concepts(
         Of this dataset alone.
     run : int, optional
         Of this run, current or not.
-    shared : bool, optional
-        Shared ones, or those that are not.
     subject : str, optional
-        Decoded by this participant's brain.
+        Decoded by this participant's hard mask.
     text : str, optional
         Part of the label or of the nearest terms, in any case.
     cursor : str, optional
         Where the page before ended.
     limit : int
         Concepts a page.
+    shared, decodable, specific, agreeing, stable : bool, optional
+        Of which this holds, or does not; where it was not measured it does neither.
 
     Raises
     ------
@@ -115,7 +127,7 @@ def list_concepts(
         session,
         dataset=dataset,
         run=run,
-        shared=shared,
+        claims={name: value for name, value in claims.items() if isinstance(value, bool)},
         subject=subject,
         text=wanted,
         after=after,
@@ -131,11 +143,10 @@ def list_concepts(
             run=row.Component.run_id,
             encoder=row.encoder,
             method=row.method,
-            shared=row.Component.shared,
+            **claims_of(row.Component),
             subjects=subjects.get(row.Component.id, []),
             p_value=row.Component.p_value,
             q_value=row.Component.q_value,
-            reason=row.Component.reason,
             stability=_stability(row.Component),
         )
         for row in rows
@@ -157,15 +168,7 @@ def show_concept(session: Session, component_id: int) -> ConceptAnswer:
     statistics = [
         SubjectStatistics(
             subject=label,
-            decodes=row.decodes,
-            r_unmasked=row.r_unmasked,
-            r_soft=row.r_soft,
-            r_hard=row.r_hard,
-            p_value=row.p_value,
-            q_value=row.q_value,
-            penalty=row.penalty,
-            n_voxels=row.n_voxels,
-            reason=row.reason,
+            **{name: getattr(row, name) for name in _OF_SUBJECT},
             **dict(peak_of(voxel)),
         )
         for row, label, voxel in repository.subject_statistics(session, component.id)
@@ -181,13 +184,17 @@ def show_concept(session: Session, component_id: int) -> ConceptAnswer:
         **chosen.names,
         current=chosen.current,
         index=component.index,
-        shared=component.shared,
+        **claims_of(component),
         subjects=[each.subject for each in statistics if each.decodes],
         p_value=component.p_value,
         q_value=component.q_value,
+        specific_p=component.specific_p,
+        specific_q=component.specific_q,
         agreement=component.agreement,
         agreement_p=component.agreement_p,
-        reason=component.reason,
+        agreement_q=component.agreement_q,
+        replicated=component.replicated,
+        start_cosine=component.start_cosine,
         stability=_stability(component),
         stability_chance=_stability_chance(chosen.run),
         q_family=f"{CONCEPT_FAMILY}; {REGION_FAMILY}",
@@ -316,7 +323,7 @@ def hit_fields(component: Component, similarity: float, subjects: list[str]) -> 
         "label": component.label,
         "similarity": similarity,
         "direction": "positive" if similarity >= 0 else "negative",
-        "shared": component.shared,
+        **claims_of(component),
         "subjects": subjects,
         "p_value": component.p_value,
         "q_value": component.q_value,
@@ -342,6 +349,7 @@ def _stability(component: Component) -> Stability | None:
         cosine=component.stability_cosine,
         dice=component.stability_dice,
         seeds=component.stability_seeds,
+        chance=component.stability_chance,
     )
 
 

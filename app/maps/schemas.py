@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, Field
 
+from app.concepts.claims import Claims
+from app.concepts.schemas import NamedConcept
 from app.regions.schemas import Space
 from app.runs.schemas import OfRun
 
@@ -14,12 +16,9 @@ class MapShare(BaseModel):
     n_voxels: int = Field(description="Members of the mask among the voxels covered.")
 
 
-class MapConcept(BaseModel):
+class MapConcept(Claims, NamedConcept):
     """A concept that a map carries."""
 
-    id: int
-    label: str
-    shared: bool
     correlation: float = Field(description="Mean over the participants told.")
     p_value: float = Field(description="One-sided: as high a correlation, of surrogate maps.")
     q_value: float

@@ -9,6 +9,7 @@ from scipy.stats import false_discovery_control
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from app.concepts.claims import claims_of
 from app.concepts.service import check_k
 from app.errors import ConflictError, InputError, NotFoundError
 from app.maps import repository
@@ -98,7 +99,7 @@ def search_map(
         MapConcept(
             id=int(ids[at]),
             label=components[ids[at]].label,
-            shared=components[ids[at]].shared,
+            **claims_of(components[ids[at]]),
             correlation=float(found.mean[at]),
             p_value=float(found.p[at]),
             q_value=float(q_value),

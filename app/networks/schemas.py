@@ -2,13 +2,13 @@
 
 from pydantic import BaseModel, Field
 
+from app.concepts.claims import Claims
+from app.concepts.schemas import NamedConcept
 
-class NetworkNode(BaseModel):
+
+class NetworkNode(Claims, NamedConcept):
     """A concept that the participant has a mask of."""
 
-    id: int
-    label: str
-    shared: bool
     n_voxels: int = Field(description="Members of the participant's mask.")
     community: int = Field(description="From 1, larger communities first.")
     strength: float = Field(

@@ -2,6 +2,7 @@
 
 from sqlalchemy.orm import Session
 
+from app.concepts.claims import claims_of
 from app.errors import NotFoundError
 from app.networks import repository
 from app.networks.schemas import NetworkAnswer, NetworkEdge, NetworkNode
@@ -49,7 +50,7 @@ def network(
         NetworkNode(
             id=component.id,
             label=component.label,
-            shared=component.shared,
+            **claims_of(component),
             n_voxels=n_voxels,
             community=place.community,
             strength=place.strength,

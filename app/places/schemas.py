@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, Field
 
+from app.concepts.claims import Claims
+from app.concepts.schemas import NamedConcept
 from app.regions.schemas import RegionOverlap, Space
 from app.runs.schemas import OfRun
 
@@ -15,12 +17,9 @@ class BallShare(BaseModel):
     nearest_mm: float = Field(description="Distance of the nearest member from the centre.")
 
 
-class PlaceConcept(BaseModel):
+class PlaceConcept(Claims, NamedConcept):
     """A concept that a ball carries."""
 
-    id: int
-    label: str
-    shared: bool
     coverage: float = Field(description="Mean over all participants who have voxels there.")
     subjects: list[BallShare]
 
@@ -41,12 +40,9 @@ class PlaceAnswer(OfRun, Ball):
     concepts: list[PlaceConcept]
 
 
-class RegionConcept(BaseModel):
+class RegionConcept(Claims, NamedConcept):
     """A concept by what a region carries of it."""
 
-    id: int
-    label: str
-    shared: bool
     auc: float = Field(description="Mean over participants who decode it, over all if none does.")
     subjects: list[RegionOverlap]
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 
 from sqlalchemy.orm import Session
 
+from app.concepts.claims import claims_of
 from app.concepts.service import check_k
 from app.errors import InputError, NotFoundError
 from app.observing.traces import traced
@@ -100,7 +101,7 @@ def search_place(
         PlaceConcept(
             id=component,
             label=components[component].label,
-            shared=components[component].shared,
+            **claims_of(components[component]),
             coverage=sum(each.coverage for each in told) / len(voxels),
             subjects=told,
         )
@@ -153,7 +154,7 @@ def search_region(
             RegionConcept(
                 id=component,
                 label=components[component].label,
-                shared=components[component].shared,
+                **claims_of(components[component]),
                 auc=-group_order(members)[1],
                 subjects=[region_overlap(each) for each in members],
             )

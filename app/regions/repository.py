@@ -21,7 +21,7 @@ from app.regions.schemas import Peak
 
 @dataclass(frozen=True)
 class Overlap:
-    """One row of ``component_region`` with its names; `decodes`: the participant's brain does."""
+    """One row of ``component_region`` with its names; `decodes`: the participant's mask does."""
 
     component: int
     subject: str
@@ -34,6 +34,8 @@ class Overlap:
     q_value: float
     n_voxels: int
     peak: Peak
+    auc_low: float | None = None
+    auc_high: float | None = None
 
 
 def list_overlaps(
@@ -77,6 +79,8 @@ def list_overlaps(
             q_value=overlap.q_value,
             n_voxels=overlap.n_voxels,
             peak=peak_of(voxel),
+            auc_low=overlap.auc_low,
+            auc_high=overlap.auc_high,
         )
         for overlap, label, place, decodes, voxel in session.execute(query)
     ]

@@ -34,6 +34,8 @@ class RegionAnswer(BaseModel):
     region: str
     score: float = Field(description="similarity x (2 AUC - 1)")
     auc: float
+    auc_low: float | None = Field(description="Lower end of the AUC's 95 % interval.")
+    auc_high: float | None = Field(description="Upper end of that interval.")
     p_value: float
     q_value: float
     n_voxels: int = Field(description="Members of the concept's mask inside the region.")
@@ -48,6 +50,8 @@ class RegionOverlap(BaseModel):
     atlas: str
     region: str
     auc: float
+    auc_low: float | None = Field(description="Lower end of the AUC's 95 % interval.")
+    auc_high: float | None = Field(description="Upper end of that interval.")
     dice: float
     p_value: float
     q_value: float

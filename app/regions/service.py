@@ -16,7 +16,8 @@ from app.runs.service import require_dataset, require_subject
 
 SIGNIFICANT = 0.05
 REGION_FAMILY = (
-    "region q: Benjamini-Hochberg over all components x regions of a participant in the run"
+    "region q: Benjamini-Hochberg over all components x regions of one atlas, in one participant "
+    "of the run"
 )
 
 
@@ -184,6 +185,8 @@ def region_answer(overlap: Overlap, score: float) -> RegionAnswer:
         region=overlap.region,
         score=score,
         auc=overlap.auc,
+        auc_low=overlap.auc_low,
+        auc_high=overlap.auc_high,
         p_value=overlap.p_value,
         q_value=overlap.q_value,
         n_voxels=overlap.n_voxels,
@@ -198,6 +201,8 @@ def region_overlap(overlap: Overlap) -> RegionOverlap:
         atlas=overlap.atlas,
         region=overlap.region,
         auc=overlap.auc,
+        auc_low=overlap.auc_low,
+        auc_high=overlap.auc_high,
         dice=overlap.dice,
         p_value=overlap.p_value,
         q_value=overlap.q_value,

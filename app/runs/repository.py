@@ -34,12 +34,13 @@ def find_run(session: Session, run_id: int) -> tuple[Run, Dataset, Encoder] | No
 
 
 def list_runs(session: Session, slug: str | None) -> Sequence[Row[Any]]:
-    """Runs with dataset, encoder, components and shared ones counted; newest first."""
+    """Runs with dataset, encoder and components counted, all, shared and unknown; newest first."""
     counted = (
         select(
             Component.run_id,
             func.count().label("components"),
-            func.count().filter(Component.shared).label("shared"),
+            func.count().filter(Component.shared.is_(True)).label("shared"),
+            func.count().filter(Component.shared.is_(None)).label("not_measured"),
         )
         .group_by(Component.run_id)
         .subquery()
@@ -52,6 +53,7 @@ def list_runs(session: Session, slug: str | None) -> Sequence[Row[Any]]:
             Encoder.name.label("encoder"),
             func.coalesce(counted.c.components, 0).label("components"),
             func.coalesce(counted.c.shared, 0).label("shared"),
+            func.coalesce(counted.c.not_measured, 0).label("not_measured"),
         )
         .join(Dataset, Dataset.id == Run.dataset_id)
         .join(Encoder, Encoder.id == Run.encoder_id)

@@ -24,12 +24,22 @@ class RunAnswer(BaseModel):
     encoder: str
     method: str
     components: int
-    shared: int
+    shared: int = Field(description="Components that participants share.")
+    not_measured: int = Field(
+        description="Components of which it is not known whether participants share them."
+    )
+    reproducible: bool | None = Field(
+        description="Whether its components are found again above chance; false only where it was "
+        "published all the same, null where that was not measured."
+    )
     seed: int
     device: str
     code_version: str
     published_at: datetime
-    metrics: dict[str, Any]
+    metrics: dict[str, Any] = Field(
+        description="What was measured of the run, by name; `decoders` has each participant's "
+        "top-k accuracies with the 95 % interval of top-1, and the paired test against ridge."
+    )
 
 
 class RunList(BaseModel):

@@ -106,7 +106,7 @@ def _draw(answer: ValidationAnswer, views: Views) -> "Figure":
             result = of_subject.get(subject)
             if result is None:
                 continue
-            unseen = "" if result.decodes else " (not decoded)"
+            unseen = {True: "", False: " (not decoded)", None: " (not tested)"}[result.decodes]
             write(left, above, f"{subject}{unseen}  {_numbers(result)}", fontsize=7)
             view = views.get((one.category, subject))
             if view is not None:
@@ -116,7 +116,7 @@ def _draw(answer: ValidationAnswer, views: Views) -> "Figure":
         MARGIN,
         height - 0.3,
         f"red: members of the mask, by weight; blue: the localiser's regions; * q < {SIGNIFICANT}; "
-        "hollow: the participant's brain does not decode the concept",
+        "hollow: the participant's mask does not decode the concept, or was not tested",
         fontsize=7,
     )
     return figure

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, Field
 
+from app.concepts.claims import Claims
 from app.runs.schemas import OfRun
 
 
@@ -21,9 +22,9 @@ class SubjectResult(BaseModel):
     """How one participant's mask lies on all regions of a category together, and on each."""
 
     subject: str
-    decodes: bool = Field(
-        description="Whether the participant's brain decodes the concept on trials unseen; where "
-        "it does not, how the mask lies says nothing of the concept."
+    decodes: bool | None = Field(
+        description="Whether the participant's hard mask decodes the concept on trials unseen; "
+        "where it does not, how the mask lies says nothing of the concept. Null: not tested."
     )
     auc: float | None = Field(description="Of the soft mask.")
     dice: float | None = Field(description="Of the hard mask.")
@@ -37,17 +38,25 @@ class SubjectResult(BaseModel):
     regions: list[RegionResult]
 
 
-class CategoryResult(BaseModel):
-    """One category: the concept that its prompt finds, in every participant."""
+class Category(BaseModel):
+    """A category, and the concept that its prompt finds."""
 
     category: str
     prompt: str
     atlas: str
     component: int | None
     label: str | None
-    shared: bool | None
+
+
+# Fields come in the order of the bases from the last one on.
+class CategoryResult(Claims, Category):
+    """One category: the concept that its prompt finds, in every participant."""
+
+    reason: str | None = Field(
+        description="Why the prompt found nothing; else why what it found is not shared, of the "
+        "first claim that fails or else was not measured."
+    )
     similarity: float | None = Field(description="Of prompt and concept: cosine.")
-    reason: str | None = Field(description="Why the prompt found nothing.")
     subjects: list[SubjectResult]
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 
-from app.concepts.repository import decoding_subjects, nearest_to_vector
+from app.concepts.claims import claims_of, no_claims
+from app.concepts.repository import decoding_verdicts, nearest_to_vector
 from app.database.models import Component, Dataset, Encoder, Run, Validation
 from app.embedding import Encoder as Model
 from app.errors import ConflictError, InputError, NotFoundError
@@ -134,7 +135,7 @@ def validate(
                 f"no category of run {chosen.run.id} is held against the atlas {atlas}",
                 hint=f"ask for one: --prompt TEXT --atlas {atlas}",
             )
-    decoding = decoding_subjects(session, [each.component.id for each in found if each.component])
+    decoding = decoding_verdicts(session, [each.component.id for each in found if each.component])
     return ValidationAnswer(
         **chosen.names,
         choice=CHOICE,
@@ -381,25 +382,25 @@ def _atlases(session: Session, dataset: Dataset, run: Run) -> list[str]:
 
 
 def _told(
-    one: Validated, decoding: Mapping[int, Sequence[str]], subject: str | None
+    one: Validated, decoding: Mapping[int, Mapping[str, bool | None]], subject: str | None
 ) -> CategoryResult:
     told = [each for each in one.measurements if subject in (None, each.subject)]
     component = one.component
-    who = decoding.get(component.id, ()) if component else ()
+    verdicts = decoding.get(component.id, {}) if component else {}
+    claims = claims_of(component) if component else no_claims(one.reason)
     return CategoryResult(
         category=one.category,
         prompt=one.prompt,
         atlas=one.atlas,
         component=component.id if component else None,
         label=component.label if component else None,
-        shared=component.shared if component else None,
+        **claims,
         similarity=one.similarity,
-        reason=one.reason,
         subjects=[
             SubjectResult(
                 **_numbers(each, ("rho", "map", "reason")),
                 subject=each.subject,
-                decodes=each.subject in who,
+                decodes=verdicts.get(each.subject),
                 regions=[
                     RegionResult(**_numbers(part), region=part.region)
                     for part in told

@@ -14,7 +14,14 @@ from app.database.models import Term
 from app.masks.service import mask_volume
 from app.settings import get_settings
 from tests.app.conftest import Counts, Sdc
-from tests.app.published import UNMASKED, Published, write_table
+from tests.app.published import (
+    AGAINST_RIDGE,
+    SHARED,
+    UNMASKED,
+    UNMEASURED,
+    Published,
+    write_table,
+)
 
 SEARCH_FIELDS = [
     *("plus", "minus", "negated"),
@@ -22,12 +29,13 @@ SEARCH_FIELDS = [
     "regions",
 ]
 CONCEPT_FIELDS = [
-    *("id", "label", "similarity", "direction", "shared", "subjects"),
+    *("id", "label", "similarity", "direction", "subjects"),
+    *("shared", "decodable", "specific", "agreeing", "stable", "reason", "reasons", "prevalence"),
     *("p_value", "q_value", "stability", "regions"),
 ]
 REGION_FIELDS = [
-    *("subject", "atlas", "region", "score", "auc", "p_value", "q_value", "n_voxels"),
-    *("peak_mm", "space"),
+    *("subject", "atlas", "region", "score", "auc", "auc_low", "auc_high"),
+    *("p_value", "q_value", "n_voxels", "peak_mm", "space"),
 ]
 
 
@@ -50,10 +58,15 @@ def test_search_prints_the_contract(sdc: Sdc, published: Published) -> None:
         assert isinstance(concept["label"], str)
         assert -1 <= concept["similarity"] <= 1
         assert concept["direction"] in ("positive", "negative")
-        assert isinstance(concept["shared"], bool)
+        for claim in ("shared", "decodable", "specific", "agreeing", "stable"):
+            assert concept[claim] in (True, False, None)
+        assert (concept["reason"] is None) == (concept["shared"] is True)
+        assert set(concept["reasons"]) <= {"decodable", "specific", "agreeing", "stable"}
+        prevalence = concept["prevalence"]
+        assert prevalence is None or sorted(prevalence) == ["estimate", "high", "low"]
         assert set(concept["subjects"]) <= {"subj01", "subj02"}
         assert 0 <= concept["p_value"] <= concept["q_value"] <= 1
-        assert sorted(concept["stability"]) == ["cosine", "dice", "seeds"]
+        assert sorted(concept["stability"]) == ["chance", "cosine", "dice", "seeds"]
         assert concept["regions"]
     assert answer["regions"]
     for region in [*answer["regions"], *(r for c in answer["concepts"] for r in c["regions"])]:
@@ -62,7 +75,7 @@ def test_search_prints_the_contract(sdc: Sdc, published: Published) -> None:
         assert isinstance(region["atlas"], str)
         assert isinstance(region["region"], str)
         assert isinstance(region["score"], float)
-        assert 0 <= region["auc"] <= 1
+        assert 0 <= region["auc_low"] <= region["auc"] <= region["auc_high"] <= 1
         assert 0 <= region["p_value"] <= region["q_value"] <= 1
         assert isinstance(region["n_voxels"], int)
         if region["peak_mm"] is None:
@@ -119,7 +132,7 @@ def test_search_by_a_map(sdc: Sdc, session: Session, published: Published, tmp_p
     )
     assert columns == "concept\tlabel\tcorrelation\tp\tq\tshared\tby subject"
     assert first.startswith(f"{food}\tfood, ")
-    assert first.endswith("\tyes\tsubj02 1.000")
+    assert first.endswith("\tno\tsubj02 1.000")
     assert (blank, covered, voxels) == ("", "subject\tvoxels covered", "subj02\t30")
 
 
@@ -176,7 +189,10 @@ def test_show_similar_datasets_and_runs(sdc: Sdc, published: Published) -> None:
     assert dataset["method"] == "masks"
     (run,) = json.loads(sdc("runs", "--dataset", "lab-a", "--json").stdout)["runs"]
     assert (run["run"], run["current"], run["method"]) == (published.run, True, "masks")
-    assert (run["components"], run["shared"]) == (6, 5)
+    assert (run["components"], run["shared"], run["not_measured"]) == (6, 2, 1)
+    assert run["reproducible"] is True
+    assert run["metrics"]["decoders"]["subj01"]["top1_interval"] == [0.4, 0.6]
+    assert run["metrics"]["decoders"]["subj02"]["against_ridge"] == AGAINST_RIDGE
     printed = sdc("show", face).stdout
     assert "best stimuli\tscore\tcaptions\nface-1\t1.000\tface" in printed
     assert "farthest stimuli\tsimilarity\tcaptions\nhouse-1\t-0.400\thouse" in printed
@@ -185,9 +201,96 @@ def test_show_similar_datasets_and_runs(sdc: Sdc, published: Published) -> None:
     near = sdc("similar", face).stdout
     assert near.count("lab-a") == 5
     assert near.count("\tmasks") == 5
+    assert near.count("\tnot measured\t") == 1
     assert f"run {published.run} (masks), {published.encoder}" in near
     assert "lab-a\tPictures in lab-a\tsubj01, subj02\t6\tfloc" in sdc("datasets").stdout
-    assert f"{published.run}\t*\tlab-a\t{published.encoder}\tmasks" in sdc("runs").stdout
+    listed = sdc("runs").stdout
+    assert f"{published.run}\t*\tlab-a\t{published.encoder}\tmasks\t6\t2\t1\tyes\t7" in listed
+
+
+def test_show_tells_each_claim_and_each_participant(sdc: Sdc, published: Published) -> None:
+    told = {name: sdc("show", id_).stdout for name, id_ in published.components.items()}
+    assert "shared: yes\n" in told["face"]
+    assert "prevalence: 0.90 (0.40 to 1.00)\n" in told["face"]
+    assert (
+        "claim\tholds\tp\tq\tfigure\treason\n"
+        "decodable\tyes\t0.001\t0.002\t2 of 2 participants\t-\n"
+        "specific\tyes\t0.003\t0.005\t-\t-\n"
+        "agreeing\tyes\t0.010\t0.020\tcorrelation 0.60\t-\n"
+        "stable\tyes\t-\t-\tcosine 0.90, chance 0.35, found again in 2 of 2 participants\t-\n"
+    ) in told["face"]
+    assert (
+        "subject\tdecodes\tr hard\t95 %\tr normalised\tp\tq\tr soft\tp soft\tr unmasked"
+        "\tp unmasked\tp specific\tr without\tp without\tvoxels\tpeak mm\tspace\treason\n"
+        "subj01\tyes\t0.400\t0.30 to 0.50\t0.800\t0.001\t0.002\t0.450\t0.003\t0.500\t0.002"
+        "\t0.004\t0.350\t0.005\t5\t"
+    ) in told["face"]
+    assert "shared: not measured\n" in told[UNMEASURED]
+    assert "reason: other seeds have no masks of it\n" in told[UNMEASURED]
+    assert "\nstable\tnot measured\t-\t-\tcosine 0.90, chance 0.35\tother" in told[UNMEASURED]
+    assert "prevalence" not in told[UNMEASURED]
+    assert "shared: no\n" in told["animal"]
+    assert (
+        "\ndecodable\tno\t0.200\t0.200\t1 of 2 participants\tdecodable in too few"
+        in (told["animal"])
+    )
+    assert "\nagreeing\tnot measured\t-\t-\t-\tthere is one mask alone\n" in told["animal"]
+    assert "\tAUC\t95 %\tDice\t" in told["face"]
+
+
+def test_concepts_are_listed_by_what_is_claimed_of_them(sdc: Sdc, published: Published) -> None:
+    columns, *lines = sdc("concepts").stdout.splitlines()
+    assert columns == (
+        "concept\tlabel\tdataset\trun\tshared\tdecodable\tspecific\tagreeing\tstable\tsubjects"
+        "\tq\treason"
+    )
+    assert [int(line.split("\t")[0]) for line in lines] == [*published.components.values()]
+    cells = {line.split("\t")[0]: line.split("\t") for line in lines}
+    assert cells[str(published.components["house"])][4:9] == ["no", "yes", "no", "yes", "no"]
+    assert cells[str(published.components[UNMEASURED])][4] == "not measured"
+    for words, expected in (
+        (("--shared",), SHARED),
+        (("--not-shared",), ("house", "food", "animal")),
+        (("--not-agreeing",), ("food",)),
+        (("--stable", "--decodable", "--not-specific"), ()),
+        (("--specific", "--subject", "subj02", "--text", "food"), ("food",)),
+    ):
+        answer = json.loads(sdc("concepts", *words, "--json").stdout)
+        found = {each["id"] for each in answer["items"]}
+        assert found == {published.components[name] for name in expected}
+        assert answer["total"] == len(expected)
+
+
+def test_a_list_of_concepts_goes_on_where_it_ended(sdc: Sdc, published: Published) -> None:
+    first = sdc("concepts", "--limit", "4")
+    (note,) = first.stderr.splitlines()
+    assert note.startswith("6 in all; --cursor ")
+    rest = sdc("concepts", "--limit", "4", "--cursor", note.split()[4])
+    ids = [
+        int(line.split("\t")[0]) for each in (first, rest) for line in each.stdout.splitlines()[1:]
+    ]
+    assert ids == [*published.components.values()]
+    assert rest.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--limit", "0"), "limit is 0"),
+        (("--cursor", "x"), "the cursor is none of this catalog's"),
+        (("--run", "99"), "there is no run 99"),
+        (("--dataset", "lab-z"), "no dataset 'lab-z'"),
+        (("--text", " "), "the text is empty"),
+        (("--shared=maybe",), "does not take a value"),
+    ],
+)
+def test_lists_of_concepts_that_cannot_be_had(
+    sdc: Sdc, published: Published, words: tuple[str, ...], message: str
+) -> None:
+    result = sdc("concepts", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_what_other_seeds_find_stands_beside_every_concept(sdc: Sdc, published: Published) -> None:
@@ -224,7 +327,11 @@ def test_network_tells_communities_and_edges(sdc: Sdc, published: Published) -> 
     )
     assert (answer["subject"], answer["run"]) == ("subj01", published.run)
     assert sorted(answer["nodes"][0]) == sorted(
-        ("id", "label", "shared", "n_voxels", "community", "strength")
+        (
+            *("id", "label", "n_voxels", "community", "strength"),
+            *("shared", "decodable", "specific", "agreeing", "stable"),
+            *("reason", "reasons", "prevalence"),
+        )
     )
     assert sorted(answer["edges"][0]) == sorted(
         ("source", "target", "dice", "cosine", "weight", "p_value", "q_value")
@@ -237,6 +344,7 @@ def test_network_tells_communities_and_edges(sdc: Sdc, published: Published) -> 
         "6 concepts, 3 edges, 3 communities"
     )
     assert columns == "community\tconcept\tlabel\tshared\tvoxels\tstrength"
+    assert sum("\tnot measured\t" in line for line in lines[:6]) == 1
     assert lines[0].startswith(f"1\t{published.components['face']}\tface, ")
     assert lines[0].endswith("\tyes\t5\t0.700")
     assert lines[6:8] == ["", "concept\tlabel\tconcept\tlabel\tweight\tDice\tq\tcosine"]

@@ -13,7 +13,12 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.client import AsyncCatalog, Catalog
-from app.concepts.service import concept_terms, show_concept, similar_concepts
+from app.concepts.service import (
+    concept_terms,
+    list_concepts,
+    show_concept,
+    similar_concepts,
+)
 from app.database.engine import get_engine, open_session
 from app.datasets.service import list_datasets
 from app.errors import (
@@ -37,7 +42,7 @@ from app.terms.schemas import TermsReport
 from app.voxels.service import search_voxels
 from tests.app.conftest import Sdc
 from tests.app.maps.volumes import in_mni
-from tests.app.published import REGIONS, VOXELS_A_REGION, Published
+from tests.app.published import REGIONS, SHARED, VOXELS_A_REGION, Published
 from tests.app.serving import serving
 
 MAP = in_mni(np.random.default_rng(0).normal(size=(6, 5)))
@@ -66,6 +71,10 @@ CALLS: dict[str, tuple[Callable[[Session, Published], Any], Callable[[Any, Publi
     "similar": (
         lambda session, published: similar_concepts(session, published.components["face"], k=2),
         lambda catalog, published: catalog.similar(published.components["face"], k=2),
+    ),
+    "concepts": (
+        lambda session, _: list_concepts(session, decodable=True, stable=False, limit=1),
+        lambda catalog, _: catalog.concept_page(decodable=True, stable=False, limit=1),
     ),
     "similar in": (
         lambda session, published: similar_concepts(
@@ -150,7 +159,7 @@ def test_lists_files_and_batches(url: str, published: Published) -> None:
         mask = catalog.mask(component, "subj01", "MNI")
         voxels = catalog.voxels(component, "subj01", "csv")
         told = catalog.search_all([Question(query="face"), "food"], k=1)
-    assert len(ids) == 5
+    assert ids == [published.components[name] for name in SHARED]
     assert [each.region for each in regions] == list(REGIONS)
     assert regions[0].voxels == {"subj01": VOXELS_A_REGION}
     assert mask.startswith(b"\x1f\x8b")
@@ -239,6 +248,8 @@ def test_where_something_else_listens(url: str) -> None:
     [
         ("search", "face", "-k", "2", "--plus", "food"),
         ("show", "1"),
+        ("concepts", "--limit", "2"),
+        ("concepts", "--not-shared", "--agreeing"),
         ("similar", "1", "-k", "2"),
         ("similar", "1", "--dataset", "lab-a", "--run", "1", "--subject", "subj02"),
         ("datasets",),

@@ -16,6 +16,8 @@ from app.api import make_api
 from app.concepts.service import concept_terms, show_concept, similar_concepts
 from tests.app.published import (
     CONCEPTS,
+    SHARED,
+    UNMEASURED,
     UNSHARED,
     VOXELS_A_REGION,
     Published,
@@ -47,8 +49,13 @@ def test_pages_hold_every_concept_once(
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
-        ({"shared": True}, set(CONCEPTS) - {UNSHARED}),
-        ({"shared": False}, {UNSHARED}),
+        ({"shared": True}, set(SHARED)),
+        ({"shared": False}, set(CONCEPTS) - {*SHARED, UNMEASURED}),
+        ({"decodable": False}, {UNSHARED}),
+        ({"specific": False}, {"house"}),
+        ({"agreeing": False}, {"food"}),
+        ({"stable": False}, {"house"}),
+        ({"stable": True, "agreeing": True}, {"face", "body"}),
         ({"subject": "subj02"}, set(CONCEPTS) - {UNSHARED}),
         ({"subject": "nobody"}, set()),
         ({"text": "ANIM"}, {UNSHARED}),
@@ -73,6 +80,7 @@ def test_filters(
         ({"limit": 501}, 422, "limit is 501"),
         ({"text": ""}, 422, "query.text: String should match pattern"),
         ({"subject": "\0"}, 422, "query.subject: String should match pattern"),
+        ({"stable": "perhaps"}, 422, "query.stable: Input should be a valid boolean"),
     ],
 )
 def test_bad_lists(client: TestClient, asked: dict[str, object], status: int, detail: str) -> None:

@@ -6,16 +6,30 @@ import pytest
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
-from app.concepts.service import concept_terms, show_concept, similar_concepts
-from app.database.models import Component, ComponentNegation, Dataset, Encoder, Run
+from app.concepts.claims import CLAIMS
+from app.concepts.service import concept_terms, list_concepts, show_concept, similar_concepts
+from app.database.models import (
+    Component,
+    ComponentNegation,
+    ComponentSubject,
+    Dataset,
+    Encoder,
+    Run,
+)
 from app.errors import ConflictError, InputError, NotFoundError
 from app.store import ArtefactStore
 from tests.app.published import (
     CHANCE,
     CONCEPTS,
+    PREVALENCE,
+    REASONS,
     REGIONS,
+    SHARED,
     STABILITY,
     UNMASKED,
+    UNMEASURED,
+    VERDICTS,
+    WHY_UNSHARED,
     Published,
     publish,
     write_table,
@@ -28,14 +42,26 @@ def test_a_concept_is_told_with_all_that_is_known(session: Session, published: P
     assert (answer.encoder, answer.method, answer.index) == (published.encoder, "masks", 5)
     assert answer.terms[0] == "animal"
     assert answer.label == ", ".join(answer.terms)
-    assert not answer.shared
+    assert answer.shared is False
+    assert (answer.decodable, answer.specific, answer.agreeing, answer.stable) == VERDICTS["animal"]
+    assert (answer.reason, answer.reasons) == (WHY_UNSHARED, REASONS["animal"])
+    assert (answer.prevalence, answer.replicated) == (None, None)
     assert answer.subjects == ["subj01"]
-    assert (answer.p_value, answer.q_value) == (0.006, 0.012)
-    assert (answer.agreement, answer.agreement_p) == (0.6, 0.01)
+    assert (answer.p_value, answer.q_value) == (0.2, 0.2)
+    assert (answer.specific_p, answer.specific_q) == (0.003, 0.005)
+    assert (answer.agreement, answer.agreement_p, answer.agreement_q) == (None, None, None)
+    assert answer.start_cosine == 0.15
     assert [each.subject for each in answer.statistics] == ["subj01", "subj02"]
     assert [each.decodes for each in answer.statistics] == [True, False]
     assert answer.statistics[0].peak_mm == (-30, -40, -40)
     assert answer.statistics[0].space == "MNI"
+    first = answer.statistics[0]
+    assert (first.r_hard, first.r_low, first.r_high, first.r_normalised) == (0.4, 0.3, 0.5, 0.8)
+    assert (first.p_unmasked, first.p_soft, first.p_value) == (0.002, 0.003, 0.001)
+    assert (first.specific_p, first.replication_r, first.replication_p) == (0.004, None, None)
+    for region in answer.regions:
+        assert region.auc_low == pytest.approx(region.auc - 0.05)
+        assert region.auc_high == pytest.approx(min(1, region.auc + 0.05))
     assert {(each.subject, each.region) for each in answer.regions} == {
         (subject, region) for subject in published.subjects for region in REGIONS
     }
@@ -217,6 +243,60 @@ def test_a_run_that_compared_no_seeds_has_no_stability(
     assert (shown.stability, shown.stability_chance) == (None, None)
     near = similar_concepts(session, published.components["body"]).concepts
     assert [each.stability is None for each in near] == [each.id == face.id for each in near]
+
+
+def test_claims_stand_beside_shared_wherever_it_is_told(
+    session: Session, published: Published
+) -> None:
+    name_of = {id_: name for name, id_ in published.components.items()}
+    listed = list_concepts(session).items
+    near = similar_concepts(session, published.components["face"]).concepts
+    shown = [show_concept(session, id_) for id_ in name_of]
+    for each in (*listed, *near, *shown):
+        name = name_of[each.id]
+        assert (each.decodable, each.specific, each.agreeing, each.stable) == VERDICTS[name]
+        verdict = True if name in SHARED else None if name == UNMEASURED else False
+        assert each.shared is verdict
+        assert each.reasons == REASONS[name]
+        assert each.reason == next(iter(REASONS[name].values()), None)
+        told = each.prevalence and tuple(each.prevalence.model_dump().values())
+        assert told == PREVALENCE.get(name)
+
+
+def test_who_was_not_tested_neither_decodes_nor_fails_to(
+    session: Session, published: Published
+) -> None:
+    face = published.components["face"]
+    session.get_one(ComponentSubject, (face, published.subjects["subj02"])).decodes = None
+    session.flush()
+    shown = show_concept(session, face)
+    assert [each.decodes for each in shown.statistics] == [True, None]
+    assert shown.subjects == ["subj01"]
+    assert face not in {each.id for each in list_concepts(session, subject="subj02").items}
+
+
+@pytest.mark.parametrize("claim", ["shared", "decodable", "specific", "agreeing", "stable"])
+def test_a_filter_finds_what_was_measured(
+    session: Session, published: Published, claim: str
+) -> None:
+    verdicts = {
+        name: {
+            "shared": False if False in found else None if None in found else True,
+            **dict(zip(CLAIMS, found, strict=True)),
+        }[claim]
+        for name, found in VERDICTS.items()
+    }
+    for wanted in (True, False):
+        page = list_concepts(session, **{claim: wanted})  # type: ignore[arg-type]
+        expected = {published.components[name] for name, it in verdicts.items() if it is wanted}
+        assert {each.id for each in page.items} == expected
+        assert page.total == len(expected)
+    assert list_concepts(session, **{claim: None}).total == len(CONCEPTS)  # type: ignore[arg-type]
+
+
+def test_filters_hold_together(session: Session, published: Published) -> None:
+    found = list_concepts(session, decodable=True, specific=True, shared=False).items
+    assert [each.id for each in found] == [published.components["food"]]
 
 
 @pytest.mark.parametrize("component", [0, -1, 999, 2**40])

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from sqlalchemy.orm import Session
 
+from app.concepts.claims import no_claims
 from app.errors import InputError
 from app.networks.figure import place_nodes, write_figure
 from app.networks.schemas import NetworkAnswer, NetworkNode
@@ -41,7 +42,9 @@ def test_linked_nodes_lie_nearer_to_each_other(answer: NetworkAnswer) -> None:
 
 def test_unlinked_nodes_stand_below_and_apart(answer: NetworkAnswer) -> None:
     answer.nodes += [
-        NetworkNode(id=1000 + i, label="x", shared=False, n_voxels=1, community=4 + i, strength=0)
+        NetworkNode(
+            **no_claims(None), id=1000 + i, label="x", n_voxels=1, community=4 + i, strength=0
+        )
         for i in range(12)
     ]
     ends = {end for edge in answer.edges for end in (edge.source, edge.target)}

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import pytest
@@ -21,10 +22,25 @@ def read(file: Path) -> NetworkAnswer:
     graph = nx.read_graphml(file, node_type=int)
     told = {name: graph.graph[name] for name in NetworkAnswer.model_fields if name in graph.graph}
     return NetworkAnswer(
-        nodes=[NetworkNode(id=id_, **data) for id_, data in graph.nodes(data=True)],
+        nodes=[node_of(id_, data) for id_, data in graph.nodes(data=True)],
         edges=[NetworkEdge(source=a, target=b, **data) for a, b, data in graph.edges(data=True)],
         **told,
     )
+
+
+def node_of(id_: int, data: dict[str, Any]) -> NetworkNode:
+    """A node, of the single values that GraphML has; what is not there is null."""
+    reasons = {
+        name.removeprefix("reason_"): data.pop(name)
+        for name in [*data]
+        if name.startswith("reason_")
+    }
+    told = {name: data.pop(f"prevalence{name}", None) for name in ("", "_low", "_high")}
+    prevalence = {"estimate": told[""], "low": told["_low"], "high": told["_high"]}
+    absent = dict.fromkeys(NetworkNode.model_fields) | {"reasons": reasons}
+    if told[""] is not None:
+        absent["prevalence"] = prevalence
+    return NetworkNode.model_validate(absent | data | {"id": id_})
 
 
 def by_place(answer: NetworkAnswer) -> NetworkAnswer:

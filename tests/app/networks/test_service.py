@@ -13,7 +13,15 @@ from app.database.models import (
 from app.errors import InputError, NotFoundError
 from app.networks.service import network
 from app.store import ArtefactStore
-from tests.app.published import COMMUNITIES, LINKS, UNSHARED, Published, publish
+from tests.app.published import (
+    COMMUNITIES,
+    LINKS,
+    REASONS,
+    SHARED,
+    VERDICTS,
+    Published,
+    publish,
+)
 
 
 def test_a_network_is_told_as_it_was_published(session: Session, published: Published) -> None:
@@ -29,7 +37,11 @@ def test_a_network_is_told_as_it_was_published(session: Session, published: Publ
     }
     assert found == {number: set(names) for number, names in enumerate(COMMUNITIES, start=1)}
     assert {node.n_voxels for node in answer.nodes} == {5}
-    assert [concept[node.id] for node in answer.nodes if not node.shared] == [UNSHARED]
+    for node in answer.nodes:
+        claims = (node.decodable, node.specific, node.agreeing, node.stable)
+        assert claims == VERDICTS[concept[node.id]]
+        assert node.reasons == REASONS[concept[node.id]]
+        assert (node.shared is True) == (concept[node.id] in SHARED)
     assert [node.label.split(", ")[0] for node in answer.nodes] == [
         concept[node.id] for node in answer.nodes
     ]

@@ -41,6 +41,12 @@ def test_no_more_than_may_be_is_no_fall() -> None:
     assert fall_between(3, before, metrics(a={"top1": 0.0}), 1.0) is None
 
 
+def test_what_is_no_accuracy_is_not_compared() -> None:
+    more = {"top1_interval": [0.1, 0.9], "against_ridge": {"difference": 0.1}}
+    before, after = metrics(a={"top1": 0.5} | more), metrics(a={"top1": 0.5} | more)
+    assert fall_between(3, before, after, 0.1) is None
+
+
 @given(SHARES, SHARES, st.floats(0, 1))
 def test_what_rose_never_falls(one: float, other: float, largest: float) -> None:
     low, high = sorted((one, other))

@@ -10,8 +10,9 @@ from tests.app.conftest import Counts, Sdc
 from tests.app.published import Published
 
 CATEGORY_FIELDS = [
-    *("category", "prompt", "atlas", "component", "label", "shared", "similarity", "reason"),
-    "subjects",
+    *("category", "prompt", "atlas", "component", "label"),
+    *("shared", "decodable", "specific", "agreeing", "stable", "reason", "reasons", "prevalence"),
+    *("similarity", "subjects"),
 ]
 SUBJECT_FIELDS = [
     *("subject", "decodes", "auc", "dice", "p_value", "q_value", "rho", "map", "n_voxels"),
@@ -50,7 +51,8 @@ def test_validate_as_tables(sdc: Sdc, localised: Published) -> None:
     face = localised.components["face"]
     assert faces.startswith(f"faces\tportrait\tfloc-faces\t{face}\tface, ")
     assert faces.endswith("\tyes\t1.000\t1.000\t0.400\t2 of 2\t-")
-    assert words.endswith("\t0.400\t1 of 1\t-")
+    assert "\tnot measured\t" in words
+    assert words.endswith("\t0.400\t1 of 1\tother seeds have no masks of it")
     assert cars.startswith("cars\ta car\tfloc-words\t-\t-\t-\t-\t-\t-\t-\t-\t")
     assert cars.endswith("has no vector for 'a car'")
     assert blank == ""

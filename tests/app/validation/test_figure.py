@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.concepts.claims import no_claims
 from app.errors import InputError
 from app.validation.figure import write_figure
 from app.validation.repository import MaskView
@@ -39,7 +40,7 @@ def view(*, is_mni: bool = True, mask: bool = True, regions: bool = True) -> Mas
 
 
 def subject(
-    label: str, auc: float | None = 0.93, reason: str | None = None, decodes: bool = True
+    label: str, auc: float | None = 0.93, reason: str | None = None, decodes: bool | None = True
 ) -> SubjectResult:
     numbers = (
         {"dice": 0.5, "p_value": 0.001, "q_value": 0.004, "rho": 0.4}
@@ -78,9 +79,8 @@ def category(name: str, *subjects: SubjectResult, found: bool = True) -> Categor
         atlas="floc",
         component=3 if found else None,
         label="man, grin" if found else None,
-        shared=True if found else None,
+        **no_claims(None if found else "no vector"),
         similarity=0.4 if found else None,
-        reason=None if found else "no vector",
         subjects=[*subjects],
     )
 
@@ -123,15 +123,16 @@ def test_what_is_missing_leaves_its_place_empty(tmp_path: Path) -> None:
 
 def test_who_does_not_decode_has_a_hollow_dot(tmp_path: Path) -> None:
     dark = []
-    for decodes in (True, False):
+    for decodes in (True, False, None):
         file = tmp_path / f"{decodes}.png"
         write_figure(answer(category("faces", subject("subj01", decodes=decodes))), {}, file)
         with Image.open(file) as picture:
             pixels = np.asarray(picture.convert("L"))
         # What is written of participants is below the plots.
         dark.append(int((pixels[: len(pixels) // 2] < 100).sum()))
-    filled, hollow = dark
+    filled, hollow, untested = dark
     assert hollow < filled
+    assert untested == hollow
 
 
 def test_native_space_is_cut_where_the_regions_are(tmp_path: Path) -> None:

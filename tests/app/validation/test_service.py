@@ -31,6 +31,10 @@ def test_what_was_stored_is_told_in_the_order_of_the_categories(
     faces = answer.categories[0]
     assert (faces.prompt, faces.atlas) == ("portrait", "floc-faces")
     assert (faces.component, faces.shared) == (localised.components["face"], True)
+    words, cars = answer.categories[1:]
+    assert (words.shared, words.decodable, words.stable) == (None, True, None)
+    assert words.reason == words.reasons["stable"] == "other seeds have no masks of it"
+    assert (cars.shared, cars.decodable, cars.reasons, cars.prevalence) == (None, None, {}, None)
     assert faces.label is not None
     assert faces.label.startswith("face, ")
     subject = of_subject(faces, "subj01")
@@ -108,6 +112,9 @@ def test_whose_brain_decodes_the_concept_is_told(
         [True, False],
         [True, True],
     ]
+    own_session.execute(update(models.ComponentSubject).filter_by(**key).values(decodes=None))
+    assert [each.decodes for each in validate(own_session).categories[0].subjects] == [True, None]
+    own_session.execute(update(models.ComponentSubject).filter_by(**key).values(decodes=False))
     (asked,) = validate(own_session, prompt="face", atlas="floc-words").categories
     assert {each.subject: each.decodes for each in asked.subjects} == {
         "subj01": True,
