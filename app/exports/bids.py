@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.concepts.claims import CLAIMS, Claims, claims_of
+from app.database.models import Component
 from app.errors import ConflictError
 from app.exports import repository
 from app.masks.service import MNI_MM, Progress, Space, mask_volumes
@@ -94,9 +96,12 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
                 # Members of a cluster have a weight of 1, and met no threshold.
                 "Threshold": chosen.run.configuration.get("masks", {}).get("threshold"),
                 "Voxels": statistics.n_voxels,
+                "R": statistics.r_hard,
+                "RInterval95": [statistics.r_low, statistics.r_high],
                 "PValue": statistics.p_value,
                 "QValue": statistics.q_value,
                 "Decodes": statistics.decodes,
+                **_claims(component),
                 "Provenance": volumes.provenance,
             }
             (place / f"{stem}_mask{volumes.suffix}").write_bytes(volumes.members)
@@ -118,6 +123,17 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
 def bids_name(label: str) -> str:
     """A participant's label with the letters and digits that BIDS takes."""
     return re.sub(r"[^A-Za-z0-9]", "", label.removeprefix("sub-"))
+
+
+def _claims(component: Component) -> dict[str, Any]:
+    """Whether participants share a concept, by which claims, and why not."""
+    told = Claims(**claims_of(component))
+    return {
+        **{name.capitalize(): getattr(told, name) for name in ("shared", *CLAIMS)},
+        "Reason": told.reason,
+        "Reasons": told.reasons,
+        "Prevalence": told.prevalence and told.prevalence.model_dump(),
+    }
 
 
 def _desc(component_id: int) -> str:

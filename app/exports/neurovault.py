@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.concepts.claims import Claims, claims_of
 from app.errors import ConflictError
 from app.exports import repository
 from app.exports.bids import bids_name
@@ -47,6 +48,7 @@ def write_neurovault(
         on_progress("writing maps", done, len(masks))
         volume = mask_volume(session, component.id, label, "MNI").content
         told = {"component": component.id, "label": component.label, "subject": label}
+        told |= Claims(**claims_of(component)).model_dump()
         file = f"{bids_name(label)}_{len(images):04d}_concept-{component.id}.nii.gz"
         (folder / file).write_bytes(volume)
         images.append(

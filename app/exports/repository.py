@@ -8,7 +8,10 @@ from sqlalchemy.orm import Session
 
 from app.database.models import Component, ComponentSubject, Subject, Voxel
 
-VIEWS = ("concepts", "concept_regions", "concept_voxels", "voxels", "subjects", "runs")
+VIEWS = (
+    *("concepts", "concept_subjects", "concept_regions", "concept_voxels"),
+    *("voxels", "subjects", "runs"),
+)
 
 
 def list_components(session: Session, run_id: int) -> Sequence[Component]:

@@ -23,9 +23,10 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 INSTRUCTIONS = (
     "A catalog of shared decodable concepts: fMRI responses to pictures, decoded to CLIP space."
     " Concepts are directions of that space which brains carry; their masks are the voxels that"
-    " carry them. Begin with `datasets`, ask in words with `search` or `regions`, look at one"
-    " concept with `show` and `similar`, and use `sql` for anything else. Name dataset, run and"
-    " encoder with what you report, and call nothing a finding whose q_value is 0.05 or more."
+    " carry them. Begin with `datasets`, ask in words with `search` or `regions`, list `concepts`,"
+    " look at one with `show` and `similar`, and use `sql` for anything else. Name dataset, run and"
+    " encoder with what you report, call nothing a finding whose q_value is 0.05 or more, and no"
+    " concept shared unless `shared` is true: null says that it was not measured."
 )
 
 

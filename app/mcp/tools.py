@@ -6,14 +6,15 @@ from typing import Annotated, Any
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from app.concepts.schemas import ConceptAnswer, SimilarAnswer
-from app.concepts.service import show_concept, similar_concepts
+from app.concepts.schemas import ConceptAnswer, ConceptSummary, SimilarAnswer
+from app.concepts.service import list_concepts, show_concept, similar_concepts
 from app.database.reader import SqlAnswer
 from app.datasets.schemas import DatasetList
 from app.datasets.service import list_datasets
 from app.mcp.faults import CatalogTool
 from app.mcp.session import Call, open_reader, read_statement
-from app.patterns import K_LIMIT, PROMPT_LENGTH
+from app.paging import PAGE, Page
+from app.patterns import K_LIMIT, PAGE_LIMIT, PROMPT_LENGTH
 from app.runs.schemas import RunList
 from app.runs.service import list_runs
 from app.search import service
@@ -37,6 +38,7 @@ Component = Annotated[int, Field(description="A concept's id, as `search` tells 
 Many = Annotated[
     int, K_LIMIT, Field(description="How many at most.", json_schema_extra={"minimum": 1})
 ]
+Claim = Annotated[bool | None, Field(description="Of which this claim holds, or fails.")]
 Statement = Annotated[str, Field(description="One SELECT, WITH, VALUES or TABLE in PostgreSQL.")]
 
 
@@ -51,10 +53,12 @@ def search(
     """Find the concepts nearest to a text, and the brain regions that carry them.
 
     A concept is a direction of CLIP space that brains decode. `similarity` is the cosine with the
-    prompt, best first; `shared` tells whether participants share it, `p_value` and `q_value` how
-    sure that is. `regions` names each participant's regions that carry these concepts: `score` is
-    similarity x (2 AUC - 1), `auc` how well the concept's mask tells the region's voxels (chance
-    is 0.5). Of the answer, what has a q_value of 0.05 or more is no finding.
+    prompt, best first. `shared` tells whether participants share it: whether it is `decodable`
+    (`p_value` and `q_value` tell how sure that is), `specific`, `agreeing` and `stable`; null where
+    one of these was not measured and none fails, and `reasons` tells why. `regions` names each
+    participant's regions that carry these concepts: `score` is similarity x (2 AUC - 1), `auc` how
+    well the concept's mask tells the region's voxels (chance is 0.5). Of the answer, what has a
+    q_value of 0.05 or more is no finding.
     """
     with open_reader(call) as session:
         return service.search(session, prompt, dataset=dataset, subject=subject, atlas=atlas, k=k)
@@ -63,11 +67,61 @@ def search(
 def show(call: Call, component: Component) -> ConceptAnswer:
     """Tell everything about one concept.
 
-    Statistics per participant, overlap with every region, the stimuli that brains tell best and
-    worst by it, the words and stimuli farthest from it, and whether other seeds find it.
+    Whether participants share it and by which claims, with the reason of each that fails or was not
+    measured; statistics per participant, overlap with every region, the stimuli that brains tell
+    best and worst by it, the words and stimuli farthest from it, and whether other seeds find it.
     """
     with open_reader(call) as session:
         return show_concept(session, component)
+
+
+def concepts(
+    call: Call,
+    dataset: Annotated[
+        str | None, Field(description="Of this dataset alone, as `datasets` tells it.")
+    ] = None,
+    run: Annotated[int | None, Field(description="Of this run, current or not.")] = None,
+    shared: Annotated[
+        bool | None, Field(description="Shared ones, or those of which a claim fails.")
+    ] = None,
+    decodable: Claim = None,
+    specific: Claim = None,
+    agreeing: Claim = None,
+    stable: Claim = None,
+    subject: Annotated[
+        str | None, Field(description="Decoded by this participant, such as subj01.")
+    ] = None,
+    text: Annotated[
+        str | None, PROMPT_LENGTH, Field(description="Part of the label or nearest terms.")
+    ] = None,
+    cursor: Annotated[
+        str | None, Field(description="`next` of the page before; none for the first.")
+    ] = None,
+    limit: Annotated[
+        int, PAGE_LIMIT, Field(description="Concepts a page.", json_schema_extra={"minimum": 1})
+    ] = PAGE,
+) -> Page[ConceptSummary]:
+    """List concepts by id, page by page, with what is claimed of them.
+
+    `shared` is whether all of `decodable`, `specific`, `agreeing` and `stable` hold. A claim that
+    was not measured is null, and is found by no filter on it; `reasons` tells why, of each claim
+    that fails or was not measured.
+    """
+    with open_reader(call) as session:
+        return list_concepts(
+            session,
+            dataset=dataset,
+            run=run,
+            shared=shared,
+            decodable=decodable,
+            specific=specific,
+            agreeing=agreeing,
+            stable=stable,
+            subject=subject,
+            text=text,
+            cursor=cursor,
+            limit=limit,
+        )
 
 
 def similar(
@@ -139,9 +193,10 @@ def runs(call: Call, dataset: Dataset = None) -> RunList:
 def sql(call: Call, statement: Statement) -> SqlAnswer:
     """Ask the catalog in SQL, read-only (PostgreSQL with pgvector).
 
-    Views of the schema catalog: runs, subjects, voxels, concepts, concept_regions,
-    concept_voxels. Functions: search_concepts(prompt, k), search_concepts(prompt, k, of_dataset),
-    search_regions(prompt, k), search_regions(prompt, k, of_dataset), search_voxels(prompt, k),
+    Views of the schema catalog: runs, subjects, voxels, concepts, concept_subjects,
+    concept_regions, concept_voxels. Functions: search_concepts(prompt, k),
+    search_concepts(prompt, k, of_dataset), search_regions(prompt, k),
+    search_regions(prompt, k, of_dataset), search_voxels(prompt, k),
     search_voxels(prompt, k, of_dataset, of_subject, of_region), nearest_terms(component_id, k).
     Name them in full, such as SELECT * FROM catalog.search_concepts('a face', 5); the columns of a
     view are told by SELECT * FROM catalog.concepts LIMIT 1. A prompt must have a vector: `search`
@@ -154,6 +209,7 @@ def sql(call: Call, statement: Statement) -> SqlAnswer:
 
 TOOLS: dict[str, Callable[..., Any]] = {
     "Search in words": search,
+    "List of concepts": concepts,
     "One concept": show,
     "Similar concepts": similar,
     "Regions that carry": regions,

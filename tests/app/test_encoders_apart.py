@@ -89,6 +89,7 @@ OPERATIONS = {
 TOOLS: dict[str, tuple[str, Callable[[Published], dict[str, Any]]]] = {
     "search": (MUST_CHOOSE, lambda one: {"prompt": "face", "dataset": one.dataset}),
     "regions": (MUST_CHOOSE, lambda one: {"prompt": "face", "dataset": one.dataset}),
+    "concepts": (LISTS, lambda one: {"dataset": one.dataset}),
     "show": (ONE_CONCEPT, lambda one: {"component": one.components["face"]}),
     "similar": (ONE_CONCEPT, lambda one: {"component": one.components["face"], "k": 100}),
     "datasets": (LISTS, lambda _: {}),
@@ -96,7 +97,10 @@ TOOLS: dict[str, tuple[str, Callable[[Published], dict[str, Any]]]] = {
     # What it reads are the views and functions below, as the same role.
     "sql": (LISTS, lambda _: {"statement": "SELECT 1"}),
 }
-VIEWS = ("concept_regions", "concept_voxels", "concepts", "runs", "subjects", "voxels")
+VIEWS = (
+    *("concept_regions", "concept_subjects", "concept_voxels", "concepts"),
+    *("runs", "subjects", "voxels"),
+)
 SEARCHES = ("search_concepts", "search_regions", "search_voxels")
 
 

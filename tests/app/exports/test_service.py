@@ -25,7 +25,9 @@ from app.store import ArtefactStore
 from tests.app.conftest import Counts, Sdc
 from tests.app.published import (
     CONCEPTS,
+    SHARED,
     SUBJECTS,
+    UNMEASURED,
     VOXELS_A_REGION,
     Published,
     bring_to_a_surface,
@@ -88,6 +90,9 @@ def test_bids_volumes_are_the_catalogs_masks(
         assert TOLD.items() <= told["Provenance"].items()
         assert (told["Voxels"], told["Provenance"]["run"]) == (VOXELS_A_REGION, published.run)
         assert told["Provenance"]["encoder"] == published.encoder
+        assert (told["Shared"], told["Decodes"], told["R"]) == (True, True, 0.4)
+        assert told["RInterval95"] == [0.3, 0.5]
+        assert told["Prevalence"] == {"estimate": 0.9, "low": 0.4, "high": 1.0}
         units = json.loads((place / f"{stem}_stat-weight_statmap.json").read_text())["Units"]
         assert units == "arbitrary"
     description = json.loads((folder / "dataset_description.json").read_text())
@@ -182,6 +187,11 @@ def test_a_neurovault_collection_lists_maps_that_are_there(
         assert image["target_template_image"] == "GenericMNI"
         told = json.loads(image["description"])
         assert TOLD.items() <= told.items()
+        assert (told["shared"], told["stable"]) == {
+            **{published.components[name]: (True, True) for name in SHARED},
+            published.components["house"]: (False, False),
+            published.components[UNMEASURED]: (None, None),
+        }.get(told["component"], (False, True))
         wanted = mask_volume(session, told["component"], told["subject"], "MNI").content
         assert (folder / image["file"]).read_bytes() == wanted
     collection = json.loads((folder / "collection.json").read_text())

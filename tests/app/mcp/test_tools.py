@@ -10,6 +10,10 @@ from tests.app.published import Published
 
 TOOLS = {
     "search": {"prompt", "dataset", "subject", "atlas", "k"},
+    "concepts": {
+        *("dataset", "run", "shared", "decodable", "specific", "agreeing", "stable"),
+        *("subject", "text", "cursor", "limit"),
+    },
     "show": {"component"},
     "similar": {"component", "dataset", "run", "subject", "k"},
     "regions": {"prompt", "component", "dataset", "subject", "atlas", "k"},
@@ -46,6 +50,15 @@ def test_tools_are_listed_with_what_they_take_and_give(target: Any) -> None:
             "similar",
             {"component": "face", "dataset": "lab-a", "run": 1, "subject": "subj02"},
             ("similar", "face", "--dataset", "lab-a", "--run", "1", "--subject", "subj02"),
+        ),
+        ("concepts", {}, ("concepts",)),
+        (
+            "concepts",
+            {"shared": False, "stable": True, "specific": True, "limit": 1, "subject": "subj01"},
+            (
+                *("concepts", "--not-shared", "--stable", "--specific", "--limit", "1"),
+                *("--subject", "subj01"),
+            ),
         ),
         ("datasets", {}, ("datasets",)),
         ("runs", {"dataset": "lab-a"}, ("runs", "--dataset", "lab-a")),
@@ -124,6 +137,10 @@ BAD = [
     ("regions", {"component": 1, "subject": "subj9"}, "no subject 'subj9'"),
     ("regions", {"component": 1, "atlas": "x"}, "no atlas 'x'"),
     ("runs", {"dataset": "lab-z"}, "no dataset 'lab-z'"),
+    ("concepts", {"limit": 0}, "limit is 0"),
+    ("concepts", {"stable": "perhaps"}, "stable cannot be used: Input should be a valid boolean"),
+    ("concepts", {"cursor": "x"}, "the cursor is none of this catalog's"),
+    ("concepts", {"text": " "}, "the text is empty"),
     ("datasets", {"k": 3}, "datasets takes no 'k' (it takes nothing)"),
 ]
 
