@@ -15,7 +15,7 @@ class Stability(BaseModel):
     cosine: float | None = Field(description="With its partner of each other seed.")
     dice: float | None = Field(description="Of its masks with its partner's.")
     seeds: int = Field(description="Other seeds that found a partner of it.")
-    chance: float | None = Field(description="Cosine that unmatched concepts reach.")
+    chance: float | None = Field(default=None, description="Cosine that unmatched concepts reach.")
 
 
 class StabilityChance(BaseModel):

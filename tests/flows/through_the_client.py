@@ -105,6 +105,10 @@ METHODS: dict[str, tuple[Callable[[Session, Told], Any], Ask]] = {
         lambda session, told: list_concepts(session, run=told.run, limit=100).items,
         lambda catalog, told: catalog.concepts(run=told.run, limit=2),
     ),
+    "concept_page": (
+        lambda session, told: list_concepts(session, run=told.run, agreeing=True, limit=3),
+        lambda catalog, told: catalog.concept_page(run=told.run, agreeing=True, limit=3),
+    ),
     "concept": (
         lambda session, told: show_concept(session, told.component),
         lambda catalog, told: catalog.concept(told.component),
