@@ -159,6 +159,33 @@ def test_stability_comes_and_goes(empty_database: str) -> None:
     engine.dispose()
 
 
+STIMULUS = """
+INSERT INTO catalog.stimulus (dataset_id, key, shared, fold, captions)
+VALUES (1, 'a', true, 'test', '{}')
+"""
+
+
+def test_rotation_groups_come_and_go(at_0002: Engine) -> None:
+    upgrade(at_0002, "0020")
+    schema = rows_of(at_0002, SCHEMA_AS_SQL)
+    with at_0002.begin() as connection:
+        connection.execute(text(STIMULUS))
+    upgrade(at_0002, "0021")
+    told = "SELECT key, fold, rotation FROM catalog.stimulus"
+    assert rows_of(at_0002, told) == [("a", "test", None)]
+    change = "UPDATE catalog.stimulus SET rotation = :group"
+    with at_0002.begin() as connection:
+        connection.execute(text(change), {"group": 0})
+    with (
+        pytest.raises(IntegrityError, match="ck_stimulus_rotation"),
+        at_0002.begin() as connection,
+    ):
+        connection.execute(text(change), {"group": -1})
+    downgrade(at_0002, "0020")
+    assert rows_of(at_0002, SCHEMA_AS_SQL) == schema
+    assert rows_of(at_0002, "SELECT key, fold FROM catalog.stimulus") == [("a", "test")]
+
+
 def test_migrations_make_what_the_models_say(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(
