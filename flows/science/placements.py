@@ -18,6 +18,7 @@ def place_region(
     *,
     placements: int,
     seed: int | np.random.SeedSequence,
+    own_centre: bool = False,
 ) -> NDArray[np.int32]:
     """Put a region's shape at random places of the voxel cloud.
 
@@ -36,6 +37,9 @@ def place_region(
     placements : int
         P.
     seed : int or SeedSequence
+    own_centre : bool
+        Whether the centroid is put on the voxel nearest to it each time, and the shape turned
+        alone: one in `count_centres` of all placements is such a one.
 
     Returns
     -------
@@ -53,7 +57,10 @@ def place_region(
         if len(shape) == 0:
             continue
         cloud = coordinates[side].astype(np.float64)
-        if centres is None:
+        if centres is None and own_centre:
+            own = _nearest(shape.mean(axis=0, keepdims=True), cloud)
+            centres = np.repeat(cloud[own], placements, axis=0)
+        elif centres is None:
             centres = cloud[generator.integers(len(cloud), size=placements)]
         else:
             mirror = np.array([-1.0, 1.0, 1.0])
@@ -61,6 +68,13 @@ def place_region(
             rotations = rotations * mirror[:, None] * mirror[None, :]
         rows.append(side[_place_part(shape, cloud, centres, rotations)])
     return np.concatenate(rows, axis=1).astype(np.int32)
+
+
+def count_centres(region: NDArray[np.bool_], coordinates: NDArray[np.floating]) -> int:
+    """Voxels that `place_region` may put the centroid on: those of the hemisphere placed first."""
+    right_side = coordinates[:, 0] > 0
+    first = right_side if (region & right_side).any() else ~right_side
+    return int(first.sum())
 
 
 def _place_part(

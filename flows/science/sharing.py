@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from flows.science.participants import participant_names
 from flows.science.similarity import bin_masks, compare_masks
 from flows.science.statistics import (
-    SLACK,
     Floats,
     benjamini_hochberg,
     require_finite,
     require_permutations,
 )
+from flows.science.stats.tails import permutation_p
 
+# Pairings that a tail can be fitted to.
+_FEW = 200
 _APART = "masks cannot be compared: participants have too few places in common"
 _FEW_PAIRINGS = "agreement of masks cannot be tested: too few components to compare with"
 
@@ -31,6 +33,7 @@ def agreement_test(
     bin_mm: float = 6.0,
     level: float = 1.0,
     labels: Sequence[str] | None = None,
+    pool: NDArray[np.bool_] | None = None,
 ) -> tuple[Floats, Floats]:
     """Whether participants' masks of one component agree better than those of different ones.
 
@@ -48,7 +51,10 @@ def agreement_test(
     those that the participant decodes. No two participants draw the same one while their pools
     hold another: what they share of it is no null, and would make p too large. Two who must
     draw the same one are not compared with each other in that pairing. Each pairing counts
-    once, so that with M in all p is at least 1 / (1 + M): fewer than 19 give none of 0.05.
+    once, so that with M in all a counted p is at least 1 / (1 + M): fewer than 19 give none of
+    0.05. Where 200 or more pairings are drawn, p near that floor is that of a fitted tail
+    (`permutation_p`); fewer are too few to fit one to, and pairings are drawn from `pool` then,
+    where it is given. Without it a component that is decoded alone has nothing to be held against.
 
     The test is relative to the other components. Where all are mixtures of the same few
     concepts their masks are alike, and p is too large rather than too small. Masks may differ
@@ -72,6 +78,10 @@ def agreement_test(
         Where pairings are so few that no p could reach it, p is NaN.
     labels : sequence of str, optional
         Names of the participants, for errors.
+    pool : ndarray, optional
+        (S, K) bool, those of `ok` among them: further masks to pair where decoded ones make fewer
+        than 200 pairings, as all that are usable. Masks of what is not decoded say less of where
+        signal lies, which decoded ones have in common: they are the second choice.
 
     Returns
     -------
@@ -85,6 +95,8 @@ def agreement_test(
         Where shapes do not match, or masks are not finite.
     """
     count = _check_masks(masks, coordinates, ok, labels)
+    if pool is not None and pool.shape != ok.shape:
+        raise ValueError(f"ok of shape {ok.shape} and pool of shape {pool.shape} do not match")
     require_permutations(permutations)
     if not bin_mm > 0:
         raise ValueError(f"bin_mm must be above 0, not {bin_mm}")
@@ -107,11 +119,14 @@ def agreement_test(
         # Components that the same participants decode have one null in common.
         if pairs not in nulls:
             tables = {pair: score[pair] for pair in pairs}
-            nulls[pairs] = _null_scores(tables, ok, permutations, seed)
+            null = _null_scores(tables, ok, permutations, seed)
+            if pool is not None and len(null) < min(_FEW, permutations):
+                null = _null_scores(tables, ok | pool, permutations, seed)
+            nulls[pairs] = null
         null = nulls[pairs]
         if len(null) and 1 / (1 + len(null)) <= level:
-            reached = (null >= np.mean([score[pair][own] for pair in pairs]) - SLACK).sum()
-            p[component] = (1 + reached) / (1 + len(null))
+            observed = np.mean([score[pair][own] for pair in pairs])
+            p[component] = permutation_p([observed], null)[0]
     return agreement, p
 
 

@@ -5,13 +5,22 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from flows.science.placements import place_region
+from flows.science.placements import count_centres, place_region
+from flows.science.stats.orders import (
+    OrderScheme,
+    coincidence,
+    log_orders,
+    permuted_labels,
+    units_within_runs,
+)
+from flows.science.stats.tails import SLACK, Null
 
-# Slack for comparing a permuted statistic with the observed one: sums in another order.
-SLACK = 1e-6
 # Placements whose memberships are held at once as a dense matrix.
 _PLACEMENT_BLOCK = 256
+# A region turned about its own centre so often tells how likely it is put back on itself.
+_TURNS = 100
 
 Floats = NDArray[np.float64]
 
@@ -59,11 +68,19 @@ def correlation_test(
     *,
     permutations: int,
     seed: int,
+    scheme: OrderScheme | None = None,
+    run: NDArray[np.integer] | None = None,
 ) -> tuple[Floats, Floats]:
     """Whether decoded component responses follow the true ones: images are permuted.
 
     Trials are averaged by image first, so that what is permuted is what is independent, and
-    the observed r is that of image averages as well.
+    the observed r is that of image averages as well. Under "shift" the labels of trials are
+    shifted within runs, and decoded trials are averaged by these labels each time. Under
+    "within_run" all is averaged by image and run, r is over these averages, and the labels of
+    each run are permuted (`choose_order_scheme` tells which is called for).
+
+    p near its floor is that of a fitted tail (`Null`), and no smaller than the chance that the
+    few images, or runs, on which r rests fall in their places (`coincidence`).
 
     Parameters
     ----------
@@ -73,8 +90,12 @@ def correlation_test(
         (N,) which image each trial showed; stimuli that the target space does not tell apart
         are one image.
     permutations : int
-        P; p is at least 1 / (1 + P).
+        P; counted p is at least 1 / (1 + P), a fitted one at least `smallest_p(P)`.
     seed : int
+    scheme : OrderScheme, optional
+        "free" where not given.
+    run : ndarray, optional
+        (N,) the trials' runs, in the order of the trials within each; needed but for "free".
 
     Returns
     -------
@@ -84,32 +105,89 @@ def correlation_test(
     Raises
     ------
     ValueError
-        Where shapes do not match, values are not finite, or there are fewer than 3 images.
+        Where shapes do not match, values are not finite, runs are not given but needed, or there
+        are fewer than 3 images (under "within_run": pairs of an image and a run).
     """
-    if z.ndim != 2 or z.shape != zhat.shape or np.shape(image) != (len(z),):
-        raise ValueError(
-            f"responses {z.shape}, {zhat.shape} and images {np.shape(image)} do not match"
-        )
-    require_finite("responses", z, zhat)
+    require_responses(z, zhat, image)
     require_permutations(permutations)
+    scheme = scheme or OrderScheme("free", "not asked for")
+    if scheme.kind == "free":
+        run = np.zeros(len(z), dtype=np.intp)
+    elif run is None:
+        raise ValueError(f'orders of the kind "{scheme.kind}" need the runs of the trials')
+    if np.shape(run) != (len(z),):
+        raise ValueError(f"responses {z.shape} and runs {np.shape(run)} do not match")
     label = np.unique(image, return_inverse=True)[1].ravel()
-    trials = np.bincount(label)
-    if len(trials) < 3:
-        raise ValueError(f"{len(trials)} images are too few to permute: 3 are needed")
+    run = np.unique(run, return_inverse=True)[1].ravel()
+    unit, unit_label, unit_run = units_within_runs(label, run)
+    if scheme.kind == "shift":
+        unit, unit_label = label, np.unique(label)
+    if len(unit_label) < 3:
+        raise ValueError(f"{len(unit_label)} images are too few to permute: 3 are needed")
+    truth = standardised(group_means(z, label)[unit_label])
+    decoded = standardised(group_means(zhat, unit))
+    r = np.einsum("uk,uk->k", truth, decoded)
+    null = Null(r, permutations, bound=1.0)
+    if scheme.kind == "shift":
+        parts = _parts_of_runs(truth, zhat, label, run)
+        log_chance: Floats | None = -np.log(np.bincount(run))
+        correlate = _ByLabel(truth, zhat, label)
+        for labels in permuted_labels(scheme, label, run, permutations, seed):
+            null.add(correlate(labels))
+        orders = log_orders(scheme, label, run)
+    else:
+        parts = truth * decoded
+        log_chance = -np.log(np.bincount(unit_run))[unit_run] if unit_run.any() else None
+        # The truth of each label is the same in all its units.
+        of_label = np.empty((len(np.unique(label)), z.shape[1]))
+        of_label[unit_label] = truth
+        for labels in permuted_labels(scheme, unit_label, unit_run, permutations, seed):
+            null.add(np.einsum("uk,uk->k", of_label[labels], decoded))
+        orders = log_orders(scheme, unit_label, unit_run)
+    least = np.maximum(np.exp(-orders), coincidence(parts, log_chance, r, null.deviation()))
+    return r, null.p(least=least)
 
-    def by_image(values: NDArray[np.floating]) -> Floats:
-        summed = np.zeros((len(trials), values.shape[1]))
-        np.add.at(summed, label, values)
-        return standardised(summed / trials[:, None])
 
-    truth, decoded = by_image(z), by_image(zhat)
-    r = np.einsum("ik,ik->k", truth, decoded)
-    generator = np.random.default_rng(seed)
-    reached = np.zeros(z.shape[1])
-    for _ in range(permutations):
-        shuffled = truth[generator.permutation(len(truth))]
-        reached += np.einsum("ik,ik->k", shuffled, decoded) >= r - SLACK
-    return r, np.where(np.isnan(r), np.nan, (1 + reached) / (1 + permutations))
+class _ByLabel:
+    """Correlation of the truth (I, K) with decoded trials (N, K), averaged by permuted labels."""
+
+    def __init__(
+        self, truth: Floats, decoded: NDArray[np.floating], label: NDArray[np.integer]
+    ) -> None:
+        self._truth = truth
+        self._decoded = np.asarray(decoded - decoded.mean(axis=0), dtype=np.float64)
+        trials = np.bincount(label)
+        self._start = np.concatenate([[0], np.cumsum(trials)])
+        self._share = np.repeat(1 / trials, trials)
+
+    def __call__(self, labels: NDArray[np.integer]) -> Floats:
+        """(K,) r; 0 where the averages are constant."""
+        order = np.argsort(labels, kind="stable")
+        shape = (len(self._truth), len(labels))
+        means = csr_array((self._share, order, self._start), shape=shape) @ self._decoded
+        square = np.einsum("ik,ik->k", means, means) - means.sum(axis=0) ** 2 / len(means)
+        product = np.einsum("ik,ik->k", self._truth, means)
+        length = np.sqrt(np.maximum(square, 0))
+        return np.asarray(
+            np.divide(product, length, out=np.zeros_like(product), where=length > 1e-12)
+        )
+
+
+def _parts_of_runs(
+    truth: Floats,
+    zhat: NDArray[np.floating],
+    label: NDArray[np.integer],
+    run: NDArray[np.integer],
+) -> Floats:
+    """(R, K) what each run adds to the correlation of the truth (I, K) with image averages."""
+    means = group_means(zhat, label)
+    length = np.linalg.norm(means - means.mean(axis=0), axis=0)
+    share = (zhat - zhat.mean(axis=0)) / np.bincount(label)[label][:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        products = truth[label] * share / length
+    summed = np.zeros((int(run.max()) + 1, zhat.shape[1]))
+    np.add.at(summed, run, products)
+    return summed
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +221,11 @@ def region_test(
     Voxels next to each other are alike, so shuffling them would call any smooth map
     significant. Here the region's shape moves and the map stays as it is: placements
     (`place_region`) are the same for all maps.
+
+    p near its floor is that of a fitted tail (`Null`). Of all placements one in as many as there
+    are centres leaves the region where it is, turned alone; what part of these reach the observed
+    area is measured by turning it 100 times, and no fitted p is below that chance: a small
+    compact region is put back on itself more often than the others' placements tell.
 
     Parameters
     ----------
@@ -196,15 +279,37 @@ def region_test(
             placements=permutations,
             seed=np.random.SeedSequence([seed, int(size[index])]),
         )
-        reached = np.zeros(maps.shape[1])
+        null = Null(observed, permutations, bound=0.5)
         for start in range(0, permutations, _PLACEMENT_BLOCK):
-            rows = placed[start : start + _PLACEMENT_BLOCK]
-            member = np.zeros((len(rows), count), dtype=np.float32)
-            np.put_along_axis(member, rows.astype(np.intp), 1, axis=1)
-            reached += (member @ ranks * scale >= observed - SLACK).sum(axis=0)
+            null.add(_rank_sums(placed[start : start + _PLACEMENT_BLOCK], ranks) * scale)
+        turned = place_region(
+            regions[index],
+            coordinates,
+            placements=_TURNS,
+            seed=np.random.SeedSequence([seed, int(size[index]), 1]),
+            own_centre=True,
+        )
+        # What happens at the region's own centre is a part of what happens anywhere.
+        back = (_rank_sums(turned, ranks) * scale >= observed - SLACK).mean(axis=0)
         auc[:, index] = observed + 0.5
-        p[:, index] = (1 + reached) / (1 + permutations)
+        p[:, index] = null.p(least=back / count_centres(regions[index], coordinates))
     return RegionTest(auc=auc, dice=dice, p=p)
+
+
+def _rank_sums(placed: NDArray[np.int32], ranks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(P, K) sums of the ranks (V, K) over placed regions (P, n)."""
+    member = np.zeros((len(placed), len(ranks)), dtype=np.float32)
+    np.put_along_axis(member, placed.astype(np.intp), 1, axis=1)
+    return np.asarray(member @ ranks)
+
+
+def group_means(values: NDArray[np.floating], label: NDArray[np.integer]) -> Floats:
+    """Mean (L, K) of the rows (N, K) of each label 0..L-1; exactly constant where they are."""
+    trials = np.bincount(label)
+    base = np.asarray(values[:1], dtype=np.float64)
+    summed = np.zeros((len(trials), values.shape[1]))
+    np.add.at(summed, label, values - base)
+    return np.asarray(summed / trials[:, None] + base)
 
 
 def standardised(values: NDArray[np.floating]) -> Floats:
@@ -233,6 +338,17 @@ def too_few_images(images: int, level: float) -> str | None:
     if orders * level >= 1:
         return None
     return f"{images} distinct test images are too few: p cannot reach {level:g}"
+
+
+def require_responses(
+    z: NDArray[np.floating], zhat: NDArray[np.floating], image: NDArray[np.integer]
+) -> None:
+    """ValueError where responses (N, K) and images (N,) do not match, or are not finite."""
+    if z.ndim != 2 or z.shape != zhat.shape or np.shape(image) != (len(z),):
+        raise ValueError(
+            f"responses {z.shape}, {zhat.shape} and images {np.shape(image)} do not match"
+        )
+    require_finite("responses", z, zhat)
 
 
 def require_finite(name: str, *arrays: NDArray[np.floating]) -> None:

@@ -172,6 +172,89 @@ def respond(
     return Responses(np.maximum(truth - bend, 0), np.maximum(told - bend, 0), image)
 
 
+@dataclass(frozen=True)
+class Ordered:
+    """Null responses of trials in the order they came in.
+
+    Attributes
+    ----------
+    vectors : ndarray
+        (I, D) of the stimuli.
+    image, run : ndarray
+        (N,).
+    z, zhat : ndarray
+        (N, K).
+    """
+
+    vectors: np.ndarray
+    image: np.ndarray
+    run: np.ndarray
+    z: np.ndarray
+    zhat: np.ndarray
+
+
+def respond_in_order(
+    order: str,
+    components: int,
+    rng: np.random.Generator,
+    *,
+    runs: int = 6,
+    trials: int = 50,
+    smooth: float = 0.8,
+) -> Ordered:
+    """Predictions that are smooth in time and know nothing of the stimuli.
+
+    Parameters
+    ----------
+    order : {"random", "topics", "similar", "run topics", "categories"}
+        Stimuli shown one to three times in random order; in blocks of 10 of one topic; each like
+        the one before (AR(1)); of a topic that the whole run has; or 8 categories in blocks of
+        5, in each run in an order of its own.
+    components : int
+        K, correlated.
+    runs, trials : int
+        Trials of each run, a multiple of 10.
+    smooth : float
+        Correlation of predictions, and of stimuli where they are similar, from trial to trial.
+    """
+    rows = _unit(rng.standard_normal((components, 16)) + rng.standard_normal(16))
+    total = runs * trials
+    if order == "categories":
+        trials = 40
+        total = runs * trials
+        vectors = rng.standard_normal((8, 16))
+        image = np.concatenate([np.repeat(rng.permutation(8), 5) for _ in range(runs)])
+    elif order == "similar":
+        vectors = _smooth_in_time(runs, trials, 16, smooth, rng)
+        image = np.arange(total)
+    elif order == "random":
+        image = rng.permutation(np.repeat(np.arange(total), rng.integers(1, 4, total)))[:total]
+        vectors = rng.standard_normal((total, 16))
+    else:
+        # Twelve topics of as many stimuli as a block has trials.
+        size = 10 if order == "topics" else trials
+        topic = rng.standard_normal((12, 1, 16))
+        vectors = (topic + 0.7 * rng.standard_normal((12, size, 16))).reshape(-1, 16)
+        rounds = -(-total // (12 * size))
+        blocks = np.concatenate([rng.permutation(12) for _ in range(rounds)])[: total // size]
+        image = np.concatenate([block * size + rng.permutation(size) for block in blocks])
+    told = _smooth_in_time(runs, trials, 16, smooth, rng)
+    run = np.repeat(np.arange(runs), trials)
+    z, zhat = (np.maximum(values @ rows.T, 0) for values in (vectors[image], told))
+    return Ordered(vectors, image, run, z, zhat)
+
+
+def _smooth_in_time(
+    runs: int, trials: int, dimensions: int, smooth: float, rng: np.random.Generator
+) -> np.ndarray:
+    """(runs * trials, D) AR(1) series of unit variance, apart in each run."""
+    values = rng.standard_normal((trials, runs, dimensions))
+    values[1:] *= np.sqrt(1 - smooth**2)
+    for trial in range(1, trials):
+        values[trial] += smooth * values[trial - 1]
+    return values.transpose(1, 0, 2).reshape(runs * trials, dimensions)
+
+
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 

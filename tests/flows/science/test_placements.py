@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flows.science.placements import _place_part, place_region
+from flows.science.placements import _place_part, count_centres, place_region
 from tests.flows.science.fields import ball, voxel_cloud
 
 RNG = np.random.default_rng(0)
@@ -104,3 +104,28 @@ def test_the_same_seed_gives_the_same_placements() -> None:
 def test_a_region_of_a_whole_side_stays_where_it_is() -> None:
     placed = place_region(RIGHT, CLOUD, placements=3, seed=0)
     assert all(set(row) == set(np.flatnonzero(RIGHT)) for row in placed.tolist())
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_turned_about_its_own_centre_a_region_stays_where_it_is(both: bool) -> None:
+    region = bilateral(60) if both else bilateral(60) & RIGHT
+    options = {"placements": 60, "seed": 1}
+    turned = place_region(region, CLOUD, **options, own_centre=True)
+    assert turned.shape == (60, region.sum())
+    for side in (RIGHT, ~RIGHT):
+        if not (region & side).any():
+            continue
+        centre = CLOUD[region & side].mean(axis=0)
+        found = np.array([CLOUD[row[side[row]]].mean(axis=0) for row in turned])
+        # The other half is met at the mirror image, where no voxel need be.
+        assert np.linalg.norm(found - centre, axis=1).mean() < 4
+    assert len(np.unique(np.sort(turned, axis=1), axis=0)) > 40
+    anywhere = place_region(region, CLOUD, **options)
+    assert region[anywhere].mean() < 0.3 < region[turned].mean()
+
+
+def test_centres_are_those_of_the_hemisphere_that_is_placed_first() -> None:
+    region = bilateral(60)
+    assert count_centres(region, CLOUD) == RIGHT.sum()
+    assert count_centres(region & RIGHT, CLOUD) == RIGHT.sum()
+    assert count_centres(region & ~RIGHT, CLOUD) == (~RIGHT).sum()

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from flows.science.sharing import _draw_pairings, agreement_test, shared_concepts
 from flows.science.similarity import bin_masks, compare_masks
+from flows.science.statistics import correlation_test
 from tests.flows.science.fields import smooth_maps, voxel_cloud
 
 
@@ -159,6 +160,40 @@ def test_few_pairings_bound_p_from_below() -> None:
     assert np.isnan(p).all()
 
 
+def test_further_masks_are_paired_where_few_are_decoded() -> None:
+    masks, clouds = cohort(4, 30, 1, seed=0)
+    ok = np.zeros((4, 30), dtype=bool)
+    ok[:, 0] = True
+    options = {"permutations": 999, "seed": 0, "level": 0.05}
+    agreement, alone = agreement_test(masks, clouds, ok, **options)
+    assert np.isfinite(agreement[0])
+    assert np.isnan(alone).all()
+    pool = np.ones_like(ok)
+    _, p = agreement_test(masks, clouds, ok, **options, pool=pool)
+    # Among 128 components that of one alone has to be so small.
+    assert p[0] < 0.05 / 128
+    assert np.isnan(p[1:]).all()
+    # Where enough are decoded the pool has no say.
+    ok[:, :20] = True
+    expected = agreement_test(masks, clouds, ok, **options)
+    assert np.array_equal(
+        agreement_test(masks, clouds, ok, **options, pool=pool), expected, equal_nan=True
+    )
+    with pytest.raises(ValueError, match="pool of shape"):
+        agreement_test(masks, clouds, ok, **options, pool=pool[:3])
+
+
+def test_unrelated_masks_of_few_decoded_components_stay_calibrated_with_a_pool() -> None:
+    ok = np.zeros((2, 12), dtype=bool)
+    ok[:, :3] = True
+    pool = np.ones_like(ok)
+    ps = []
+    for seed in range(100):
+        masks, clouds = cohort(2, 12, 0, seed)
+        ps.append(agreement_test(masks, clouds, ok, permutations=199, seed=seed, pool=pool)[1][:3])
+    assert 0.02 <= (np.array(ps) < 0.05).mean() <= 0.09
+
+
 def test_participants_who_do_not_decode_take_no_part() -> None:
     masks, clouds = cohort(4, 10, 10, seed=2)
     ok = np.ones((4, 10), dtype=bool)
@@ -282,6 +317,27 @@ def test_one_participants_concept_is_not_shared() -> None:
     alone = shared_concepts(p_test[:1], np.array([np.nan, np.nan]))
     assert not alone.shared.any()
     assert alone.reason == ["one participant alone: nothing can be shared"] * 2
+
+
+def test_one_perfect_component_of_many_can_be_shared() -> None:
+    """Eight participants and 128 components at 1,000 permutations: four must decode it."""
+    rng = np.random.default_rng(0)
+    z = np.maximum(rng.normal(size=(100, 128)), 0)
+    p_test = []
+    for participant in range(8):
+        zhat = rng.normal(size=z.shape)
+        if participant < 4:
+            zhat[:, 5] = z[:, 5] + 0.3 * rng.normal(size=100)
+        tested = correlation_test(z, zhat, np.arange(100), permutations=1000, seed=participant)
+        p_test.append(tested[1])
+    agreement_p = np.full(128, np.nan)
+    agreement_p[5] = 0.05 / 128
+    found = shared_concepts(np.array(p_test), agreement_p)
+    assert np.flatnonzero(found.shared).tolist() == [5]
+    assert found.participants[5].tolist() == [0, 1, 2, 3]
+    # At the floor of counted p nothing would be.
+    counted = np.maximum(p_test, 1 / 1001)
+    assert not shared_concepts(counted, agreement_p).shared.any()
 
 
 def test_shuffled_data_share_nothing() -> None:

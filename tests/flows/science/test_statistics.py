@@ -78,6 +78,28 @@ def test_constant_responses_have_no_p() -> None:
     assert np.isnan(r).tolist() == np.isnan(p).tolist() == [False, True, False]
 
 
+def test_a_constant_response_is_constant_though_its_averages_round() -> None:
+    z, zhat, image = repeated_trials(3, 0.5, seed=0)
+    z[:, 1], zhat[:, 2] = 0.1, 3.3
+    r, p = correlation_test(z, zhat, image, permutations=5, seed=0)
+    assert np.isnan(r).tolist() == np.isnan(p).tolist() == [False, True, True]
+
+
+def test_p_of_a_correlation_near_the_floor_is_that_of_many_more_permutations() -> None:
+    """Fitted to 1,000 permutations and counted among 100,000."""
+    rng = np.random.default_rng(0)
+    z, zhat = rng.normal(size=(2, 60, 200))
+    zhat += 0.42 * z
+    fitted = correlation_test(z, zhat, np.arange(60), permutations=1000, seed=0)[1]
+    counted = correlation_test(z, zhat, np.arange(60), permutations=100_000, seed=1)[1]
+    seen = (counted > 1e-4) & (counted < 3e-3)
+    assert seen.sum() > 30
+    ratio = fitted[seen] / counted[seen]
+    assert 0.9 < np.median(ratio) < 3
+    assert (ratio > 0.3).all()
+    assert (fitted < 1e-4).any()
+
+
 @pytest.mark.parametrize(("images", "level", "enough"), [(3, 0.05, False), (4, 0.05, True)])
 def test_images_are_enough_where_their_orders_are(images: int, level: float, enough: bool) -> None:
     """Perfect decoding, and orders drawn until all have been: p is about 1 / n!."""
@@ -152,6 +174,42 @@ def test_a_planted_region_is_found_and_the_others_are_not() -> None:
     assert (found.auc[:, 1] > 0.95).all()
     assert (found.p[:, 1] <= 0.02).all()
     assert (found.p[:, [0, 2]] > 0.05).mean() > 0.7
+
+
+def test_p_of_a_region_near_the_floor_is_that_of_many_more_placements() -> None:
+    rng = np.random.default_rng(0)
+    maps = smooth_maps(CLOUD, 300, 5.0, rng) + 1.1 * REGIONS[0][:, None]
+    options = {"maps": maps, "regions": REGIONS[:1], "coordinates": CLOUD}
+    fitted = region_test(**options, permutations=500, seed=0).p[:, 0]
+    counted = region_test(**options, permutations=10_000, seed=1).p[:, 0]
+    seen = (counted > 5e-4) & (counted < 5e-3)
+    assert seen.sum() > 30
+    ratio = fitted[seen] / counted[seen]
+    assert 0.6 < np.median(ratio) < 4
+    assert (ratio > 0.2).all()
+
+
+def test_a_perfect_mask_can_be_found_among_many() -> None:
+    """One mask of 128, on one region of 360: noise that speckles it is all that is amiss."""
+    rng = np.random.default_rng(0)
+    member = np.stack([ball(CLOUD, centre, 60) for centre in (100, 500, 900)])
+    maps = np.clip(member.T + 0.1 * rng.normal(size=(len(CLOUD), 3)), 0, 1)
+    p = np.diag(region_test(maps, member, CLOUD, permutations=1000, seed=0).p)
+    assert (p < 0.05 / 360).all()
+    assert p.min() <= 0.05 / (128 * 360)
+
+
+def test_a_region_that_is_easily_put_back_on_itself_has_a_p_that_says_so() -> None:
+    """Of three voxels: the map is the region, and so is one placement in about a thousand."""
+    region = ball(CLOUD, 300, 3)
+    maps = region[:, None] + 1e-3 * np.random.default_rng(0).normal(size=(len(CLOUD), 1))
+    placed = place_region(region, CLOUD, placements=40_000, seed=5)
+    true = region[placed].all(axis=1).mean()
+    assert true > 1e-4
+    p = [
+        region_test(maps, region[None], CLOUD, permutations=1000, seed=s).p[0, 0] for s in range(5)
+    ]
+    assert np.min(p) > 0.2 * true
 
 
 def test_regions_do_not_touch_each_others_result() -> None:
