@@ -220,8 +220,7 @@ def respond_in_order(
     rows = _unit(rng.standard_normal((components, 16)) + rng.standard_normal(16))
     total = runs * trials
     if order == "categories":
-        trials = 40
-        total = runs * trials
+        trials, total = 40, runs * 40
         vectors = rng.standard_normal((8, 16))
         image = np.concatenate([np.repeat(rng.permutation(8), 5) for _ in range(runs)])
     elif order == "similar":

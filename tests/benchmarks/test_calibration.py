@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import calibration
-from tests.benchmarks.nulls import MaskKind, draw_masks, grow_brain, respond, saturated
+from tests.benchmarks.nulls import (
+    MaskKind,
+    draw_masks,
+    grow_brain,
+    respond,
+    respond_in_order,
+    saturated,
+)
 
 
 def test_interval_goes_by_cluster() -> None:
@@ -65,3 +72,20 @@ def test_shared_masks_agree_across_participants_and_own_ones_do_not() -> None:
         distances.append(np.linalg.norm(centres[0] - centres[1], axis=1))
     near, far = np.median(np.array(distances)[:, :4]), np.median(np.array(distances)[:, 4:])
     assert near < 15 < far
+
+
+@pytest.mark.parametrize("order", ["random", "topics", "similar", "run topics", "categories"])
+def test_predictions_are_smooth_in_time_and_know_nothing_of_the_stimuli(order: str) -> None:
+    drawn = respond_in_order(order, 6, np.random.default_rng(0), runs=60, trials=50)
+    told = drawn.zhat.reshape(60, -1, 6)
+    later = [
+        np.corrcoef(told[:, :-by, 0].ravel(), told[:, by:, 0].ravel())[0, 1] for by in (1, 2, 20)
+    ]
+    # Cut off from below, which takes a little of 0.8 and 0.64.
+    assert later == pytest.approx([0.75, 0.55, 0], abs=0.12)
+    assert abs(np.corrcoef(drawn.z[:, 0], drawn.zhat[:, 0])[0, 1]) < 0.15
+    shown = drawn.z.reshape(60, -1, 6)
+    alike = np.corrcoef(shown[:, :-1, 0].ravel(), shown[:, 1:, 0].ravel())[0, 1]
+    assert alike > 0.4 or (order == "random" and abs(alike) < 0.1)
+    assert (np.bincount(drawn.run) == drawn.run.size / 60).all()
+    assert drawn.image.max() < len(drawn.vectors)

@@ -61,12 +61,14 @@ def choose_order_scheme(
     in shuffled orders of the run; or where the trials of one run are more alike than in shuffled
     orders of all trials, as when each run has a topic of its own.
 
-    Where every test stimulus was trained on, as the categories of a block design are, labels are
-    exchanged within runs. Of 8 categories that are permuted as such, one that a component alone
-    answers falls in its own place in 1 of 8 orders, so p could never be small; the runs are what
-    repeats. That is a test of what is asked, since such a decoder cannot mistake one category's
-    vector for another's in every run, as it may with stimuli that it never saw: a prediction
-    follows the category's own vector or is flat along the component.
+    Where every test stimulus was trained on, as the categories of a block design are, and each
+    run shows two of them or more, labels are exchanged within runs. Of 8 categories that are
+    permuted as such, one that a component alone answers falls in its own place in 1 of 8 orders,
+    so p could never be small; what repeats are the runs. With stimuli that were never trained on
+    this would not be a test of what is asked: a brain may tell them apart, in every run, and the
+    decoder still place them wrongly, which is what permuted stimuli allow for. A decoder that
+    was trained on these very stimuli has no such freedom: its prediction follows the stimulus'
+    own vector, or is flat along the component.
 
     Parameters
     ----------
