@@ -186,6 +186,13 @@ def test_a_dataset_that_grows_keeps_what_it_held_out() -> None:
     assert again == after
 
 
+def test_numbers_that_were_asked_for_once_stay_where_nothing_is_new() -> None:
+    """They leave a third to train on, which is not asked about again."""
+    before = assign(lab_sized(images=60), n_test=20, n_validation=20)
+    after = assign(lab_sized(images=60), known(before))
+    assert (after.fold, after.n_test, after.n_validation) == (before.fold, 20, 20)
+
+
 def test_a_newcomer_with_few_images_gets_shares_and_nobody_else_new_folds() -> None:
     before = assign(lab_sized())
     seen = {f"sub-{n:02d}": [pictures(160)] * 2 for n in (1, 2, 3)}
