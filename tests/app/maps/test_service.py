@@ -19,7 +19,16 @@ from app.settings import get_settings
 from app.store import ArtefactStore
 from tests.app.conftest import Counts
 from tests.app.maps.volumes import in_mni, written
-from tests.app.published import CONCEPTS, REGIONS, VOXELS_A_REGION, Published, publish
+from tests.app.published import (
+    CONCEPTS,
+    REASONS,
+    REGIONS,
+    SHARED,
+    VERDICTS,
+    VOXELS_A_REGION,
+    Published,
+    publish,
+)
 
 NATIVE = np.diag([2.0, 2.0, 2.0, 1.0])
 GRID = (len(REGIONS), VOXELS_A_REGION, 1)
@@ -40,6 +49,9 @@ def test_a_mask_that_comes_back_finds_its_own_concept(
     answer = ask(session, content, space, subject="subj01" if space == "native" else None)
     first, *rest = answer.concepts
     assert (first.id, len(rest)) == (component, len(CONCEPTS) - 1)
+    claims = (first.decodable, first.specific, first.agreeing, first.stable)
+    assert (claims, first.reasons) == (VERDICTS[concept], REASONS[concept])
+    assert (first.shared is True) == (concept in SHARED)
     assert first.correlation == pytest.approx(1, abs=1e-5)
     assert first.p_value == min(each.p_value for each in answer.concepts)
     assert max(each.correlation for each in rest) < 0

@@ -9,7 +9,15 @@ from sqlalchemy.orm import Session
 from app.errors import CatalogError
 from app.places.service import search_place, search_region
 from app.regions.repository import list_overlaps
-from tests.app.published import CONCEPTS, REGIONS, VOXELS_A_REGION, Published
+from tests.app.published import (
+    CONCEPTS,
+    REASONS,
+    REGIONS,
+    SHARED,
+    VERDICTS,
+    VOXELS_A_REGION,
+    Published,
+)
 
 WEIGHTS = np.linspace(1, 0.6, VOXELS_A_REGION)
 
@@ -58,6 +66,17 @@ def test_a_region_carries_its_concept_most(
     assert {each.region for found in answer.concepts for each in found.subjects} == {region}
     rest = [each.auc for each in answer.concepts[1:]]
     assert rest == sorted(rest, reverse=True)
+
+
+def test_claims_stand_beside_shared(session: Session, published: Published) -> None:
+    name_of = {id_: name for name, id_ in published.components.items()}
+    placed = search_place(session, (-35.0, -35.0, -40.0), 30.0, "MNI").concepts
+    carried = search_region(session, "floc", "FFA").concepts
+    assert {each.id for each in placed} == {each.id for each in carried} == set(name_of)
+    for each in (*placed, *carried):
+        name = name_of[each.id]
+        assert (each.decodable, each.specific, each.agreeing, each.stable) == VERDICTS[name]
+        assert (each.shared is True, each.reasons) == (name in SHARED, REASONS[name])
 
 
 @pytest.mark.parametrize(
