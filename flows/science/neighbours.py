@@ -8,6 +8,7 @@ nearest, depends on neither pieces, threads nor device, and equal vectors tie.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -110,6 +111,76 @@ def within(
         near_left[rows] |= cosine.amax(dim=1) >= threshold
         near_right[columns] |= cosine.amax(dim=0) >= threshold
     return near_left.cpu().numpy(), near_right.cpu().numpy()
+
+
+def nearest(
+    left: torch.Tensor, right: torch.Tensor, block: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cosine of each point with the nearest of the other side: one search for every threshold.
+
+    Parameters
+    ----------
+    left, right : torch.Tensor
+        (L, D) and (R, D), as `unit_rows` gives them.
+    block : int
+        As `pieces` takes it.
+
+    Returns
+    -------
+    tuple of ndarray
+        (L,) and (R,); -inf where the other side has no point.
+    """
+    best_left, best_right = (
+        torch.full((len(side),), -torch.inf, dtype=left.dtype, device=left.device)
+        for side in (left, right)
+    )
+    for rows, columns, cosine in pieces(left, right, block):
+        best_left[rows] = torch.maximum(best_left[rows], cosine.amax(dim=1))
+        best_right[columns] = torch.maximum(best_right[columns], cosine.amax(dim=0))
+    return best_left.cpu().numpy(), best_right.cpu().numpy()
+
+
+def labels_within(
+    points: torch.Tensor,
+    members: torch.Tensor,
+    label: NDArray[np.int64],
+    threshold: float,
+    block: int,
+    count: int,
+) -> NDArray[np.bool_]:
+    """All labels that points have a member of near them.
+
+    Parameters
+    ----------
+    points, members : torch.Tensor
+        (P, D) and (M, D), as `unit_rows` gives them.
+    label : ndarray
+        (M,) labels of the members, from 0 below `count`.
+    threshold : float
+        Cosine from which two points are near.
+    block : int
+        As `pieces` takes it.
+    count : int
+        Number of labels.
+
+    Returns
+    -------
+    ndarray
+        (count, P).
+    """
+    found = torch.zeros(count, len(points), dtype=torch.bool, device=points.device)
+    # Sorted, a piece holds few labels, and each of them as one run of columns.
+    order = np.argsort(label, kind="stable")
+    label = label[order]
+    members = members[torch.from_numpy(order).to(members.device)]
+    for rows, columns, cosine in pieces(points, members, block):
+        near = cosine >= threshold
+        first = int(label[columns][0])
+        starts = np.searchsorted(label[columns], np.arange(first, int(label[columns][-1]) + 2))
+        for number, (start, stop) in enumerate(pairwise(starts.tolist()), first):
+            if stop > start:
+                found[number, rows] |= near[:, start:stop].any(dim=1)
+    return np.asarray(found.cpu().numpy())
 
 
 def label_within(

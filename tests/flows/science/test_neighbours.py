@@ -6,7 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.science.neighbours import NONE, label_within, pieces, unit_rows, within
+from flows.science.neighbours import (
+    NONE,
+    label_within,
+    labels_within,
+    nearest,
+    pieces,
+    unit_rows,
+    within,
+)
 
 
 def points(count: int, dimension: int, seed: int) -> torch.Tensor:
@@ -80,13 +88,22 @@ def test_searches_match_the_whole_table(seed: int, block: int, threshold: float)
     assert np.array_equal(of_left, near.any(axis=1))
     assert np.array_equal(of_right, near.any(axis=0))
 
-    for nearest in (False, True):
+    best_left, best_right = nearest(left, right, block)
+    assert np.array_equal(best_left, cosine.max(axis=1))
+    assert np.array_equal(best_right, cosine.max(axis=0))
+
+    every = labels_within(left, right, label, threshold, block, 5)
+    assert every.tolist() == [
+        [bool(near[point, label == number].any()) for point in range(12)] for number in range(5)
+    ]
+
+    for only_nearest in (False, True):
         found = label_within(
-            left, right, torch.from_numpy(label), threshold, block, nearest=nearest
+            left, right, torch.from_numpy(label), threshold, block, nearest=only_nearest
         )
         for point in range(12):
             can = near[point]
-            if nearest:
+            if only_nearest:
                 can = can & (cosine[point] == cosine[point].max())
             assert found[point] == (label[can].min() if can.any() else NONE)
 
@@ -97,3 +114,7 @@ def test_nothing_is_near_no_one() -> None:
     labels = torch.empty(0, dtype=torch.int64)
     assert label_within(some, none, labels, 0.0, 8, nearest=True).tolist() == [NONE] * 3
     assert label_within(none, some, labels, 0.0, 8, nearest=False).shape == (0,)
+    assert nearest(some, none, 8)[0].tolist() == [-np.inf] * 3
+    assert nearest(some, none, 8)[1].shape == (0,)
+    assert not labels_within(some, none, np.empty(0, dtype=np.int64), 0.0, 8, 2).any()
+    assert labels_within(none, some, np.zeros(3, dtype=np.int64), 0.0, 8, 2).shape == (2, 0)
