@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ _TIE = 1e-6
 class DecoderConfig:
     """How a decoder is built and trained; `PUBLISHED` holds the papers' settings.
 
+    The defaults refine a ridge solution; from a draw they would end before they have learnt.
+
     Parameters
     ----------
     kind : {"linear", "mlp"}
@@ -65,14 +68,14 @@ class DecoderConfig:
 
     kind: Kind = "linear"
     hidden: int = 5000
-    temperature: float = 0.03
+    temperature: float = 0.1
     learning_rate: float = 1e-4
     drop_epochs: tuple[int, ...] = ()
     batch: int = 128
-    steps: int = 5000
-    noise: float = 1.0
-    evaluate_every: int = 100
-    patience: int = 10
+    steps: int = 2000
+    noise: float = 3.0
+    evaluate_every: int = 20
+    patience: int = 5
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
@@ -90,9 +93,17 @@ class DecoderConfig:
 # The 2025 paper's linear decoder and the 2023 paper's MLP (METHOD.md a).
 PUBLISHED: Mapping[str, DecoderConfig] = MappingProxyType(
     {
-        "linear": DecoderConfig(),
+        "linear": DecoderConfig(
+            temperature=0.03, steps=5000, noise=1.0, evaluate_every=100, patience=10
+        ),
         "mlp": DecoderConfig(
-            kind="mlp", temperature=1.0, drop_epochs=(3, 6, 9), steps=1500, noise=0.0
+            kind="mlp",
+            temperature=1.0,
+            drop_epochs=(3, 6, 9),
+            steps=1500,
+            noise=0.0,
+            evaluate_every=100,
+            patience=10,
         ),
     }
 )
@@ -131,6 +142,7 @@ def train_decoder(
     precision: Precision = "float32",
     on_progress: Progress | None = None,
     initial: Decoder | None = None,
+    keep: Literal["best", "last"] = "best",
 ) -> tuple[Decoder, History]:
     """Train a decoder contrastively, and keep the weights that validate best.
 
@@ -164,6 +176,9 @@ def train_decoder(
         directions are returned where training does not better it. A linear one is scaled to
         the size of a drawn start, which changes no cosine: Adam's steps have a fixed size,
         and would tear up the far smaller weights of a ridge solution at once.
+    keep : {"best", "last"}
+        "last" takes all steps and keeps what comes of them: where their number was chosen on
+        other trials, and these ones are to stay unseen.
 
     Returns
     -------
@@ -245,11 +260,12 @@ def train_decoder(
             watch.record(done, train_loss, *_validate(layers, *validation, config.temperature))
             summed.zero_()
             since = done
-            if watch.stale >= config.patience and done < config.steps:
+            if keep == "best" and watch.stale >= config.patience and done < config.steps:
                 history.stopped_early = True
                 break
 
-    arrays = [tensor.cpu().numpy() for tensor in watch.best]
+    kept = watch.best if keep == "best" else [tensor.detach() for tensor in parameters]
+    arrays = [tensor.cpu().numpy() for tensor in kept]
     return Decoder(config.kind, dict(zip(NAMES[config.kind], arrays, strict=True))), history
 
 

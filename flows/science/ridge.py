@@ -18,7 +18,7 @@ DECOMPOSED = 2048
 
 # Penalties in a row that do worse than the best, after which no smaller one is tried where each
 # costs a factorisation.
-_WORSE = 2
+WORSE_IN_A_ROW = 2
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 6, 13))
 
@@ -136,7 +136,7 @@ def ridge_path(
             best, worse = index, 0
         else:
             worse += 1
-            if worse == _WORSE and not solver.thorough:
+            if worse == WORSE_IN_A_ROW and not solver.thorough:
                 break
     if best < 0:
         raise ValueError(f"penalties {list(alphas)} are too small for this many trials and voxels")

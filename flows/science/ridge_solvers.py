@@ -21,6 +21,27 @@ class RidgeSolver(Protocol):
         """W (V, D)."""
 
 
+class GroupSolver(Protocol):
+    """The same solutions, and what each trial has to do with them: for leaving trials out."""
+
+    targets: torch.Tensor
+    """(N, D) less their mean."""
+    mean: torch.Tensor
+    """(V,) of the responses."""
+
+    def prepare(self, penalty: float) -> bool:
+        """Make ready for a penalty; False where the precision does not allow it."""
+
+    def rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """Some trials' responses (n, V), less the mean of all."""
+
+    def influence(self, penalty: float, rows: torch.Tensor) -> torch.Tensor:
+        """``(X^T X + penalty)^-1 X_rows^T`` (V, n), of a penalty that has been prepared."""
+
+    def weight(self, penalty: float) -> torch.Tensor:
+        """W (V, D), of a penalty that has been prepared."""
+
+
 class Decomposed:
     """By one eigendecomposition, in double precision, of X^T X or X X^T, whichever is smaller.
 
@@ -33,24 +54,29 @@ class Decomposed:
         (N, V) responses.
     y : torch.Tensor
         (N, D) targets less their mean, double.
-    x_validation : torch.Tensor
-        (P, V).
+    x_validation : torch.Tensor, optional
+        (P, V), for `validate`.
     """
 
     thorough = True
 
-    def __init__(self, x: torch.Tensor, y: torch.Tensor, x_validation: torch.Tensor) -> None:
+    def __init__(
+        self, x: torch.Tensor, y: torch.Tensor, x_validation: torch.Tensor | None = None
+    ) -> None:
         responses = x.double()
         mean = responses.mean(0)
         responses -= mean
+        self.responses, self.targets, self.mean = responses, y, mean
+        self.rotation: torch.Tensor | None = None
         if len(x) < x.shape[1]:
-            values, rotation = torch.linalg.eigh(responses @ responses.T)
-            self.basis, self.loads = responses.T @ rotation, rotation.T @ y
+            values, self.rotation = torch.linalg.eigh(responses @ responses.T)
+            self.basis, self.loads = responses.T @ self.rotation, self.rotation.T @ y
         else:
             values, self.basis = torch.linalg.eigh(responses.T @ responses)
             self.loads = self.basis.T @ (responses.T @ y)
         self.values = values.clamp(min=0)[:, None]
-        self.projected = (x_validation.double() - mean) @ self.basis
+        if x_validation is not None:
+            self.projected = (x_validation.double() - mean) @ self.basis
 
     def validate(self, penalty: float) -> torch.Tensor:
         """As `RidgeSolver.validate`."""
@@ -61,6 +87,22 @@ class Decomposed:
         """As `RidgeSolver.weight`."""
         weight: torch.Tensor = self.basis @ (self.loads / (self.values + penalty))
         return weight
+
+    def prepare(self, penalty: float) -> bool:
+        """As `GroupSolver.prepare`."""
+        return True
+
+    def rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """As `GroupSolver.rows`."""
+        return self.responses[rows]
+
+    def influence(self, penalty: float, rows: torch.Tensor) -> torch.Tensor:
+        """As `GroupSolver.influence`."""
+        spread = (
+            self.rotation[rows].T if self.rotation is not None else self.basis.T @ self.rows(rows).T
+        )
+        influence: torch.Tensor = self.basis @ (spread / (self.values + penalty))
+        return influence
 
 
 class Factorised:
@@ -75,14 +117,16 @@ class Factorised:
         (N, V) float32 responses.
     y : torch.Tensor
         (N, D) targets less their mean.
-    x_validation : torch.Tensor
-        (P, V).
+    x_validation : torch.Tensor, optional
+        (P, V), for `validate`.
     """
 
     thorough = False
 
-    def __init__(self, x: torch.Tensor, y: torch.Tensor, x_validation: torch.Tensor) -> None:
-        self.x, self.x_validation = x, x_validation
+    def __init__(
+        self, x: torch.Tensor, y: torch.Tensor, x_validation: torch.Tensor | None = None
+    ) -> None:
+        self.x, self.x_validation, self.targets = x, x_validation, y
         self.mean = x.mean(0)
         self.by_voxel = x.shape[1] <= len(x)
         targets = y.float()
@@ -93,6 +137,7 @@ class Factorised:
         # As LAPACK lays matrices out: otherwise torch would factorise a copy.
         self.factor = torch.empty_like(self.products).T
         self.solved: dict[float, torch.Tensor] = {}
+        self.prepared: float | None = None
         self.failed = torch.empty((), dtype=torch.int32, device=x.device)
 
     def _inner_products(self) -> torch.Tensor:
@@ -112,14 +157,39 @@ class Factorised:
 
     def validate(self, penalty: float) -> torch.Tensor | None:
         """As `RidgeSolver.validate`; None where single precision cannot solve it."""
-        self.products.diagonal().copy_(self.diagonal + penalty)
-        torch.linalg.cholesky_ex(self.products, out=(self.factor, self.failed))
-        if self.failed:
+        if self.x_validation is None or not self.prepare(penalty):
             return None
-        solved = torch.cholesky_solve(self.loads, self.factor)
-        self.solved[penalty] = solved if self.by_voxel else self.x.T @ solved
         return (self.x_validation - self.mean) @ self.solved[penalty]
 
     def weight(self, penalty: float) -> torch.Tensor:
-        """As `RidgeSolver.weight`, of a penalty that has been validated."""
+        """As `RidgeSolver.weight`, of a penalty that has been validated or prepared."""
         return self.solved[penalty]
+
+    def prepare(self, penalty: float) -> bool:
+        """As `GroupSolver.prepare`; factorises where another penalty came in between."""
+        if self.prepared == penalty:
+            return True
+        self.products.diagonal().copy_(self.diagonal + penalty)
+        torch.linalg.cholesky_ex(self.products, out=(self.factor, self.failed))
+        self.prepared = None if self.failed else penalty
+        if self.failed:
+            return False
+        solved = torch.cholesky_solve(self.loads, self.factor)
+        self.solved[penalty] = solved if self.by_voxel else self.x.T @ solved
+        return True
+
+    def rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """As `GroupSolver.rows`."""
+        return self.x[rows] - self.mean
+
+    def influence(self, penalty: float, rows: torch.Tensor) -> torch.Tensor:
+        """As `GroupSolver.influence`."""
+        if not self.prepare(penalty):
+            raise ValueError(f"the penalty {penalty:g} is too small for single precision")
+        if self.by_voxel:
+            return torch.cholesky_solve(self.rows(rows).T.contiguous(), self.factor)
+        own = torch.zeros(len(self.x), len(rows), device=self.x.device)
+        own[rows, torch.arange(len(rows), device=self.x.device)] = 1
+        solved = torch.cholesky_solve(own, self.factor)
+        influence: torch.Tensor = self.x.T @ solved - torch.outer(self.mean, solved.sum(0))
+        return influence
