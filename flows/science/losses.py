@@ -15,12 +15,12 @@ def contrastive_loss(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     scores : torch.Tensor
         (B, B), entry i, j the similarity of prediction i and target j.
     target : torch.Tensor
-        (B,) integer, equal where two trials share their target.
+        (..., B) integer, equal where two trials share their target.
 
     Returns
     -------
     torch.Tensor
-        Scalar: the mean of the losses over rows and over columns.
+        Scalar: the mean of the losses over rows and over columns, of all batches.
 
     Raises
     ------
@@ -31,16 +31,17 @@ def contrastive_loss(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     ----------
     METHOD.md a; Efird et al. 2023 (arXiv 2306.03375), decoder.
     """
-    size = len(target)
-    if scores.shape != (size, size):
+    size = target.shape[-1]
+    if scores.shape != (*target.shape, size):
         raise ValueError(
             f"scores of shape {tuple(scores.shape)} do not match {size} targets: "
             f"they must be ({size}, {size})"
         )
     diagonal = torch.arange(size, device=scores.device)
-    same = target[:, None] == target[None, :]
-    same.fill_diagonal_(False)
+    same = target[..., :, None] == target[..., None, :]
+    same = same & ~torch.eye(size, dtype=torch.bool, device=scores.device)
     scores = scores.masked_fill(same, -torch.inf)
-    rows = functional.cross_entropy(scores, diagonal)
-    columns = functional.cross_entropy(scores.T, diagonal)
+    own = diagonal.expand(target.shape).reshape(-1)
+    rows = functional.cross_entropy(scores.reshape(-1, size), own)
+    columns = functional.cross_entropy(scores.transpose(-2, -1).reshape(-1, size), own)
     return (rows + columns) / 2
