@@ -13,6 +13,9 @@ _SHORTEST = 0.05
 _TINY = 1e-12
 
 Gradient = Callable[[torch.Tensor], torch.Tensor]
+# Which trials each decoder tells: rows (n,), and its layers. Where every trial is told by a decoder
+# that never saw its stimulus there are several.
+Parts = Sequence[tuple[torch.Tensor, Layers]]
 
 
 class LinearObjective:
@@ -36,8 +39,8 @@ class LinearObjective:
         (N, K) true component responses.
     directions : torch.Tensor
         (K, D) components.
-    layers : sequence
-        The decoder's one layer, ``weight`` (D, V) and ``bias`` (D,).
+    parts : sequence
+        The trials that each decoder tells, and its one layer, ``weight`` (D, V), ``bias`` (D,).
     owner : torch.Tensor
         (C,) component of each mask.
     dtype : torch.dtype
@@ -49,29 +52,39 @@ class LinearObjective:
         x: torch.Tensor,
         z: torch.Tensor,
         directions: torch.Tensor,
-        layers: Layers,
+        parts: Parts,
         owner: torch.Tensor,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        ((weight, bias),) = layers
-        self.x, self.truth = x.to(dtype), _standard(z)[0][:, owner]
-        self.gain = (directions @ weight).T[:, owner].contiguous()
-        self.offset = (directions @ bias)[owner]
-        start = apply_layers(x / 2, layers)
-        length = start.norm(dim=1, keepdim=True).clamp_min(_TINY)
-        unit = start / length
-        self.tilt = (unit @ weight).mul_(x).to(dtype)
-        self.tilt_offset = (unit @ bias)[:, None]
-        self.shortest = _SHORTEST * length
+        self.truth = _standard(z)[0][:, owner]
+        self.tilt = torch.empty(x.shape, dtype=dtype, device=x.device)
+        self.tilt_offset = torch.empty(len(x), 1, device=x.device)
+        self.shortest = torch.empty(len(x), 1, device=x.device)
+        self.parts = []
+        for rows, ((weight, bias),) in parts:
+            own = x[rows]
+            gain = (directions @ weight).T[:, owner].contiguous()
+            start = apply_layers(own / 2, [(weight, bias)])
+            length = start.norm(dim=1, keepdim=True).clamp_min(_TINY)
+            unit = start / length
+            self.tilt[rows] = (unit @ weight).mul_(own).to(dtype)
+            self.tilt_offset[rows] = (unit @ bias)[:, None]
+            self.shortest[rows] = _SHORTEST * length
+            self.parts.append((rows, own.to(dtype), gain, (directions @ bias)[owner]))
 
     def __call__(self, mask: torch.Tensor) -> torch.Tensor:
         """Gradient (V, C) at masks (V, C)."""
         length = add_product(self.tilt_offset, self.tilt, mask)
         free = length > self.shortest
         length = torch.maximum(length, self.shortest)
-        response = add_product(self.offset, self.x, mask * self.gain).div_(length)
+        response = torch.empty_like(length)
+        for rows, x, gain, offset in self.parts:
+            response[rows] = add_product(offset, x, mask * gain)
+        response.div_(length)
         slope = _slope(self.truth, response.relu()).mul_(response > 0).div_(length)
-        gradient = (self.x.T @ slope.to(self.x.dtype)).float().mul_(self.gain)
+        gradient = torch.zeros_like(mask)
+        for rows, x, gain, _ in self.parts:
+            gradient.add_((x.T @ slope[rows].to(x.dtype)).float().mul_(gain))
         slope.mul_(response).mul_(free)
         return add_product(gradient, self.tilt.T, slope, alpha=-1).neg_()
 
@@ -84,12 +97,12 @@ class NetworkObjective:
         x: torch.Tensor,
         z: torch.Tensor,
         directions: torch.Tensor,
-        layers: Layers,
+        parts: Parts,
         owner: torch.Tensor,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.x, self.truth = x, _standard(z)[0]
-        self.directions, self.layers, self.dtype = directions, layers, dtype
+        self.directions, self.parts, self.dtype = directions, parts, dtype
         self.owner: list[int] = owner.tolist()
 
     def __call__(self, mask: torch.Tensor) -> torch.Tensor:
@@ -98,8 +111,9 @@ class NetworkObjective:
         for column, component in enumerate(self.owner):
             weights = mask[:, column].clone().requires_grad_()
             with products_in(self.dtype, mask.device):
-                raw = apply_layers(self.x * weights, self.layers)
-            decoded = functional.normalize(raw.float())
+                told = [apply_layers(self.x[rows] * weights, layers) for rows, layers in self.parts]
+            order = torch.cat([rows for rows, _ in self.parts]).argsort()
+            decoded = functional.normalize(torch.cat(told)[order].float())
             response = (decoded @ self.directions[component]).relu()[:, None]
             loss = -(self.truth[:, [component]] * _standard(response)[0]).sum()
             (gradient[:, column],) = torch.autograd.grad(loss, weights)
@@ -143,10 +157,8 @@ def descend(
             return
 
 
-def masked_response(
-    x: torch.Tensor, mask: torch.Tensor, direction: torch.Tensor, layers: Layers
-) -> torch.Tensor:
-    """relu(f(x * m) w), (N,), exactly; voxels of weight 0 are never touched.
+def masked_predictions(x: torch.Tensor, mask: torch.Tensor, parts: Parts) -> torch.Tensor:
+    """f(x * m) at length 1, (N, D), exactly; voxels of weight 0 are never touched.
 
     Parameters
     ----------
@@ -154,15 +166,24 @@ def masked_response(
         (N, V) responses.
     mask : torch.Tensor
         (V,) weights.
-    direction : torch.Tensor
-        (D,) component.
-    layers : sequence
-        The decoder's.
+    parts : sequence
+        The trials that each decoder tells, and its layers.
     """
     kept = mask.nonzero()[:, 0]
-    (weight, bias), *further = layers
-    raw = apply_layers(x[:, kept], [(weight[:, kept] * mask[kept], bias), *further])
-    return (functional.normalize(raw) @ direction).relu()
+    dimension = parts[0][1][-1][1].shape[0]
+    predicted = torch.empty(len(x), dimension, device=x.device)
+    members = x[:, kept]
+    for rows, ((weight, bias), *further) in parts:
+        layers = [(weight[:, kept] * mask[kept], bias), *further]
+        predicted[rows] = functional.normalize(apply_layers(members[rows], layers))
+    return predicted
+
+
+def masked_response(
+    x: torch.Tensor, mask: torch.Tensor, direction: torch.Tensor, parts: Parts
+) -> torch.Tensor:
+    """relu(f(x * m) w), (N,), of a component ``direction`` (D,); see `masked_predictions`."""
+    return (masked_predictions(x, mask, parts) @ direction).relu()
 
 
 def _standard(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

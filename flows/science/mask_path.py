@@ -4,9 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flows.science.mask_descent import masked_response
+from flows.science.mask_descent import Parts, masked_response
 from flows.science.metrics import pearson
-from flows.science.model import Layers
 
 
 class HeldOutPath:
@@ -20,8 +19,8 @@ class HeldOutPath:
         (N, K) true component responses.
     directions : torch.Tensor
         (K, D) components.
-    layers : sequence
-        The decoder's.
+    parts : sequence
+        The trials that each decoder tells, and its layers.
     owner : ndarray
         (C,) component of each column.
     threshold : float
@@ -41,12 +40,12 @@ class HeldOutPath:
         x: torch.Tensor,
         z: NDArray[np.float32],
         directions: torch.Tensor,
-        layers: Layers,
+        parts: Parts,
         owner: NDArray[np.intp],
         threshold: float,
     ) -> None:
         self.x, self.truth = x, z[:, owner]
-        self.directions, self.layers = directions, layers
+        self.directions, self.parts = directions, parts
         self.owner, self.threshold = owner, threshold
         self.r = np.full(len(owner), np.nan)
         self.step = np.zeros(len(owner), dtype=np.int64)
@@ -59,7 +58,7 @@ class HeldOutPath:
         for column in members.any(dim=1).nonzero()[:, 0].tolist():
             direction = self.directions[int(self.owner[column])]
             weights = members[column].to(self.x.dtype)
-            response = masked_response(self.x, weights, direction, self.layers).cpu().numpy()
+            response = masked_response(self.x, weights, direction, self.parts).cpu().numpy()
             r, so_far = float(pearson(self.truth[:, column], response)), self.r[column]
             if r > so_far or np.isnan(so_far):
                 self.r[column], self.step[column] = r, step

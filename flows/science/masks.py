@@ -1,6 +1,6 @@
 """Voxel masks: which voxels of a participant carry a component."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +14,7 @@ from flows.science.device import resolve_device
 from flows.science.mask_descent import (
     LinearObjective,
     NetworkObjective,
+    Parts,
     masked_response,
 )
 from flows.science.mask_parts import fit_parts
@@ -48,8 +49,14 @@ class MaskConfig:
         Adam's.
     threshold : float
         A voxel of at least this weight is a member (the hard mask).
+    part, draws : int
+        Voxels of a random part that masks are fitted on, and partitions (`mask_parts`); 0 fits all
+        voxels together, as published.
     holdout : float
         Share of images on which the path is judged.
+    averaged : bool
+        Whether masks see the mean response to each stimulus in place of single trials: less noise,
+        and as many times fewer products.
     """
 
     lambdas: tuple[float, ...] = (5.0, 10.0, 20.0)
@@ -59,6 +66,7 @@ class MaskConfig:
     draws: int = 4
     threshold: float = 0.5
     holdout: float = 1 / 3
+    averaged: bool = True
 
     def __post_init__(self) -> None:
         if not self.lambdas or min(self.lambdas) < 0:
@@ -76,7 +84,9 @@ class MaskConfig:
 
 
 # The 2023 paper's masks (METHOD.md c): all voxels together, one lambda, the last step.
-PUBLISHED_MASKS = MaskConfig(lambdas=(5.0,), snapshots=(1000,), learning_rate=2e-3, part=0, draws=1)
+PUBLISHED_MASKS = MaskConfig(
+    lambdas=(5.0,), snapshots=(1000,), learning_rate=2e-3, part=0, draws=1, averaged=False
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,13 +135,14 @@ def fit_masks(
     x: NDArray[np.floating],
     y: NDArray[np.floating],
     image: NDArray[np.integer],
-    decoder: Decoder,
+    decoder: Decoder | Sequence[Decoder],
     components: NDArray[np.floating],
     config: MaskConfig,
     *,
     seed: int,
     device: str | torch.device,
     precision: Precision = "float32",
+    told_by: NDArray[np.integer] | None = None,
     on_progress: Progress | None = None,
 ) -> MaskFit:
     """Fit one mask per component, its sparsity chosen on held-out images.
@@ -156,13 +167,14 @@ def fit_masks(
     Parameters
     ----------
     x : ndarray
-        (N, V) validation trials' z-scored responses.
+        (N, V) z-scored responses.
     y : ndarray
         (N, D) their targets.
     image : ndarray
         (N,) which image each trial showed.
-    decoder : Decoder
-        Frozen.
+    decoder : Decoder or sequence of Decoder
+        Frozen; fitted on other stimuli than these trials'. Several where every trial is told by
+        the one that never saw its stimulus.
     components : ndarray
         (K, D) directions of target space.
     config : MaskConfig
@@ -172,6 +184,8 @@ def fit_masks(
         As `resolve_device` takes it.
     precision : {"float32", "bfloat16"}
         Of the products of each step; masks are judged in float32.
+    told_by : ndarray, optional
+        (N,) which of several decoders tells each trial.
     on_progress : callable, optional
         Called at each snapshot with steps done, steps at most, and the path's mean
         ``held_out_r``.
@@ -190,11 +204,21 @@ def fit_masks(
     ----------
     METHOD.md c; Efird et al. 2023 (arXiv 2306.03375), voxel masks.
     """
-    x, z = _check(x, y, image, decoder, components)
+    decoders = [decoder] if isinstance(decoder, Decoder) else list(decoder)
+    told = np.zeros(len(x), dtype=np.int64) if told_by is None else np.asarray(told_by)
+    _check_told(told, decoders, len(x))
+    x, z = _check(x, y, image, decoders[0], components)
     fit, held = split_images(np.asarray(image), config.holdout, seed)
     place, dtype = resolve_device(device), product_type(precision)
-    layers = decoder.layers(place)
-    objective = LinearObjective if decoder.kind == "linear" else NetworkObjective
+    layers = [each.layers(place) for each in decoders]
+    objective = LinearObjective if decoders[0].kind == "linear" else NetworkObjective
+
+    def parts_of(rows: NDArray[np.intp]) -> Parts:
+        of = told[rows]
+        return [
+            (on_device(np.flatnonzero(of == each), place), layers[each]) for each in np.unique(of)
+        ]
+
     directions = on_device(components.astype(np.float32), place)
     trials, truth = on_device(x, place), on_device(z, place)
     trials_fit, truth_fit = trials[on_device(fit, place)], truth[on_device(fit, place)]
@@ -217,15 +241,23 @@ def fit_masks(
     def fitted(
         x: torch.Tensor,
         z: torch.Tensor,
+        parts: Parts,
         columns: NDArray[np.intp],
         lam: NDArray[np.float64],
         on_part: Callable[[int, int], None],
     ) -> dict[int, torch.Tensor]:
-        (weight, bias), *further = layers
         owner = on_device(columns, place)
         return fit_parts(
             lambda voxels: objective(
-                x[:, voxels], z, directions, [(weight[:, voxels], bias), *further], owner, dtype
+                x[:, voxels],
+                z,
+                directions,
+                [
+                    (rows, [(weight[:, voxels], bias), *further])
+                    for rows, ((weight, bias), *further) in parts
+                ],
+                owner,
+                dtype,
             ),
             x.shape[1],
             on_device(lam.astype(np.float32), place),
@@ -239,14 +271,18 @@ def fit_masks(
 
     for index, chunk in enumerate(chunks):
         owner = np.repeat(chunk, levels)
-        path = HeldOutPath(trials_held, truth_held, directions, layers, owner, config.threshold)
+        path = HeldOutPath(
+            trials_held, truth_held, directions, parts_of(held), owner, config.threshold
+        )
 
-        def told(done: int, total: int, shift: int, path: HeldOutPath = path) -> None:
+        def progress(done: int, total: int, shift: int, path: HeldOutPath = path) -> None:
             if on_progress is not None:
                 on_progress(shift * total + done, 2 * len(chunks) * total, path.summary())
 
         prices = np.tile(np.array(config.lambdas), len(chunk))
-        masks = fitted(trials_fit, truth_fit, owner, prices, partial(told, shift=2 * index))
+        masks = fitted(
+            trials_fit, truth_fit, parts_of(fit), owner, prices, partial(progress, shift=2 * index)
+        )
         for step in config.snapshots:
             path.visit(step, masks[step])
         _record(result, path, chunk, np.asarray(image)[held], config)
@@ -254,7 +290,12 @@ def fit_masks(
         chosen = chunk[result.usable[chunk]]
         if len(chosen):
             masks = fitted(
-                trials, truth, chosen, result.lam[chosen], partial(told, shift=2 * index + 1)
+                trials,
+                truth,
+                parts_of(np.arange(len(x))),
+                chosen,
+                result.lam[chosen],
+                partial(progress, shift=2 * index + 1),
             )
             for column, component in enumerate(chosen):
                 soft = masks[int(result.step[component])][:, column]
@@ -308,7 +349,8 @@ def masked_correlations(
             f"and {x.shape[1]} voxels"
         )
     place = resolve_device(device)
-    layers, trials = decoder.layers(place), on_device(x, place)
+    trials = on_device(x, place)
+    parts = [(torch.arange(len(x), device=place), decoder.layers(place))]
     directions = on_device(components.astype(np.float32), place)
     masks = {
         "soft": soft.astype(np.float32),
@@ -318,7 +360,7 @@ def masked_correlations(
     correlations = {"unmasked": np.asarray(pearson(z, unmasked), dtype=np.float64)}
     for name, mask in masks.items():
         responses = [
-            masked_response(trials, weights, direction, layers).cpu().numpy()
+            masked_response(trials, weights, direction, parts).cpu().numpy()
             for weights, direction in zip(on_device(mask, place), directions, strict=True)
         ]
         correlations[name] = np.asarray(pearson(z, np.stack(responses, axis=1)), dtype=np.float64)
@@ -361,6 +403,15 @@ def _refuse_degenerate(result: MaskFit, chosen: NDArray[np.intp]) -> None:
 
 def _chunks(indices: NDArray[np.intp], width: int) -> list[NDArray[np.intp]]:
     return [indices[start : start + width] for start in range(0, len(indices), width)]
+
+
+def _check_told(told: NDArray[np.integer], decoders: Sequence[Decoder], trials: int) -> None:
+    """Refuse trials that no decoder tells, and decoders of several kinds."""
+    if told.shape != (trials,) or not ((told >= 0) & (told < len(decoders))).all():
+        raise ValueError(f"each of {trials} trials must be told by one of {len(decoders)} decoders")
+    shapes = {(each.kind, each.n_voxels, each.dimension) for each in decoders}
+    if len(shapes) != 1:
+        raise ValueError("decoders of different kinds or sizes cannot tell the trials of one mask")
 
 
 def _check(
