@@ -144,6 +144,10 @@ def run(
         Literal["masks", "clusters"] | None,
         typer.Option(help="How concepts and their voxels are found; else as configured: masks."),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Publish components that are not found again, marked so."),
+    ] = False,
     runner: Annotated[
         Literal["local", "threads", "dask"],
         typer.Option(help="Where participants are computed; it changes no result."),
@@ -176,13 +180,13 @@ def run(
 
     flow = run_pipeline.with_options(task_runner=task_runner(runner, dask_address))
     with _working():
-        result = flow(dataset, chosen)
+        result = flow(dataset, chosen, force=force)
     _print(result, as_json)
 
 
 def demo(
     seeds: Annotated[
-        int, typer.Option(help="Seeds whose results are compared; each takes a minute.", min=1)
+        int, typer.Option(help="Seeds whose results are compared; each takes half a minute.", min=1)
     ] = 2,
     as_json: AsJson = False,
 ) -> None:

@@ -25,6 +25,7 @@ from flows.science.reduction import ReductionConfig
 from flows.science.voxel_clusters import ClusterConfig
 
 Method = Literal["masks", "clusters"]
+Start = Literal["auto", "ridge", "drawn"]
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -84,6 +85,8 @@ class StatisticsConfig(BaseModel):
         Share of the participants that must decode a component for it to be shared.
     stimuli : int
         Stimuli kept for each component: best, worst, and farthest.
+    mixtures : int
+        Random mixtures of the run's components that each of them is held against.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -92,6 +95,7 @@ class StatisticsConfig(BaseModel):
     level: float = Field(default=0.05, gt=0, lt=1)
     participants: float = Field(default=0.5, gt=0, le=1)
     stimuli: int = Field(default=10, ge=1)
+    mixtures: int = Field(default=1000, ge=99)
 
     @model_validator(mode="after")
     def _level_can_be_reached(self) -> "StatisticsConfig":
@@ -156,18 +160,21 @@ class ValidationConfig(BaseModel):
 
 
 class StabilityConfig(BaseModel):
-    """How far other seeds find the same.
+    """How far other seeds, other stimuli and other participants find the same.
 
     Attributes
     ----------
     seeds : int
-        The run's own seed and as many further ones, for each of which training, reduction and
-        masks are repeated; 1 measures nothing.
+        The run's own seed and as many further ones, for each of which components and masks are
+        sought again on stimuli drawn with replacement; 1 measures nothing.
+    cosine : float
+        From which a component that is sought again is the same one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seeds: int = Field(default=10, ge=1)
+    seeds: int = Field(default=2, ge=1)
+    cosine: float = Field(default=0.75, gt=0, lt=1)
 
 
 class RunConfig(BaseModel):
@@ -183,9 +190,14 @@ class RunConfig(BaseModel):
         reduced to, with a mask of each (the 2023 paper), or clusters of the voxels' decoder
         weights (the 2025 paper). `reduction` and `masks` are of the one, `clusters` of the other.
     seed : int
-    start : {"drawn", "ridge"}
-        What a linear decoder's training starts from: a random draw, as published, or the ridge
-        solution without its targets' mean, which suits small data.
+    centred : bool
+        Whether the stimuli's mean is taken off their vectors before anything else: one space for
+        decoders, components, masks, statistics and labels. What all stimuli have in common tells
+        no two apart, and CLIP's vectors lie on a narrow cone around it.
+    start : {"auto", "ridge", "drawn"}
+        What a linear decoder's training starts from: the ridge solution, kept as it is unless
+        training betters it on held-out stimuli by more than twice its standard error ("auto") or
+        at all ("ridge"), or a random draw, as published. An MLP starts from a draw.
     precision : {"float32", "bfloat16"}
         Number type of the large products of training and masks. bfloat16 is quicker on GPUs that
         have it, and changes results within the bounds that docs/method.md states.
@@ -198,7 +210,8 @@ class RunConfig(BaseModel):
     encoder: str = "auto"
     method: Method = "masks"
     seed: int = 0
-    start: Literal["drawn", "ridge"] = "drawn"
+    centred: bool = True
+    start: Start = "auto"
     precision: Precision = "float32"
     decoder: DecoderConfig = DecoderConfig()
     reduction: ReductionConfig = ReductionConfig()
@@ -212,11 +225,10 @@ class RunConfig(BaseModel):
     @field_validator("decoder", mode="before")
     @classmethod
     def _published_for_its_kind(cls, value: object) -> object:
-        # The two kinds of decoder were published with settings of their own.
-        if not isinstance(value, dict):
+        # The MLP was published with settings of its own, and has no ridge solution to refine.
+        if not isinstance(value, dict) or value.get("kind") != "mlp":
             return value
-        kind = value.get("kind", "linear")
-        return asdict(PUBLISHED[kind]) | value if kind in PUBLISHED else value
+        return asdict(PUBLISHED["mlp"]) | value
 
     @model_validator(mode="after")
     def _clusters_of_weights(self) -> "RunConfig":

@@ -1,4 +1,4 @@
-"""Stage c: where each participant carries each component, and what participants share."""
+"""Stage c: where each participant carries each component, and how well it is told there."""
 
 from typing import Any
 
@@ -9,21 +9,14 @@ from app.errors import InputError
 from app.store import Artefact
 from flows.progress import report, steps_of
 from flows.responses import load_responses
-from flows.science.masks import MaskConfig, MaskFit, fit_masks, masked_correlations
+from flows.science.masks import MaskConfig, MaskFit, fit_masks
 from flows.science.model import Decoder
 from flows.science.precision import Precision
-from flows.science.sharing import agreement_test, shared_concepts
-from flows.science.statistics import (
-    benjamini_hochberg,
-    correlation_test,
-    too_few_images,
-)
+from flows.science.statistics import group_means
 from flows.stages import get_store, stage
-from flows.train import distinct_rows, load_decoder
+from flows.train import development_folds, load_decoder, load_without
 
 Json = dict[str, Any]
-
-CONSTANT = "constant response on the test trials"
 
 
 @stage("mask-subject", "label")
@@ -36,53 +29,52 @@ def mask_subject(
     components: Json,
     folds: list[str],
     config: Json,
-    permutations: int,
     seed: int,
     device: str,
     precision: Precision = "float32",
 ) -> Json:
-    """Fit one participant's masks on validation trials and measure them on test trials.
+    """Fit one participant's masks on all stimuli that are not test.
+
+    Each trial is told by the decoder that never saw its stimulus.
 
     Parameters
     ----------
     tables : dict
         Reference to ``regions`` (R, V).
+    decoder : dict
+        What `flows.train.train_subject` returned.
 
     Returns
     -------
     dict
-        Reference to ``soft`` (K, V), ``lam`` (K,), ``r_unmasked``, ``r_soft``, ``r_hard``,
-        ``p_test``, ``peak`` (K,), and ``peak_region`` (K, R); the reasons of masks that count
-        for nothing.
+        As `describe_masks`.
+
+    Raises
+    ------
+    InputError
+        No mask can be fitted on these trials.
     """
     store = get_store()
     settings = MaskConfig(**config)
     model = load_decoder(decoder)
-    y = store.get(Artefact.model_validate(vectors))["vectors"]
     rows = store.get(Artefact.model_validate(components))["components"]
-    fit = fit_on_validation(
+    fit = _fit(
         label,
         artefacts,
         folds,
-        y,
-        model,
+        vectors,
+        decoder,
         rows,
         settings,
         seed=seed,
         device=device,
         precision=precision,
     )
-    return measure_masks(
-        label,
-        artefacts,
+    return describe_masks(
         tables,
         model,
-        vectors,
         rows,
-        folds,
-        permutations,
-        seed,
-        device,
+        _linearised_at(model, artefacts, folds),
         soft=fit.soft,
         lam=fit.lam,
         reasons=fit.reason,
@@ -90,24 +82,18 @@ def mask_subject(
     )
 
 
-def measure_masks(
-    label: str,
-    artefacts: Json,
+def describe_masks(
     tables: Json,
     model: Decoder,
-    vectors: Json,
     rows: NDArray[np.float32],
-    folds: list[str],
-    permutations: int,
-    seed: int,
-    device: str,
+    x: NDArray[np.float32] | None,
     *,
     soft: NDArray[np.float32],
     lam: NDArray[np.float64],
     reasons: list[str | None],
     threshold: float,
 ) -> Json:
-    """Measure one participant's masks on test trials, whatever found them.
+    """One participant's masks, whatever found them, and where they are strongest.
 
     Parameters
     ----------
@@ -115,6 +101,8 @@ def measure_masks(
         Reference to ``regions`` (R, V).
     rows : ndarray
         (K, D) components.
+    x : ndarray or None
+        (N, V) responses at which an MLP is linearised.
     soft : ndarray
         (K, V) weights in [0, 1]; all zero where there is a reason.
     lam : ndarray
@@ -127,22 +115,11 @@ def measure_masks(
     Returns
     -------
     dict
-        What `mask_subject` returns.
-
-    Raises
-    ------
-    InputError
-        A prediction of a test trial is not finite.
+        ``masks``, a reference to ``soft`` (K, V), ``lam``, ``peak`` (K,) and ``peak_region``
+        (K, R); the ``reasons`` of masks that count for nothing; and the ``threshold``.
     """
     store = get_store()
-    y = store.get(Artefact.model_validate(vectors))["vectors"]
     place = store.get(Artefact.model_validate(tables))
-    x, image = load_responses(store, artefacts, folds, "test")
-    correlations = masked_correlations(x, y[image], model, rows, soft, threshold, device=device)
-    try:
-        p_test = decodability(y, image, model.predict(x), rows, permutations, seed)
-    except ValueError as error:
-        raise InputError(f"{label}, test fold: {error}") from error
     # Weights saturate at 1: what a voxel contributes tells the strongest of them apart.
     strength = soft * np.abs(model.voxel_vectors(x) @ rows.T).T
     members = (soft >= threshold) & (strength > 0)
@@ -151,24 +128,29 @@ def measure_masks(
         "peak": _peaks(strength, members, np.ones((1, members.shape[1]), dtype=bool))[:, 0],
         "peak_region": _peaks(strength, members, place["regions"].astype(bool)),
         "lam": lam,
-        "p_test": p_test,
-    } | {f"r_{name}": correlations[name] for name in ("unmasked", "soft", "hard")}
+    }
     return {
         "masks": store.put(
             {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
         ).model_dump(),
         "reasons": reasons,
-        "images": len(np.unique(distinct_rows(y)[1][image])),
         "threshold": threshold,
     }
 
 
-def fit_on_validation(
+def hard_masks(mask: Json) -> NDArray[np.bool_]:
+    """(K, V) members of a participant's masks, none where a mask counts for nothing."""
+    soft = get_store().get(Artefact.model_validate(mask["masks"]))["soft"]
+    usable = np.array([reason is None for reason in mask["reasons"]], dtype=bool)
+    return np.asarray((soft >= mask["threshold"]) & usable[:, None])
+
+
+def _fit(
     label: str,
     artefacts: Json,
     folds: list[str],
-    y: NDArray[np.float32],
-    model: Decoder,
+    vectors: Json,
+    decoder: Json,
     rows: NDArray[np.float32],
     settings: MaskConfig,
     *,
@@ -176,35 +158,34 @@ def fit_on_validation(
     device: str,
     precision: Precision,
 ) -> MaskFit:
-    """One participant's masks, fitted on validation trials.
-
-    Parameters
-    ----------
-    label : str
-        The participant, as errors and reports name it.
-    y : ndarray
-        (I, D) vectors of the stimuli.
-    model : Decoder
-    rows : ndarray
-        (K, D) components.
-
-    Raises
-    ------
-    InputError
-        No mask can be fitted on these trials.
-    """
-    x, image = load_responses(get_store(), artefacts, folds, "validation")
+    store = get_store()
+    x, image = load_responses(store, artefacts, development_folds(folds), "development")
+    y = store.get(Artefact.model_validate(vectors))["vectors"]
+    # Folds may hold fewer stimuli than the decoders were fitted on: groups are theirs.
+    fitted = store.get(Artefact.model_validate(decoder["predictions"]))
+    without = load_without(decoder)
+    number = np.full(len(folds), -1)
+    number[fitted["image_development"]] = np.searchsorted(
+        decoder["groups"], fitted["group_development"]
+    )
+    told_by = number[image]
+    if settings.averaged:
+        # All repeats of a stimulus are of one group, so that one decoder tells their mean.
+        image, first, label_of = np.unique(image, return_index=True, return_inverse=True)
+        x = group_means(x, label_of.ravel()).astype(np.float32)
+        told_by = told_by[first]
     try:
         fit = fit_masks(
             x,
             y[image],
             image,
-            model,
+            without,
             rows,
             settings,
             seed=seed,
             device=device,
             precision=precision,
+            told_by=told_by,
             on_progress=steps_of(f"masking {label}"),
         )
     except ValueError as error:
@@ -213,113 +194,16 @@ def fit_on_validation(
     return fit
 
 
-def decodability(
-    y: NDArray[np.float32],
-    image: NDArray[np.int64],
-    predicted: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    permutations: int,
-    seed: int,
-) -> NDArray[np.float64]:
-    """Whether a participant's predictions tell each component (`correlation_test`).
-
-    Distinct vectors are what is permuted. Stimuli that share one, as those of a category do, are
-    one image to the encoder, and brains may answer them alike whatever the decoder makes of it:
-    permuted apart, they would pass for as many independent findings.
-
-    Parameters
-    ----------
-    y : ndarray
-        (I, D) vectors of the stimuli.
-    image : ndarray
-        (N,) which stimulus each trial showed.
-    predicted : ndarray
-        (N, D) what the decoder, fitted on other stimuli, makes of each trial.
-    rows : ndarray
-        (K, D) components.
-    permutations : int
-    seed : int
-
-    Returns
-    -------
-    ndarray
-        (K,) p, one-sided; NaN where a component's response is constant, or its decoded one, and
-        where the trials show fewer than 3 distinct vectors.
-    """
-    _, row_of = distinct_rows(y)
-    if len(np.unique(row_of[image])) < 3:
-        return np.full(len(rows), np.nan)
-    truth, told = np.maximum(y[image] @ rows.T, 0), np.maximum(predicted @ rows.T, 0)
-    return correlation_test(truth, told, row_of[image], permutations=permutations, seed=seed)[1]
-
-
-@stage("compare-subjects")
-def compare_subjects(
-    masks: list[Json],
-    tables: list[Json],
-    participants: float,
-    level: float,
-    permutations: int,
-    seed: int,
-) -> Json:
-    """What participants share: components that enough of them decode and place alike.
-
-    Returns
-    -------
-    dict
-        Reference to ``agreement``, ``agreement_p``, ``p``, ``q``, ``shared`` (K,), and ``decodes``,
-        ``p_test`` and ``q_test`` (S, K); why a component is not shared; and, for each participant,
-        why a component that has a mask was not tested.
-    """
+def _linearised_at(model: Decoder, artefacts: Json, folds: list[str]) -> NDArray[np.float32] | None:
+    """Responses at which an MLP's voxels are told apart; a linear decoder needs none."""
+    if model.kind == "linear":
+        return None
     store = get_store()
-    fits = [store.get(Artefact.model_validate(mask["masks"])) for mask in masks]
-    usable = np.array([[reason is None for reason in mask["reasons"]] for mask in masks])
-    p_test = np.where(usable, np.array([fit["p_test"] for fit in fits], dtype=np.float64), np.nan)
-    few = [too_few_images(mask["images"], level) for mask in masks]
-    p_test[np.array([why is not None for why in few])] = np.nan
-    q_test = benjamini_hochberg(p_test)
-    decodes = np.nan_to_num(q_test, nan=1.0) <= level
-    places = [store.get(Artefact.model_validate(table))["mni"] for table in tables]
-    agreement, agreement_p = agreement_test(
-        [fit["soft"].T for fit in fits],
-        places,
-        decodes,
-        permutations=permutations,
-        seed=seed,
-        level=level,
-    )
-    minimum = max(2, int(np.ceil(participants * len(masks))))
-    found = shared_concepts(p_test, agreement_p, minimum, alpha=level, agreement=agreement)
-    return {
-        "comparison": store.put(
-            {
-                "agreement": np.asarray(agreement, dtype=np.float64),
-                "agreement_p": np.asarray(agreement_p, dtype=np.float64),
-                "p": np.asarray(found.p, dtype=np.float64),
-                "q": np.asarray(found.q, dtype=np.float64),
-                "shared": np.asarray(found.shared, dtype=np.uint8),
-                "decodes": decodes.astype(np.uint8),
-                "p_test": p_test,
-                "q_test": q_test,
-            }
-        ).model_dump(),
-        "reasons": found.reason,
-        "untested": [
-            _untested(mask["reasons"], p, why)
-            for mask, p, why in zip(masks, p_test, few, strict=True)
-        ],
-        "minimum": minimum,
-    }
-
-
-def _untested(
-    reasons: list[str | None], p: NDArray[np.float64], few: str | None
-) -> list[str | None]:
-    """Why a participant's components that have a mask have no p; None for all others."""
-    return [
-        (few or CONSTANT) if reason is None and np.isnan(value) else None
-        for reason, value in zip(reasons, p, strict=True)
-    ]
+    for fold in ("validation", "train"):
+        x, _ = load_responses(store, artefacts, folds, fold)
+        if len(x):
+            return x
+    return None
 
 
 def _peaks(

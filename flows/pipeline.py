@@ -3,52 +3,54 @@
 The stages in order, each remembered by its inputs, so that a run that was killed goes on where
 it stopped:
 
-1. embed the stimuli into the encoder's space;
-2. train each participant's decoder (METHOD.md a);
-3. find components and each participant's voxels that carry them, by one of two methods:
-   *masks*: reduce what the decoders tell of the validation trials to components (METHOD.md b),
-   and mask each participant's voxels for each of them (METHOD.md c);
-   *clusters*: cluster the voxels of all participants by their decoder weights (METHOD.md d),
-   and measure each participant's members as masks are measured;
-4. hold masks against regions, and compare participants (METHOD.md c);
-5. link each participant's components to a network, and hold masks against localisers;
-6. repeat 2 to 4 with further seeds, and see how much is found again;
+1. embed the stimuli into the encoder's space, and take their mean off;
+2. fit (`flows.fit`): each participant's decoder; components and each participant's voxels that
+   carry them, by one of two methods. *masks*: reduce what decoders tell of stimuli that they never
+   saw to components, and mask each participant's voxels for each of them; *clusters*: cluster the
+   voxels of all participants by their decoder weights;
+3. test on stimuli that nothing has seen (`flows.measure`): of folds that rotate, each group of
+   stimuli with what was found without it;
+4. repeat with further seeds and other stimuli, seek components without each participant, and see
+   how much is found again (`flows.stability`); refuse what is not;
+5. hold masks against regions, compare participants, and judge every claim (`flows.compare`);
+6. link each participant's components to a network, and hold masks against localisers;
 7. publish, in one transaction.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from prefect import flow
 
+from app.errors import InputError
 from app.garbage.service import works
 from app.observing.context import bind
 from app.settings import get_settings
 from flows.caching import code_version, digest
-from flows.catalog import SubjectTables, load_dataset
+from flows.catalog import DatasetTables, SubjectTables, load_dataset
+from flows.compare import compare_subjects
 from flows.config import RunConfig
-from flows.mask import compare_subjects, mask_subject
+from flows.encoder_choice import choose_encoder, naming_alternative
+from flows.fit import Fit, Timed, fit_run
+from flows.measure import Measured, measure_run, replicate
 from flows.network import link_subject
 from flows.outcome import tell_outcome
 from flows.publish import RunResults, index_voxels, publish_run, published_run
-from flows.reduce import check_components, reduce_components
+from flows.reduce import REMEDY, check_components
 from flows.regions import compare_with_regions
 from flows.retries import persevere
+from flows.run_context import RunContext, fitting_folds
 from flows.runners import examine_site, task_runner
-from flows.stability import compare_seeds, repeat_run
+from flows.stability import compare_seeds, repeat_run, seek_without_each
 from flows.stages import gather, get_store
 from flows.telling import Event, Kind, tell, tell_failure
-from flows.train import embed_dataset, train_subject
+from flows.train import centre_stimuli, embed_dataset
 from flows.validate import validate_subject
-from flows.voxel_clusters import (
-    find_clusters,
-    measure_members,
-    require_clusters,
-    require_participants,
-)
+from flows.voxel_clusters import require_participants
 
 Json = dict[str, Any]
 
@@ -60,7 +62,7 @@ Json = dict[str, Any]
     on_failure=[tell_failure("slug")],
 )
 @works
-def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
+def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = False) -> Json:
     """Run all stages on a dataset and publish what they find.
 
     What reads the source or the catalog runs in this process; the rest runs where the flow's task
@@ -71,155 +73,53 @@ def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
     slug : str
         The dataset's name.
     options : RunConfig or dict of its values, optional
+    force : bool
+        Publish components that are not found again, marked so.
 
     Returns
     -------
     dict
-        ``run`` (its id), ``changed``, ``held_back`` (why it was not made current),
-        ``timings`` and ``concepts`` (`flows.outcome`). The same data, configuration and code give
-        the run that is there already.
+        ``run`` (its id), ``changed``, the ``encoder`` and why it was chosen, ``held_back`` (why it
+        was not made current), ``timings`` and ``concepts`` (`flows.outcome`). The same data,
+        configuration and code give the run that is there already.
 
     Raises
     ------
     CatalogError
-        The dataset is unknown, or a stage cannot work on it; nothing is published.
+        The dataset is unknown, a stage cannot work on it, or its components are not found again;
+        nothing is published.
     """
     bind(dataset=slug)
     config = options or RunConfig()
     device = get_settings().device
     site = examine_site(device)
     dataset = load_dataset(slug)
+    encoder, why = choose_encoder(dataset, config.encoder)
+    config = config.model_copy(update={"encoder": encoder})
     if config.method == "clusters":
         require_participants(slug, len(dataset.subjects), config.clusters)
-    key = digest([dataset.fingerprint, config.model_dump(), code_version()])
+    key = digest([dataset.fingerprint, config.model_dump(), code_version(), force])
     if found := published_run(key):
         # The process that published it may have been killed before it came to the index.
         index_voxels()
-        return {"run": found, "dataset": slug, "changed": False}
+        return {"run": found, "dataset": slug, "changed": False, "encoder": encoder}
     timings: dict[str, float] = {}
-    with _timed(timings, "embed"):
-        embedded = embed_dataset(dataset, config.encoder)
-    vectors = embedded["vectors"]
+
+    timed = partial(_timed, timings)
+
+    folds = fitting_folds(dataset)
+    with timed("embed"), naming_alternative(dataset, encoder):
+        embedded = embed_dataset(dataset, encoder)
+        vectors = embedded["vectors"]
+        if config.centred:
+            vectors = centre_stimuli(vectors, folds)["vectors"]
     if config.method == "masks":
-        check_components(vectors, dataset.folds, config.reduction)
-    with _timed(timings, "train"):
-        trained = gather(
-            train_subject.submit(
-                subject.label,
-                subject.artefacts,
-                vectors,
-                dataset.folds,
-                asdict(config.decoder),
-                config.start,
-                config.seed,
-                device,
-                config.precision,
-            )
-            for subject in dataset.subjects
-        )
-    decoders = [{name: result[name] for name in ("decoder", "kind")} for result in trained]
+        check_components(vectors, folds, config.reduction)
     tables = [_tables(subject) for subject in dataset.subjects]
-    if config.method == "masks":
-        with _timed(timings, "reduce"):
-            reducing = reduce_components.submit(
-                vectors,
-                [result["predictions"] for result in trained],
-                asdict(config.reduction),
-                config.seed,
-                device,
-            )
-            components = reducing.result()["components"]
-        with _timed(timings, "mask"):
-            masks = gather(
-                mask_subject.submit(
-                    subject.label,
-                    subject.artefacts,
-                    table,
-                    decoder,
-                    vectors,
-                    components,
-                    dataset.folds,
-                    asdict(config.masks),
-                    config.statistics.permutations,
-                    config.seed,
-                    device,
-                    config.precision,
-                )
-                for subject, table, decoder in zip(dataset.subjects, tables, decoders, strict=True)
-            )
-    else:
-        with _timed(timings, "cluster"):
-            clusters = find_clusters.submit(decoders, asdict(config.clusters), device).result()
-            require_clusters(clusters["count"], config.clusters)
-            components = clusters["components"]
-        with _timed(timings, "mask"):
-            masks = gather(
-                measure_members.submit(
-                    subject.label,
-                    subject.artefacts,
-                    table,
-                    decoder,
-                    vectors,
-                    components,
-                    own,
-                    dataset.folds,
-                    config.statistics.permutations,
-                    config.seed,
-                    device,
-                )
-                for subject, table, decoder, own in zip(
-                    dataset.subjects, tables, decoders, clusters["members"], strict=True
-                )
-            )
-    with _timed(timings, "regions"):
-        overlaps = compare_with_regions(
-            [subject.label for subject in dataset.subjects],
-            masks,
-            tables,
-            [len(subject.region_ids) for subject in dataset.subjects],
-            config.statistics.permutations,
-            config.seed,
-        )
-    with _timed(timings, "compare"):
-        comparing = compare_subjects.submit(
-            masks,
-            tables,
-            config.statistics.participants,
-            config.statistics.level,
-            config.statistics.permutations,
-            config.seed,
-        )
-        comparison = comparing.result()
-    with _timed(timings, "link"):
-        networks = gather(
-            link_subject.submit(
-                subject.label,
-                components,
-                mask,
-                asdict(config.network),
-                config.statistics.level,
-                config.seed,
-            )
-            for subject, mask in zip(dataset.subjects, masks, strict=True)
-        )
-    with _timed(timings, "validate"):
-        validations = gather(
-            validate_subject.submit(
-                subject.label,
-                mask,
-                table,
-                subject.region_atlases,
-                subject.artefacts.get("maps"),
-                config.statistics.permutations,
-                config.seed,
-            )
-            for subject, table, mask in zip(dataset.subjects, tables, masks, strict=True)
-        )
-    stability = None
-    if config.stability.seeds > 1:
-        with _timed(timings, "repeat"):
-            repeats = repeat_run(dataset, config, vectors, trained, device)
-            stability = compare_seeds.submit(components, masks, repeats).result()
+    context = RunContext(dataset, config, vectors, tables, device)
+    whole = fit_run(context, folds, timed, force=force)
+    judged = judge_fit(context, whole, timed, force=force)
+    overlaps, networks, validations = _describe(context, whole, timed)
     results = RunResults(
         key=key,
         config=config,
@@ -228,30 +128,185 @@ def run_pipeline(slug: str, options: RunConfig | None = None) -> Json:
         site=site.summary(),
         timings=timings,
         embedded=embedded,
-        trained=trained,
-        components=components,
-        masks=masks,
+        trained=judged.measured.decoders(whole),
+        components=whole.components,
+        masks=whole.masks,
+        tests=judged.measured.tests,
         overlaps=overlaps,
-        comparison=comparison,
+        comparison=judged.comparison,
         networks=networks,
         validations=validations,
-        stability=stability,
+        stability=judged.stability,
+        components_report=_report(whole, judged, why),
     )
+    return _publish(dataset, results, encoder, why)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is claimed of a fit's components.
+
+    Attributes
+    ----------
+    measured : Measured
+    stability : dict or None
+        Of `flows.stability.compare_seeds`.
+    comparison : dict
+        Of `flows.compare.compare_subjects`.
+    """
+
+    measured: Measured
+    stability: Json | None
+    comparison: Json
+
+
+def judge_fit(context: RunContext, whole: Fit, timed: Timed, *, force: bool = False) -> Judged:
+    """Seek a fit's components again, test its masks, and judge every claim.
+
+    Raises
+    ------
+    InputError
+        Nothing is found again, and `force` is false.
+    """
+    config = context.config
+    stability, without = _seek_again(context, whole, timed, force=force)
+    with timed("test"):
+        measured = measure_run(context, whole)
+    with timed("compare"):
+        replications = replicate(context, measured, without)
+        comparison = compare_subjects.submit(
+            whole.components,
+            whole.masks,
+            measured.tests,
+            context.tables,
+            stability,
+            replications,
+            None if without is None else [each["cosine"] for each in without],
+            config.statistics.participants,
+            config.statistics.level,
+            config.stability.cosine,
+            config.statistics.permutations,
+            config.seed,
+        ).result()
+    return Judged(measured, stability, comparison)
+
+
+def _seek_again(
+    context: RunContext, whole: Fit, timed: Timed, *, force: bool
+) -> tuple[Json | None, list[Json] | None]:
+    """What other seeds and stimuli find, and what is found without each participant.
+
+    Raises
+    ------
+    InputError
+        Nothing is found again, and `force` is false.
+    """
+    if context.config.stability.seeds < 2:
+        return None, None
+    least = context.config.stability.cosine
+    with timed("repeat"):
+        repeats = repeat_run(context, whole)
+        stability = compare_seeds.submit(whole.components, whole.masks, repeats, least).result()
+        summary = stability["summary"]
+        if summary["found_again"] == 0 and not force:
+            raise InputError(
+                "these components are not reproducible: of "
+                f"{whole.found['count']} none is found again with a cosine of {least:g} by other "
+                f"seeds on other draws of the stimuli (mean {_figure(summary['cosine']['mean'])}; "
+                f"by chance {_figure(summary['cosine']['runner_up'])})",
+                hint=REMEDY,
+            )
+        return stability, seek_without_each(context, whole)
+
+
+def _describe(
+    context: RunContext, whole: Fit, timed: Timed
+) -> tuple[list[list[Json]], list[Json], list[Json]]:
+    """Masks held against regions, components linked to networks, masks against localisers."""
+    dataset, config = context.dataset, context.config
+    statistics = config.statistics
+    subjects = list(zip(dataset.subjects, context.tables, whole.masks, strict=True))
+    with timed("regions"):
+        overlaps = compare_with_regions(
+            context.labels,
+            whole.masks,
+            context.tables,
+            [len(subject.region_ids) for subject in dataset.subjects],
+            statistics.permutations,
+            config.seed,
+        )
+    with timed("link"):
+        networks = gather(
+            [
+                link_subject.submit(
+                    subject.label,
+                    whole.components,
+                    mask,
+                    asdict(config.network),
+                    statistics.level,
+                    config.seed,
+                )
+                for subject, _, mask in subjects
+            ]
+        )
+    with timed("validate"):
+        validations = gather(
+            [
+                validate_subject.submit(
+                    subject.label,
+                    mask,
+                    table,
+                    subject.region_atlases,
+                    subject.artefacts.get("maps"),
+                    statistics.permutations,
+                    config.seed,
+                )
+                for subject, table, mask in subjects
+            ]
+        )
+    return overlaps, networks, validations
+
+
+def _report(whole: Fit, judged: Judged, why: str) -> Json:
+    """What the catalog tells of how components were found and tested."""
+    found, measured = whole.found, judged.measured
+    again = judged.stability["summary"]["found_again"] if judged.stability else None
+    return {
+        "encoder": why,
+        "found": found["count"],
+        "looked_for": found.get("looked_for"),
+        "curve": found.get("curve", []),
+        "reproducible": None if again is None else again > 0,
+        "found_again": again,
+        "rotations": measured.rotations,
+        "orders": measured.orders,
+    }
+
+
+def _publish(dataset: DatasetTables, results: RunResults, encoder: str, why: str) -> Json:
+    slug = dataset.slug
     published = persevere("publish", lambda: publish_run(dataset, results))
     bind(run=str(published.id))
     index_voxels()
     kind: Kind = "held_back" if published.held_back else "published"
     message = published.held_back or f"run {published.id} answers for {slug}"
     tell(Event(kind, slug, message, run=published.id))
-    outcome = tell_outcome([subject.label for subject in dataset.subjects], masks, comparison)
     return {
         "run": published.id,
         "dataset": slug,
         "changed": True,
+        "encoder": encoder,
+        "encoder_reason": why,
         "held_back": published.held_back,
-        "timings": timings,
-        "concepts": outcome,
+        "timings": results.timings,
+        "concepts": tell_outcome(
+            [subject.label for subject in dataset.subjects], results.masks, results.comparison
+        ),
     }
+
+
+def _figure(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
 
 
 def _tables(subject: SubjectTables) -> Json:

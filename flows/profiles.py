@@ -11,6 +11,7 @@ from app.errors import InputError
 from flows.encoder_choice import OF_PICTURES
 from flows.science.decoder import PUBLISHED
 from flows.science.masks import PUBLISHED_MASKS
+from flows.science.reduction import PUBLISHED_REDUCTION
 
 Json = dict[str, Any]
 
@@ -47,16 +48,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 "encoder": OF_PICTURES,
                 "start": "drawn",
                 "decoder": {"kind": "linear"},
-                "reduction": {
-                    "components": 128,
-                    "steps": 15_000,
-                    "learning_rate": 2e-4,
-                    "scale": 1.0,
-                    "centred": False,
-                    "starts": 1,
-                    "own_starts": 0,
-                    "drawn": 0,
-                },
+                "centred": False,
+                "reduction": asdict(PUBLISHED_REDUCTION),
                 "masks": asdict(PUBLISHED_MASKS),
             },
             decoders={kind: asdict(decoder) for kind, decoder in PUBLISHED.items()},

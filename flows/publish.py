@@ -76,6 +76,7 @@ class RunResults:
     trained: list[Json]
     components: Json
     masks: list[Json]
+    tests: list[Json]
     overlaps: list[list[Json]]
     comparison: Json
     networks: list[Json]
@@ -327,7 +328,8 @@ def _write_subject(
     fit = store.get(Artefact.model_validate(masked["masks"]))
     usable = np.array([reason is None for reason in masked["reasons"]])
     members = (fit["soft"] >= masked["threshold"]) & usable[:, None]
-    columns = subject_columns(fit, comparison, row, usable)
+    tests = store.get(Artefact.model_validate(results.tests[row]["tests"]))
+    columns = subject_columns(fit | tests, comparison, row, usable)
     untested = results.comparison["untested"][row]
     _write_component_subjects(
         session, subject, fit, columns, masked["reasons"], untested, members, ids

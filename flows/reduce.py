@@ -1,5 +1,6 @@
 """Stage b: the directions of the encoder's space that brains carry."""
 
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -7,15 +8,23 @@ import numpy as np
 from app.errors import InputError
 from app.store import Artefact
 from flows.progress import report, steps_of
-from flows.science.reduction import ReductionConfig, most_components, reduce_contrastively
+from flows.science.reduction import (
+    ReductionConfig,
+    most_components,
+    reduce_contrastively,
+)
 from flows.stages import get_store, stage
 from flows.train import distinct_rows
 
 Json = dict[str, Any]
 
+REMEDY = (
+    "ingest more trials or participants, or publish them marked as not reproducible with --force"
+)
+
 
 def check_components(vectors: Json, folds: list[str], config: ReductionConfig) -> None:
-    """Refuse more components than validation images can carry, before anything is trained.
+    """Refuse more components than the stimuli can carry, before anything is trained.
 
     Raises
     ------
@@ -23,46 +32,104 @@ def check_components(vectors: Json, folds: list[str], config: ReductionConfig) -
         The message names the setting and the largest value that it can have.
     """
     y = get_store().get(Artefact.model_validate(vectors))["vectors"]
-    most = most_components(np.unique(y[np.array(folds) == "validation"], axis=0))
-    for name in ("components", "drawn"):
-        if getattr(config, name) > most:
-            raise InputError(
-                f"reduction.{name} is {getattr(config, name)}, larger than the data can carry: "
-                f"the vectors of the validation images span {most} dimensions",
-                hint=f"set reduction.{name} to {most} at most",
-            )
+    most = most_components(y[np.isin(folds, ("train", "validation"))])
+    if not config.is_auto and int(config.components) > most:
+        raise InputError(
+            f"reduction.components is {config.components}, larger than the data can carry: there "
+            f"are {most} distinct vectors or dimensions",
+            hint=f"leave it to the data (auto), or set reduction.components to {most} at most",
+        )
 
 
 @stage("reduce-components")
 def reduce_components(
-    vectors: Json, predictions: list[Json], config: Json, seed: int, device: str
+    vectors: Json,
+    predictions: list[Json],
+    folds: list[str],
+    config: Json,
+    seed: int,
+    device: str,
 ) -> Json:
-    """Components from all participants' predictions of their validation trials (METHOD.md b).
+    """Components from what participants' decoders tell of stimuli that they never saw.
+
+    Parameters
+    ----------
+    predictions : list of dict
+        References of `flows.train.train_subject`, of the participants to find components in.
+    folds : list of str
+        Trials whose stimulus is train or validation are used.
 
     Returns
     -------
     dict
-        Reference to ``components``, (K, D) unit rows.
+        Reference to ``components``, (K, D) unit rows, with their ``recurrence`` and
+        ``start_cosine`` (K,); their ``count``, which may be 0; how many each start
+        ``looked_for``; and the ``curve``.
     """
     store = get_store()
     targets, row_of = distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"])
     parts = [store.get(Artefact.model_validate(part)) for part in predictions]
-    yhat = np.concatenate([part["validation"] for part in parts])
-    row = row_of[np.concatenate([part["image_validation"] for part in parts])]
-    participant = np.repeat(np.arange(len(parts)), [len(part["validation"]) for part in parts])
+    image = np.concatenate([part["image_development"] for part in parts])
+    yhat = np.concatenate([part["development"] for part in parts])
+    used = np.isin(folds, ("train", "validation"))[image]
+    image, yhat = image[used], yhat[used]
+    row = row_of[image]
     settings = ReductionConfig(**config)
     try:
-        components = reduce_contrastively(
+        found = reduce_contrastively(
             targets[row],
             yhat,
             row,
             settings,
             seed=seed,
             device=device,
-            participant=participant,
+            resampled=image,
             on_progress=steps_of("finding components"),
         )
     except ValueError as error:
         raise InputError(f"reduction: {error}") from error
-    report("finding components", settings.steps, settings.steps)
-    return {"components": store.put({"components": components}).model_dump()}
+    report("finding components", 100, 100)
+    return {
+        "components": store.put(
+            {
+                "components": found.components,
+                "recurrence": found.recurrence,
+                "start_cosine": found.start_cosine,
+            }
+        ).model_dump(),
+        "count": len(found.components),
+        "looked_for": found.looked_for,
+        "curve": [asdict(point) for point in found.curve],
+    }
+
+
+def require_components(reduced: Json, config: ReductionConfig) -> None:
+    """Refuse to go on where no component was found again.
+
+    Raises
+    ------
+    InputError
+        No direction was found by enough starts.
+    """
+    if reduced["count"] == 0:
+        tried = ", ".join(str(point["components"]) for point in reduced["curve"])
+        raise InputError(
+            f"these components are not reproducible: of {config.starts} starts, each on its own "
+            f"draw of the stimuli, no {config.recurrence:.0%} found a direction alike (looking "
+            f"for {tried} directions each)",
+            hint=REMEDY,
+        )
+
+
+def forced(config: ReductionConfig) -> ReductionConfig:
+    """Settings that take whatever two starts find, or one start alone."""
+    return replace(config, recurrence=1e-9)
+
+
+def again(config: ReductionConfig, reduced: Json) -> Json:
+    """Settings that look for as many directions as a reduction that has been made.
+
+    Half of its starts do: what is sought again is compared, and published nowhere.
+    """
+    starts = min(config.starts, max(2, config.starts // 2))
+    return asdict(replace(config, components=reduced["looked_for"], starts=starts))

@@ -74,6 +74,19 @@ def load_trial_sessions(
     return np.asarray(session[wanted], dtype=np.int64)
 
 
+def load_trial_positions(
+    store: ArtefactStore, artefacts: dict[str, Any], folds: list[str], fold: str
+) -> NDArray[np.int64]:
+    """(N,) place of each trial of a fold among all of the participant's, in order of acquisition.
+
+    Parameters
+    ----------
+    store, artefacts, folds, fold
+        As `load_responses` takes them, whose trials these are.
+    """
+    return np.flatnonzero(np.array(folds)[_voxels(store, artefacts)["image"]] == fold)
+
+
 def _voxels(store: ArtefactStore, artefacts: dict[str, Any]) -> dict[str, NDArray[Any]]:
     return store.get(Artefact.model_validate(artefacts["voxels"]))
 

@@ -1,6 +1,7 @@
 """Stage a: a decoder from brain responses to the encoder's space, for each participant."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,24 @@ from app.store import Artefact
 from flows.catalog import DatasetTables
 from flows.encoder_choice import naming_alternative
 from flows.progress import report, steps_of
-from flows.responses import load_responses
+from flows.responses import load_responses, load_trial_sessions
+from flows.science.cross_fitting import cross_fit_ridge
 from flows.science.decoder import DecoderConfig, History, train_decoder
+from flows.science.folding import cross_fitting_groups
 from flows.science.metrics import top_k
-from flows.science.model import Decoder
+from flows.science.model import NAMES, Decoder
 from flows.science.precision import Precision
-from flows.science.ridge import fit_ridge, without_mean
+from flows.science.statistics import group_means
+from flows.science.stats.intervals import paired_test, share_interval
 from flows.sources import open_source
 from flows.stages import encoder_at, get_store, stage
 
 Json = dict[str, Any]
 POOLS = (1, 5, 10, 50)
+# Standard errors by which a training must better ridge: it is the best of many evaluations.
+_SURELY = 2.0
+# Vectors nearer to their mean than this have no direction from it.
+_NO_DIRECTION = 1e-6
 
 
 def embed_dataset(dataset: DatasetTables, encoder: str) -> Json:
@@ -91,6 +99,48 @@ def embed_stimuli(
     }
 
 
+@stage("centre-stimuli")
+def centre_stimuli(vectors: Json, folds: list[str]) -> Json:
+    """Stimuli's vectors less their mean, at length 1: the space of everything that follows.
+
+    Parameters
+    ----------
+    vectors : dict
+        Reference to ``vectors`` (I, D).
+    folds : list of str
+        The mean is of the stimuli that are not test; of all where folds rotate.
+
+    Returns
+    -------
+    dict
+        ``vectors``: reference to ``vectors`` (I, D) and their ``mean`` (D,).
+
+    Raises
+    ------
+    InputError
+        All stimuli have one and the same vector.
+    """
+    store = get_store()
+    rows = store.get(Artefact.model_validate(vectors))["vectors"].astype(np.float64)
+    kept = np.array(folds) != "test"
+    mean = rows[kept if kept.any() else slice(None)].mean(axis=0)
+    centred = rows - mean
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    if (length < _NO_DIRECTION).all():
+        raise InputError(
+            "all stimuli have one and the same vector: there is nothing to tell apart",
+            hint="use an encoder that tells them apart, or give each stimulus its own caption",
+        )
+    # A stimulus at the mean itself has no direction; any small one is as good.
+    safe = np.where(length < _NO_DIRECTION, np.inf, length)
+    unit = np.where(length < _NO_DIRECTION, rows, centred / safe)
+    return {
+        "vectors": store.put(
+            {"vectors": unit.astype(np.float32), "mean": mean.astype(np.float32)}
+        ).model_dump()
+    }
+
+
 @stage("train-subject", "label")
 def train_subject(
     label: str,
@@ -103,69 +153,119 @@ def train_subject(
     device: str,
     precision: Precision = "float32",
 ) -> Json:
-    """Train one participant's decoder, and ridge beside it, and test both on single trials.
+    """Fit one participant's decoder, and one without each group of stimuli (`fit_decoder`).
 
     Returns
     -------
     dict
-        References to the decoder, to the ridge decoder that training started from (or None), and
-        to predictions of the validation and test trials, and the metrics.
+        References to the ``decoder``, to those ``without`` a group (with ``kind``, ``groups`` and
+        ``seed``, as `load_decoder` and `load_without` read them), and to ``predictions``:
+        ``development`` (N, D), each trial told by the decoder that never saw its stimulus, with
+        ``image_development`` and ``group_development``; ``test``, ``ridge`` (P, D), with
+        ``image_test`` and ``session_test``. And ``training``: what was chosen.
     """
     store = get_store()
     settings = DecoderConfig(**config)
-    trials = load_training(artefacts, vectors, folds)
-    targets, row_of = trials.targets, trials.row_of
-    x_test, image_test = load_responses(store, artefacts, folds, "test")
+    trials = load_training(artefacts, vectors, folds, seed)
     try:
-        ridge = fit_ridge(
-            trials.x,
-            targets[row_of[trials.image]],
-            trials.x_validation,
-            targets[row_of[trials.image_validation]],
-            device=device,
+        fitted = fit_decoder(
+            label, trials, settings, start, seed=seed, device=device, precision=precision
         )
     except ValueError as error:
         raise InputError(f"{label}: {error}") from error
-    warm = start == "ridge" and settings.kind == "linear"
-    initial = without_mean(ridge, targets[row_of[trials.image]]) if warm else None
-    decoder, history = train_on_trials(
-        label, trials, settings, initial, seed=seed, device=device, precision=precision
-    )
-    predicted = {
-        "validation": decoder.predict(trials.x_validation),
-        "test": decoder.predict(x_test),
+    x_test, image_test = load_responses(store, artefacts, folds, "test")
+    predicted: dict[str, NDArray[Any]] = {
+        "development": fitted.predicted,
+        "image_development": trials.image,
+        "group_development": trials.group,
+        "image_test": image_test,
+        "session_test": load_trial_sessions(store, artefacts, folds, "test"),
     }
-    pool, own = np.unique(row_of[image_test], return_inverse=True)
+    for name, decoder in (("test", fitted.decoder), ("ridge", fitted.ridge)):
+        tested = decoder.predict(x_test) if len(x_test) else np.empty((0, decoder.dimension))
+        predicted[name] = tested.astype(np.float32)
+    stacked = {
+        f"{name}_{group}": tensor
+        for group, decoder in zip(fitted.groups, fitted.without, strict=True)
+        for name, tensor in decoder.tensors().items()
+    }
+    report(f"training {label}", 1, 1)
     return {
-        "decoder": store.put(decoder.tensors()).model_dump(),
-        "kind": decoder.kind,
-        # No seed changes it, and it takes most of the time of a training that starts from it.
-        "initial": store.put(initial.tensors()).model_dump() if initial else None,
-        "predictions": store.put(
-            predicted | {"image_validation": trials.image_validation, "image_test": image_test}
-        ).model_dump(),
-        "metrics": {
-            "test": _accuracies(predicted["test"], targets[pool], own),
-            "ridge": _accuracies(ridge.predict(x_test), targets[pool], own),
-            "pool": len(pool),
-            "unmeasured": {
-                f"top{k}": f"the pool has {len(pool)} images" for k in POOLS if k >= len(pool)
-            },
-            "queries": "single trials",
-            "trials": {
-                "train": len(trials.x),
-                "validation": len(trials.x_validation),
-                "test": len(x_test),
-            },
-            "voxels": trials.x.shape[1],
-            "history": _known(asdict(history)),
-        },
+        "decoder": store.put(fitted.decoder.tensors()).model_dump(),
+        "kind": fitted.decoder.kind,
+        "without": store.put(stacked).model_dump(),
+        "groups": [int(group) for group in fitted.groups],
+        # The groups were drawn by it.
+        "seed": seed,
+        "predictions": store.put(predicted).model_dump(),
+        "training": _known(
+            {
+                "kept": fitted.kept,
+                "alpha": fitted.alpha,
+                "history": asdict(fitted.history) if fitted.history else None,
+                "trials": {"development": len(trials.x), "test": len(x_test)},
+                "voxels": trials.x.shape[1],
+            }
+        ),
     }
+
+
+@stage("measure-decoder", "label")
+def measure_decoder(
+    label: str, predictions: Json, vectors: Json, training: Json, seed: int
+) -> Json:
+    """How often a participant's decoder finds the stimulus of a test trial, and ridge beside it.
+
+    Parameters
+    ----------
+    predictions : dict
+        Reference to ``test``, ``ridge`` and ``image_test``.
+    training : dict
+        What `train_subject` chose.
+
+    Returns
+    -------
+    dict
+        ``test`` and ``ridge`` (top-k), ``top1_interval`` (95 %, over stimuli),
+        ``against_ridge``, ``pool`` and what else the catalog tells of a decoder.
+    """
+    store = get_store()
+    targets, row_of = distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"])
+    parts = [store.get(Artefact.model_validate(each)) for each in predictions]
+    image = np.concatenate([part["image_test"] for part in parts])
+    predicted = {name: np.concatenate([part[name] for part in parts]) for name in ("test", "ridge")}
+    pool, own = np.unique(row_of[image], return_inverse=True)
+    hits = {name: _hits(predicted[name], targets[pool], own) for name in ("test", "ridge")}
+    metrics: Json = {
+        "test": _accuracies(predicted["test"], targets[pool], own),
+        "ridge": _accuracies(predicted["ridge"], targets[pool], own),
+        "pool": len(pool),
+        "unmeasured": {
+            f"top{k}": f"the pool has {len(pool)} images" for k in POOLS if k >= len(pool)
+        },
+        "queries": "single trials",
+        "voxels": training["voxels"],
+        "trials": training["trials"] | {"test": len(image)},
+        "training": training,
+    }
+    if len(np.unique(image)) >= 2 and len(pool) >= 2:
+        low, high = share_interval(hits["test"], image, seed=seed)
+        versus = paired_test(hits["test"], hits["ridge"], image, seed=seed)
+        metrics["top1_interval"] = [low, high]
+        metrics["against_ridge"] = {
+            "gained": versus.gained,
+            "lost": versus.lost,
+            "p_value": versus.p,
+            "difference": versus.difference,
+            "low": versus.low,
+            "high": versus.high,
+        }
+    return {"metrics": _known(metrics)}
 
 
 @dataclass(frozen=True)
 class TrainingTrials:
-    """What one participant's decoder is trained on, and chosen by.
+    """What one participant's decoder is fitted on.
 
     Parameters
     ----------
@@ -173,74 +273,185 @@ class TrainingTrials:
         (M, D) distinct vectors of the stimuli.
     row_of : ndarray
         (I,) row of `targets` of each stimulus.
-    x, x_validation : ndarray
-        (N, V) and (P, V) z-scored responses, single trials.
-    image, image_validation : ndarray
-        (N,) and (P,) which stimulus each trial showed.
+    x : ndarray
+        (N, V) z-scored responses, single trials of all stimuli that are not test.
+    image, group : ndarray
+        (N,) which stimulus each trial showed, and the group that it is left out with.
     """
 
     targets: NDArray[np.float32]
     row_of: NDArray[np.int64]
     x: NDArray[np.float32]
     image: NDArray[np.int64]
-    x_validation: NDArray[np.float32]
-    image_validation: NDArray[np.int64]
+    group: NDArray[np.int64]
 
 
-def load_training(artefacts: Json, vectors: Json, folds: list[str]) -> TrainingTrials:
-    """One participant's training and validation trials, and the vectors that they are to meet."""
-    store = get_store()
-    return TrainingTrials(
-        *distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"]),
-        *load_responses(store, artefacts, folds, "train"),
-        *load_responses(store, artefacts, folds, "validation"),
-    )
-
-
-def train_on_trials(
-    label: str,
-    trials: TrainingTrials,
-    settings: DecoderConfig,
-    initial: Decoder | None,
-    *,
-    seed: int,
-    device: str,
-    precision: Precision,
-) -> tuple[Decoder, History]:
-    """Train one participant's decoder, and report how far it is.
-
-    Parameters
-    ----------
-    label : str
-        The participant, as errors and reports name it.
-    trials : TrainingTrials
-    settings : DecoderConfig
-    initial : Decoder, optional
-        What training starts from, in place of a draw.
+def load_training(
+    artefacts: Json, vectors: Json, folds: list[str], seed: int = 0
+) -> TrainingTrials:
+    """One participant's trials of all stimuli that are not test, and the vectors they are to meet.
 
     Raises
     ------
     InputError
-        No decoder can be trained on these trials.
+        There are fewer than two stimuli to fit on.
     """
+    store = get_store()
+    development = development_folds(folds)
+    x, image = load_responses(store, artefacts, development, "development")
+    session = load_trial_sessions(store, artefacts, development, "development")
     try:
-        decoder, history = train_decoder(
-            trials.x,
+        group = cross_fitting_groups(image, session, np.array(folds) == "validation", seed=seed)
+    except ValueError as error:
+        raise InputError(str(error), hint="show participants more stimuli") from error
+    rows = distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"])
+    return TrainingTrials(*rows, x, image, group)
+
+
+def development_folds(folds: list[str]) -> list[str]:
+    """Folds in which training and validation stimuli are one, ``"development"``."""
+    return ["development" if fold in ("train", "validation") else fold for fold in folds]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedDecoder:
+    """A participant's decoder, and those that were fitted without a group of stimuli each.
+
+    Parameters
+    ----------
+    decoder, ridge : Decoder
+        Fitted on all trials.
+    without : list of Decoder
+    groups : ndarray
+        (G,) groups of `without`.
+    predicted : ndarray
+        (N, D) unit predictions, each trial told by the decoder without its group.
+    kept : {"ridge", "trained"}
+    alpha : float
+        Ridge's penalty.
+    history : History or None
+        Of the training on all groups but the first, which is validated on.
+    """
+
+    decoder: Decoder
+    ridge: Decoder
+    without: list[Decoder]
+    groups: NDArray[np.int64]
+    predicted: NDArray[np.float32]
+    kept: str
+    alpha: float
+    history: History | None
+
+
+def fit_decoder(
+    label: str,
+    trials: TrainingTrials,
+    settings: DecoderConfig,
+    start: str,
+    *,
+    seed: int,
+    device: str,
+    precision: Precision,
+) -> FittedDecoder:
+    """Fit a decoder that does no worse than ridge on stimuli it never saw.
+
+    Ridge's penalty is chosen on all groups in turn. A training that starts from the ridge solution
+    without the first group is validated on that group; where it does better by more than twice its
+    standard error (``start = "auto"``), or at all, as many steps start from each ridge solution.
+    The decoder is then the mean of those without a group each, every one of a seed of its own: no
+    test stimulus is among what any of them saw. An MLP, whose weights have no mean, is trained once
+    more on all groups.
+
+    Parameters
+    ----------
+    label : str
+        The participant, as reports name it.
+    trials : TrainingTrials
+    settings : DecoderConfig
+    start : {"auto", "ridge", "drawn"}
+
+    Raises
+    ------
+    ValueError
+        No decoder can be fitted on these trials.
+    """
+    y = trials.targets[trials.row_of[trials.image]]
+    report(f"training {label}", 0, 100, "ridge")
+    ridge = cross_fit_ridge(trials.x, y, trials.group, device=device)
+    base = FittedDecoder(
+        ridge.decoder,
+        ridge.decoder,
+        ridge.without,
+        ridge.groups,
+        _unit(ridge.predicted),
+        "ridge",
+        ridge.alpha,
+        None,
+    )
+    warm = settings.kind == "linear" and start != "drawn"
+    held = trials.group == ridge.groups[0]
+    row = trials.row_of[trials.image]
+
+    def train(
+        fit: NDArray[np.bool_], judged: NDArray[np.bool_], initial: Decoder, number: int, steps: int
+    ) -> tuple[Decoder, History]:
+        return train_decoder(
+            trials.x[fit],
             trials.targets,
-            trials.row_of[trials.image],
-            trials.x_validation,
-            trials.row_of[trials.image_validation],
-            settings,
-            seed=seed,
+            row[fit],
+            trials.x[judged],
+            row[judged],
+            replace(settings, steps=steps) if steps else settings,
+            seed=seed + number,
             device=device,
             precision=precision,
             on_progress=steps_of(f"training {label}"),
-            initial=initial,
+            initial=initial if warm else None,
+            keep="last" if steps else "best",
         )
-    except ValueError as error:
-        raise InputError(f"{label}: {error}") from error
-    report(f"training {label}", settings.steps, settings.steps)
-    return decoder, history
+
+    tried, history = train(~held, held, ridge.without[0], 0, 0)
+    steps = history.best_step
+    told = replace(base, history=history)
+    if steps == 0:
+        return told
+    if start == "auto" and settings.kind == "linear":
+        own = (trials.x[held], trials.targets, row[held])
+        gain = _hit(tried, *own) - _hit(ridge.without[0], *own)
+        by_image = group_means(gain[:, None], np.unique(row[held], return_inverse=True)[1])[:, 0]
+        if not by_image.mean() > _SURELY * by_image.std() / np.sqrt(len(by_image)):
+            return told
+    # The one that was tried is already without the first group.
+    without, predicted = [tried], np.empty_like(base.predicted)
+    predicted[held] = tried.predict(trials.x[held])
+    for number, (group, initial) in enumerate(zip(ridge.groups, ridge.without, strict=True)):
+        if number:
+            out = trials.group == group
+            without.append(train(~out, out, initial, number, steps)[0])
+            predicted[out] = without[-1].predict(trials.x[out])
+    if settings.kind == "linear":
+        decoder = mean_decoder(without)
+    else:
+        everything = np.ones(len(held), dtype=bool)
+        decoder = train(everything, held, ridge.decoder, len(without), steps)[0]
+    return replace(told, decoder=decoder, without=without, predicted=predicted, kept="trained")
+
+
+def mean_decoder(decoders: Sequence[Decoder]) -> Decoder:
+    """Mean weights of decoders of one kind, each scaled to the same length first."""
+    if len(decoders) == 1:
+        return decoders[0]
+    lengths = [float(np.linalg.norm(each.parameters["weight"])) for each in decoders]
+    mean = float(np.mean(lengths))
+
+    def averaged(name: str) -> NDArray[np.float32]:
+        scaled = [
+            each.parameters[name] * (mean / max(length, 1e-30))
+            for each, length in zip(decoders, lengths, strict=True)
+        ]
+        return np.asarray(np.mean(scaled, axis=0), dtype=np.float32)
+
+    return Decoder(decoders[0].kind, {name: averaged(name) for name in decoders[0].parameters})
 
 
 def distinct_rows(
@@ -261,6 +472,18 @@ def load_decoder(reference: Json) -> Decoder:
     return Decoder.from_tensors(reference["kind"], tensors)
 
 
+def load_without(reference: Json) -> list[Decoder]:
+    """The decoders that were fitted without a group each, from a result of `train_subject`."""
+    stacked = get_store().get(Artefact.model_validate(reference["without"]))
+    return [
+        Decoder.from_tensors(
+            reference["kind"],
+            {name: stacked[f"{name}_{group}"] for name in NAMES[reference["kind"]]},
+        )
+        for group in reference["groups"]
+    ]
+
+
 def _known(values: Any) -> Any:
     """Values as JSON can hold them: a loss that was never computed is null."""
     if isinstance(values, dict):
@@ -268,6 +491,26 @@ def _known(values: Any) -> Any:
     if isinstance(values, list):
         return [_known(value) for value in values]
     return None if isinstance(values, float) and not np.isfinite(values) else values
+
+
+def _hits(
+    predicted: NDArray[np.float32], pool: NDArray[np.float32], own: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """(N,) whether each query finds its own image first."""
+    return np.asarray((_unit(predicted) @ pool.T).argmax(axis=1) == own)
+
+
+def _hit(
+    decoder: Decoder, x: NDArray[np.float32], targets: NDArray[np.float32], row: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(N,) 1 where a trial finds its own target first among those of these trials, else 0."""
+    pool, own = np.unique(row, return_inverse=True)
+    return _hits(decoder.predict(x), targets[pool], own).astype(np.float64)
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(length, np.finfo(np.float32).tiny))
 
 
 def _accuracies(

@@ -1,14 +1,18 @@
 """Stages of the 2025 way: clusters of all participants' voxels, then each one's share of them."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.errors import InputError
 from app.store import Artefact
-from flows.mask import measure_masks
+from flows.mask import describe_masks
 from flows.progress import report, steps_of
-from flows.science.voxel_clusters import ClusterConfig, cluster_voxels
+from flows.science.cluster_radius import GRID
+from flows.science.participants import participant_names
+from flows.science.voxel_clusters import ClusterConfig, cluster_voxels, mean_weights
 from flows.stages import get_store, stage
 from flows.train import load_decoder
 
@@ -47,25 +51,43 @@ def require_clusters(count: int, config: ClusterConfig) -> None:
     """
     if count == 0:
         raise InputError(
-            f"there is no cluster: no voxel's decoder weights have others within clusters.eps "
-            f"{config.eps:g} in clusters.min_neighbours {config.min_neighbours} other "
-            "participants",
+            f"there is no cluster: no voxel's decoder weights have others {_within(config)} in "
+            f"clusters.min_neighbours {config.min_neighbours} other participants",
             hint=REMEDY,
         )
 
 
+def _within(config: ClusterConfig) -> str:
+    if config.eps is None:
+        tried = f"{GRID[0]:g} to {GRID[-1]:g}"
+        return f"within any clusters.eps of {tried} more often than unrelated ones would"
+    return f"within clusters.eps {config.eps:g}"
+
+
 @stage("find-clusters")
 def find_clusters(
-    decoders: list[Json], config: Json, device: str, labels: list[str] | None = None
+    decoders: list[list[Json]],
+    voxels: list[Json],
+    config: Json,
+    seed: int,
+    device: str,
+    labels: list[str] | None = None,
 ) -> Json:
     """Cluster the weights that all participants' decoders have for their voxels (METHOD.md d).
 
-    A voxel of weight zero has no direction, and belongs to no cluster.
+    A voxel of weight zero has no direction, and one of a noise ceiling too low says little:
+    neither is in a cluster.
 
     Parameters
     ----------
-    decoders : list of dict
-        References and kinds, as `flows.train.load_decoder` takes them.
+    decoders : list of list of dict
+        For each participant the decoders whose weights are averaged, as
+        `flows.train.load_decoder` takes them.
+    voxels : list of dict
+        A participant each, reference to ``noise_ceiling`` (V,) percent.
+    config : dict
+    seed : int
+        Of nothing that is drawn here; results of different runs are kept apart by it.
     labels : list of str, optional
         The participants, as errors name them.
 
@@ -73,59 +95,78 @@ def find_clusters(
     -------
     dict
         Reference to ``components``, (K, D) unit rows, the clusters' centroids; ``members``, a
-        reference for each participant to ``cluster`` (V,), -1 where a voxel is in none; and
-        their ``count`` K, which may be 0.
+        reference for each participant to ``members``, bits (K, V / 8); their ``count`` K, which may
+        be 0; the ``eps`` that was given or chosen, and the ``curve`` that it was chosen from.
     """
     store = get_store()
     settings = ClusterConfig(**config)
-    weights = [load_decoder(decoder).voxel_vectors() for decoder in decoders]
-    pointing = [own.any(axis=1) for own in weights]
+    weights = [
+        mean_weights([load_decoder(decoder).voxel_vectors() for decoder in own]) for own in decoders
+    ]
+    usable = [
+        own.any(axis=1) & _above(store.get(Artefact.model_validate(each)), settings.noise_ceiling)
+        for own, each in zip(weights, voxels, strict=True)
+    ]
+    for name, own in zip(participant_names(labels, len(usable)), usable, strict=True):
+        if not own.any():
+            raise InputError(
+                f"{name}: no voxel to cluster: none with decoder weights has a noise ceiling above "
+                f"clusters.noise_ceiling {settings.noise_ceiling:g} %",
+                hint="lower clusters.noise_ceiling, or use method masks",
+            )
     try:
         found = cluster_voxels(
-            [own[kept] for own, kept in zip(weights, pointing, strict=True)],
+            weights,
             settings,
             device=device,
+            usable=usable,
             on_progress=steps_of("clustering voxels"),
             labels=labels,
         )
     except ValueError as error:
         raise InputError(str(error)) from error
     report("clustering voxels", 1, 1)
-    members = []
-    for own, kept, label in zip(weights, pointing, found.label, strict=True):
-        cluster = np.full(len(own), -1)
-        cluster[kept] = label
-        members.append(store.put({"cluster": cluster}).model_dump())
     return {
         "components": store.put({"components": found.centroids}).model_dump(),
-        "members": members,
+        "members": [
+            store.put({"members": np.packbits(own, axis=1)}).model_dump() for own in found.members
+        ],
         "count": len(found.centroids),
+        "eps": found.eps,
+        "curve": [asdict(point) for point in found.curve],
     }
 
 
-@stage("measure-members", "label")
-def measure_members(
+def _above(voxels: dict[str, NDArray[Any]], noise_ceiling: float) -> NDArray[np.bool_]:
+    """Voxels whose noise ceiling is above a threshold, or not known."""
+    return np.asarray(~(voxels["noise_ceiling"] <= noise_ceiling))
+
+
+@stage("cover-members", "label")
+def cover_members(
     label: str,
-    artefacts: Json,
     tables: Json,
     decoder: Json,
-    vectors: Json,
     components: Json,
     members: Json,
-    folds: list[str],
-    permutations: int,
-    seed: int,
-    device: str,
+    partner: list[int] | None = None,
 ) -> Json:
-    """Measure on test trials what one participant's members of each cluster carry.
+    """One participant's members of each cluster as masks.
 
     Members are the mask of their cluster, so that everything that is said of masks is said of
     them: a weight is 1 or 0, and soft and hard mask are the same.
 
     Parameters
     ----------
+    tables : dict
+        Reference to ``regions`` (R, V).
+    decoder : dict
+        What `flows.train.train_subject` returned.
     members : dict
         The participant's reference of what `find_clusters` returned.
+    partner : list of int, optional
+        (K,) the cluster that stands for each component, -1 for none; the clusters in their order
+        where not given.
 
     Returns
     -------
@@ -134,21 +175,20 @@ def measure_members(
     """
     store = get_store()
     rows = store.get(Artefact.model_validate(components))["components"]
-    cluster = store.get(Artefact.model_validate(members))["cluster"]
-    member = cluster == np.arange(len(rows))[:, None]
-    reasons = [_reason(int(size), len(cluster)) for size in member.sum(axis=1)]
-    usable = np.array([reason is None for reason in reasons])
-    return measure_masks(
-        label,
-        artefacts,
+    model = load_decoder(decoder)
+    count = model.n_voxels
+    bits = store.get(Artefact.model_validate(members))["members"]
+    found = np.unpackbits(bits, axis=1, count=count).astype(bool)
+    of = np.arange(len(rows)) if partner is None else np.array(partner, dtype=np.int64)
+    member = np.zeros((len(rows), count), dtype=bool)
+    member[of >= 0] = found[of[of >= 0]]
+    reasons = [_reason(int(size), count) for size in member.sum(axis=1)]
+    usable = np.array([reason is None for reason in reasons], dtype=bool)
+    return describe_masks(
         tables,
-        load_decoder(decoder),
-        vectors,
+        model,
         rows,
-        folds,
-        permutations,
-        seed,
-        device,
+        None,
         soft=(member & usable[:, None]).astype(np.float32),
         lam=np.full(len(rows), np.nan),
         reasons=reasons,

@@ -1,0 +1,123 @@
+"""What participants share: masks that agree, and every claim judged."""
+
+from typing import Any
+
+import numpy as np
+
+from app.store import Artefact
+from flows.science.claims import YES, Evidence, judge
+from flows.science.sharing import agreement_test
+from flows.stages import get_store, stage
+
+Json = dict[str, Any]
+
+
+@stage("compare-subjects")
+def compare_subjects(
+    components: Json,
+    masks: list[Json],
+    tests: list[Json],
+    tables: list[Json],
+    stability: Json | None,
+    replications: list[Json] | None,
+    replication_cosine: list[list[float]] | None,
+    participants: float,
+    level: float,
+    cosine: float,
+    permutations: int,
+    seed: int,
+) -> Json:
+    """Judge every component's claims (`flows.science.claims`).
+
+    Parameters
+    ----------
+    components : dict
+        Reference to ``components`` and, of the masks' method, ``start_cosine``.
+    masks, tests : list of dict
+        A participant each, what `flows.mask.mask_subject` and `flows.measure.test_subject` told.
+    tables : list of dict
+        References to ``mni`` (V, 3).
+    stability : dict, optional
+        What `flows.stability.compare_seeds` told.
+    replications : list of dict, optional
+        A participant each, what `flows.measure.replicate_subject` told.
+    replication_cosine : list of list of float, optional
+        (S, K) cosine of each component with what was sought without a participant.
+    participants : float
+        Share of the participants of whom a claim must hold.
+
+    Returns
+    -------
+    dict
+        ``comparison``, a reference to all figures and verdicts; ``reasons``, by component and
+        claim; by participant ``untested``; and the ``minimum`` of participants.
+    """
+    store = get_store()
+    found = store.get(Artefact.model_validate(components))
+    fits = [store.get(Artefact.model_validate(mask["masks"])) for mask in masks]
+    told = [store.get(Artefact.model_validate(test["tests"])) for test in tests]
+    usable = np.array([[reason is None for reason in mask["reasons"]] for mask in masks])
+    p_hard = np.array([each["p_hard"] for each in told], dtype=np.float64)
+    specific = np.array([each["specific_p"] for each in told], dtype=np.float64)
+    minimum = min(len(masks), max(2, int(np.ceil(participants * len(masks)))))
+    decodes = usable & (np.nan_to_num(p_hard, nan=1.0) <= level)
+    agreement, agreement_p = agreement_test(
+        [fit["soft"].T for fit in fits],
+        [store.get(Artefact.model_validate(table))["mni"] for table in tables],
+        decodes,
+        permutations=permutations,
+        seed=seed,
+        level=level,
+    )
+    again = store.get(Artefact.model_validate(stability["stability"])) if stability else None
+    replicated = (
+        [store.get(Artefact.model_validate(each["replication"])) for each in replications]
+        if replications is not None
+        else None
+    )
+    why = [reason for test in tests for reason in test["untested"] if reason is not None]
+    claims = judge(
+        Evidence(
+            usable=usable,
+            p_hard=p_hard,
+            specific_p=specific,
+            agreement=agreement,
+            agreement_p=agreement_p,
+            cosine=again["component_found"] if again else None,
+            chance=again["component_chance"] if again else None,
+            replication_cosine=None
+            if replication_cosine is None
+            else np.array(replication_cosine, dtype=np.float64),
+            replication_p=None if replicated is None else np.array([r["p"] for r in replicated]),
+        ),
+        minimum=minimum,
+        level=level,
+        cosine=cosine,
+        why_untested=why[0] if why else "",
+    )
+    missing = np.full(len(agreement), np.nan)
+    nowhere = np.full(p_hard.shape, np.nan)
+    arrays = {
+        "agreement": agreement,
+        "agreement_p": agreement_p,
+        "p_test": np.where(usable, p_hard, np.nan),
+        "specific_p_subject": np.where(usable, specific, np.nan),
+        "replication_r": nowhere if replicated is None else np.array([r["r"] for r in replicated]),
+        "replication_p": nowhere if replicated is None else np.array([r["p"] for r in replicated]),
+        "start_cosine": found.get("start_cosine", missing),
+        "decodes": claims.decodes,
+    }
+    arrays |= {
+        name: getattr(claims, name)
+        for name in (
+            *("p", "q", "specific_p", "specific_q", "agreement_q", "q_test", "replicated"),
+            *("prevalence", "prevalence_low", "prevalence_high"),
+        )
+    }
+    return {
+        "comparison": store.put(arrays | claims.verdicts).model_dump(),
+        "reasons": claims.reasons,
+        "shared": int((claims.verdicts["shared"] == YES).sum()),
+        "untested": [test["untested"] for test in tests],
+        "minimum": minimum,
+    }
