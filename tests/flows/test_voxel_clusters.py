@@ -1,5 +1,6 @@
-"""The clusters of planted decoders, and what each participant's members carry."""
+"""The clusters of planted decoders, and the masks that each participant's members are."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,12 +19,13 @@ from app.settings import get_settings
 from app.store import Artefact
 from flows.ingest import ingest_dataset
 from flows.pipeline import run_pipeline
+from flows.science.cluster_radius import GRID
 from flows.science.model import Decoder
 from flows.science.voxel_clusters import ClusterConfig
 from flows.stages import get_store
 from flows.voxel_clusters import (
+    cover_members,
     find_clusters,
-    measure_members,
     require_clusters,
     require_participants,
 )
@@ -32,7 +34,7 @@ from tests.flows.test_methods import BY_CLUSTERS
 
 Json = dict[str, Any]
 
-DIMENSION, VOXELS, IMAGES = 256, 60, 80
+DIMENSION, VOXELS = 256, 60
 GROUPS = (slice(0, 10), slice(10, 22))
 # The last participant has none of the second group, and a voxel that tells nothing.
 WITHOUT, SILENT = 2, 59
@@ -45,8 +47,8 @@ class Cohort:
 
     directions: np.ndarray
     weights: list[np.ndarray]
-    decoders: list[Json]
-    vectors: np.ndarray
+    decoders: list[list[Json]]
+    ceilings: list[Json]
 
 
 @pytest.fixture
@@ -56,14 +58,11 @@ def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cohort]:
     rng = np.random.default_rng(0)
     directions = np.linalg.qr(rng.normal(size=(DIMENSION, 2)))[0].T
     weights = [_weights(rng, directions, participant) for participant in range(3)]
-    vectors = rng.normal(size=(IMAGES, 2)) @ directions + 0.02 * rng.normal(
-        size=(IMAGES, DIMENSION)
-    )
     yield Cohort(
         directions=directions,
         weights=weights,
-        decoders=[_decoder(own) for own in weights],
-        vectors=(vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32),
+        decoders=[[_decoder(own)] for own in weights],
+        ceilings=[_ceiling(np.full(VOXELS, 20.0))] * 3,
     )
     get_settings.cache_clear()
 
@@ -80,42 +79,131 @@ def _weights(rng: np.random.Generator, directions: np.ndarray, participant: int)
 
 def _decoder(weights: np.ndarray) -> Json:
     bias = np.full(weights.shape[1], 0.001, dtype=np.float32)
-    decoder = Decoder("linear", {"weight": weights.T.copy(), "bias": bias})
+    decoder = Decoder("linear", {"weight": weights.T.astype(np.float32), "bias": bias})
     return {"decoder": get_store().put(decoder.tensors()).model_dump(), "kind": "linear"}
+
+
+def _ceiling(percent: np.ndarray) -> Json:
+    return get_store().put({"noise_ceiling": percent.astype(np.float32)}).model_dump()
 
 
 def arrays(reference: Json) -> dict[str, np.ndarray]:
     return get_store().get(Artefact.model_validate(reference))
 
 
+def find(cohort: Cohort, config: Json = CONFIG, labels: list[str] | None = None) -> Json:
+    found = find_clusters.function(cohort.decoders, cohort.ceilings, config, 0, "cpu", labels)
+    # Stages' results are remembered as JSON.
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    return found
+
+
+def members_of(found: Json, participant: int) -> np.ndarray:
+    bits = arrays(found["members"][participant])["members"]
+    return np.unpackbits(bits, axis=1, count=VOXELS).astype(bool)
+
+
+def nearest_of(found: Json, cohort: Cohort) -> list[int]:
+    """The cluster of each direction."""
+    components = arrays(found["components"])["components"]
+    return (components @ cohort.directions.T).argmax(axis=0).tolist()
+
+
 def test_planted_groups_are_the_clusters_and_a_silent_voxel_is_in_none(cohort: Cohort) -> None:
-    found = find_clusters.function(cohort.decoders, CONFIG, "cpu")
+    found = find(cohort)
     components = arrays(found["components"])["components"]
     assert components.shape == (2, DIMENSION)
     np.testing.assert_allclose(np.linalg.norm(components, axis=1), 1, atol=1e-6)
-    nearest = (components @ cohort.directions.T).argmax(axis=1)
+    nearest = nearest_of(found, cohort)
     assert sorted(nearest) == [0, 1]
-    for participant, reference in enumerate(found["members"]):
-        cluster = arrays(reference)["cluster"]
-        expected = np.full(VOXELS, -1)
+    for participant in range(3):
+        expected = np.zeros((2, VOXELS), dtype=bool)
         for planted, group in enumerate(GROUPS):
-            if not (participant == WITHOUT and planted == 1):
-                expected[group] = np.flatnonzero(nearest == planted)[0]
-        np.testing.assert_array_equal(cluster, expected)
+            expected[nearest[planted], group] = not (participant == WITHOUT and planted == 1)
+        np.testing.assert_array_equal(members_of(found, participant), expected)
+    assert (found["count"], found["eps"], found["curve"]) == (2, 0.5, [])
+
+
+def test_eps_is_chosen_and_its_curve_kept(cohort: Cohort) -> None:
+    chosen = find(cohort, {"min_neighbours": 1})
+    assert [each["eps"] for each in chosen["curve"]] == list(GRID)
+    best = max(chosen["curve"], key=lambda each: each["score"])
+    assert (chosen["eps"], chosen["count"]) == (best["eps"], best["clusters"]) == (best["eps"], 2)
+    given = find(cohort, {"min_neighbours": 1, "eps": chosen["eps"]})
+    assert given["components"] == chosen["components"]
+    assert given["members"] == chosen["members"]
+
+
+def test_voxels_below_the_noise_ceiling_are_in_no_cluster(cohort: Cohort) -> None:
+    percent = np.full(VOXELS, 20.0)
+    percent[:3] = 8.0, 7.9, np.nan
+    some = replace(cohort, ceilings=[_ceiling(percent), *cohort.ceilings[1:]])
+    found = find(some)
+    (first, _) = nearest_of(found, cohort)
+    # Above 8 %, or not known.
+    assert members_of(found, 0)[first, :5].tolist() == [False, False, True, True, True]
+    assert members_of(found, 1)[first, :5].all()
+    lower = find(some, CONFIG | {"noise_ceiling": 7.9})
+    assert members_of(lower, 0)[first, :5].tolist() == [True, False, True, True, True]
+    # A group whose voxels are below it in all participants but one is no cluster.
+    percent = np.where(np.arange(VOXELS) < 10, 3.0, 20.0)
+    without = replace(cohort, ceilings=[*cohort.ceilings[:1], *[_ceiling(percent)] * 2])
+    assert find(without)["count"] == 1
+
+
+def test_a_participant_without_a_usable_voxel_is_named(cohort: Cohort) -> None:
+    low = replace(cohort, ceilings=[*cohort.ceilings[:2], _ceiling(np.full(VOXELS, 6.0))])
+    with pytest.raises(InputError, match=r"sub-c: .* above clusters\.noise_ceiling 8 %") as caught:
+        find(low, labels=["sub-a", "sub-b", "sub-c"])
+    assert "lower clusters.noise_ceiling" in caught.value.hint
+    with pytest.raises(InputError, match="participant 3 of 3: no voxel to cluster"):
+        find(low)
+    find(low, CONFIG | {"noise_ceiling": 5.0})
+
+
+def test_seeds_are_averaged_at_one_scale(cohort: Cohort) -> None:
+    rng = np.random.default_rng(3)
+    noisy = [
+        [own + 1.6 * rng.normal(size=own.shape) / np.sqrt(DIMENSION) for _ in range(4)]
+        for own in cohort.weights
+    ]
+    scale = (1, 100, 1, 0.01)
+    decoders = [
+        [_decoder(factor * own) for own, factor in zip(each, scale, strict=True)] for each in noisy
+    ]
+    for seed in range(4):
+        alone = replace(cohort, decoders=[[own[seed]] for own in decoders])
+        assert find(alone)["count"] == 0
+    together = find(replace(cohort, decoders=decoders))
+    assert together["count"] == 2
+    assert sorted(nearest_of(together, cohort)) == [0, 1]
+    same = [[_decoder(own) for own in each] for each in noisy]
+    again = find(replace(cohort, decoders=same))
+    np.testing.assert_allclose(
+        arrays(again["components"])["components"],
+        arrays(together["components"])["components"],
+        atol=1e-5,
+    )
+    np.testing.assert_array_equal(members_of(again, 0), members_of(together, 0))
 
 
 def test_unrelated_decoders_have_no_cluster(cohort: Cohort) -> None:
     rng = np.random.default_rng(1)
-    decoders = [_decoder(rng.normal(size=(VOXELS, DIMENSION)).astype(np.float32)) for _ in range(3)]
-    found = find_clusters.function(decoders, CONFIG, "cpu")
-    assert found["count"] == 0
-    assert arrays(found["components"])["components"].shape == (0, DIMENSION)
-    assert all((arrays(each)["cluster"] == -1).all() for each in found["members"])
-    with pytest.raises(InputError, match="there is no cluster") as caught:
-        require_clusters(found["count"], ClusterConfig(**CONFIG))
-    assert "\n" not in str(caught.value)
-    for remedy in ("lower clusters.min_neighbours", "raise clusters.eps", "method masks"):
-        assert remedy in caught.value.hint
+    apart = replace(
+        cohort, decoders=[[_decoder(rng.normal(size=(VOXELS, DIMENSION)))] for _ in range(3)]
+    )
+    for config in (CONFIG, {"min_neighbours": 1}):
+        found = find(apart, config)
+        assert (found["count"], found["eps"]) == (0, config.get("eps"))
+        assert arrays(found["components"])["components"].shape == (0, DIMENSION)
+        assert all(members_of(found, who).shape == (0, VOXELS) for who in range(3))
+        with pytest.raises(InputError, match="there is no cluster") as caught:
+            require_clusters(found["count"], ClusterConfig(**config))
+        assert "\n" not in str(caught.value)
+        tried = "clusters.eps 0.5" if "eps" in config else "any clusters.eps of 0.2 to 0.7"
+        assert tried in caught.value.message
+        for remedy in ("lower clusters.min_neighbours", "raise clusters.eps", "method masks"):
+            assert remedy in caught.value.hint
 
 
 def test_too_few_participants_are_told_what_to_do() -> None:
@@ -126,83 +214,74 @@ def test_too_few_participants_are_told_what_to_do() -> None:
     assert "lower clusters.min_neighbours" in caught.value.hint
 
 
-def test_a_cluster_of_all_voxels_says_nothing_of_where(cohort: Cohort) -> None:
-    rng = np.random.default_rng(2)
-    alike = [(cohort.directions[0] + 0.01 * rng.normal(size=(VOXELS, DIMENSION))) for _ in range(3)]
-    everywhere = replace(
-        cohort,
-        weights=[own.astype(np.float32) for own in alike],
-        decoders=[_decoder(own.astype(np.float32)) for own in alike],
-    )
-    result, fit, _ = measured(everywhere, 0)
-    assert result["reasons"] == ["all of this participant's voxels are in the cluster"]
-    assert not fit["soft"].any()
-    assert fit["peak"].tolist() == [-1]
-
-
-def measured(cohort: Cohort, participant: int) -> tuple[Json, dict[str, np.ndarray], np.ndarray]:
-    """The stage's result for one participant, its arrays, and the test responses (N, V)."""
-    store = get_store()
-    rng = np.random.default_rng(participant)
-    image = np.tile(np.arange(IMAGES), 2)
-    x = cohort.vectors[image] @ cohort.weights[participant].T
-    x = (x + 0.3 * rng.normal(size=x.shape)).astype(np.float32)
-    artefacts = {
-        "voxels": store.put({"kept": np.arange(VOXELS), "image": image}).model_dump(),
-        "sessions": [store.put({"betas": x.T.copy()}).model_dump()],
-    }
-    places = np.argwhere(np.ones((4, 5, 3))).astype(np.float32) * 2
+def covered(
+    cohort: Cohort, participant: int, partner: list[int] | None = None
+) -> tuple[Json, dict[str, np.ndarray]]:
+    """The stage's result for one participant, and its arrays."""
+    found = find(cohort)
     region = np.zeros((1, VOXELS), dtype=np.uint8)
     region[0, GROUPS[0]] = 1
-    found = find_clusters.function(cohort.decoders, CONFIG, "cpu")
-    result = measure_members.function(
+    components = arrays(found["components"])
+    if partner is not None:
+        components = {"components": components["components"][partner]}
+    result = cover_members.function(
         "subj",
-        artefacts,
-        store.put({"native": places, "regions": region}).model_dump(),
-        cohort.decoders[participant],
-        store.put({"vectors": cohort.vectors}).model_dump(),
-        found["components"],
+        get_store().put({"regions": region}).model_dump(),
+        cohort.decoders[participant][0],
+        get_store().put(components).model_dump(),
         found["members"][participant],
-        ["test"] * IMAGES,
-        199,
-        0,
-        "cpu",
+        partner,
     )
-    components = arrays(found["components"])["components"]
-    return result, arrays(result["masks"]) | {"components": components}, x
+    return result, arrays(result["masks"]) | components
 
 
-def test_members_are_measured_as_masks_are(cohort: Cohort) -> None:
-    result, fit, x = measured(cohort, 0)
+def test_members_are_the_masks(cohort: Cohort) -> None:
+    result, fit = covered(cohort, 0)
     assert result["reasons"] == [None, None]
-    first = int((fit["components"] @ cohort.directions[0]).argmax())
     assert np.isnan(fit["lam"]).all()
+    first = int((fit["components"] @ cohort.directions[0]).argmax())
     soft = np.zeros((2, VOXELS))
     soft[first, GROUPS[0]] = soft[1 - first, GROUPS[1]] = 1
     np.testing.assert_array_equal(fit["soft"], soft)
-    y = cohort.vectors[np.tile(np.arange(IMAGES), 2)]
     for index, row in enumerate(fit["components"]):
-        told = (x * soft[index]) @ cohort.weights[0] + 0.001
-        told /= np.linalg.norm(told, axis=1, keepdims=True)
-        r = np.corrcoef(np.maximum(y @ row, 0), np.maximum(told @ row, 0))[0, 1]
-        assert fit["r_hard"][index] == pytest.approx(r, abs=1e-4)
-        assert fit["r_soft"][index] == fit["r_hard"][index]
-        assert r > 0.3
         group = GROUPS[0] if index == first else GROUPS[1]
         strength = np.abs(cohort.weights[0] @ row)[group]
         assert fit["peak"][index] == group.start + strength.argmax()
-    assert (fit["p_test"] <= 0.01).all()
     assert fit["peak_region"][1 - first, 0] == -1
+    other, moved = covered(cohort, 0, partner=[1, 0])
+    np.testing.assert_array_equal(moved["soft"], fit["soft"][::-1])
+    assert other["reasons"] == [None, None]
+
+
+def test_a_voxel_that_two_clusters_share_is_in_both_masks(cohort: Cohort) -> None:
+    weights = [own.copy() for own in cohort.weights]
+    # Not within eps of a member of either cluster, but within the reach of their expansion.
+    away = np.linalg.qr(np.vstack([cohort.directions, weights[0][30]]).T)[0][:, 2]
+    weights[0][30] = 0.475 * cohort.directions.sum(axis=0) + 0.74 * away
+    shared = replace(cohort, decoders=[[_decoder(own)] for own in weights])
+    _, fit = covered(shared, 0)
+    assert fit["soft"][:, 30].tolist() == [1, 1]
+    exclusive = find(shared, CONFIG | {"overlapping": False})
+    assert members_of(exclusive, 0)[:, 30].sum() == 1
 
 
 def test_a_participant_without_members_is_told_why(cohort: Cohort) -> None:
-    result, fit, _ = measured(cohort, WITHOUT)
+    result, fit = covered(cohort, WITHOUT)
     second = int((fit["components"] @ cohort.directions[1]).argmax())
     assert result["reasons"][second] == "none of this participant's voxels is in the cluster"
     assert result["reasons"][1 - second] is None
     assert not fit["soft"][second].any()
     assert fit["peak"][second] == -1
-    assert np.isnan(fit["r_hard"][second])
+
+
+def test_a_cluster_of_all_voxels_says_nothing_of_where(cohort: Cohort) -> None:
+    rng = np.random.default_rng(2)
+    alike = [cohort.directions[0] + 0.01 * rng.normal(size=(VOXELS, DIMENSION)) for _ in range(3)]
+    everywhere = replace(cohort, decoders=[[_decoder(own)] for own in alike])
+    result, fit = covered(everywhere, 0)
+    assert result["reasons"] == ["all of this participant's voxels are in the cluster"]
+    assert not fit["soft"].any()
+    assert fit["peak"].tolist() == [-1]
 
 
 def test_nothing_is_shared_where_brains_saw_other_pictures(
@@ -219,7 +298,9 @@ def test_nothing_is_shared_where_brains_saw_other_pictures(
         ids[shared:] = rng.permutation(ids[shared:])
     savemat(path, design)
     ingest_dataset(str(cohort), OPTIONS | {"noise_ceiling": 25.0})
-    run = run_pipeline("small", BY_CLUSTERS)["run"]
+    # A given radius has clusters by chance, which is what is to be tested.
+    given = {"clusters": BY_CLUSTERS["clusters"] | {"eps": 0.6}}
+    run = run_pipeline("small", BY_CLUSTERS | given)["run"]
     with open_session() as session:
         components = session.scalars(select(Component).where(Component.run_id == run)).all()
         assert len(components) >= 2
