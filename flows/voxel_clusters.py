@@ -82,7 +82,8 @@ def find_clusters(
     ----------
     decoders : list of list of dict
         For each participant the decoders whose weights are averaged, as
-        `flows.train.load_decoder` takes them.
+        `flows.train.load_decoder` takes them; where patterns are clustered, each with a reference
+        ``patterns`` to ``patterns`` (V, D).
     voxels : list of dict
         A participant each, reference to ``noise_ceiling`` (V,) percent.
     config : dict
@@ -100,9 +101,7 @@ def find_clusters(
     """
     store = get_store()
     settings = ClusterConfig(**config)
-    weights = [
-        mean_weights([load_decoder(decoder).voxel_vectors() for decoder in own]) for own in decoders
-    ]
+    weights = [mean_weights([_vectors(each, settings) for each in own]) for own in decoders]
     usable = [
         own.any(axis=1) & _above(store.get(Artefact.model_validate(each)), settings.noise_ceiling)
         for own, each in zip(weights, voxels, strict=True)
@@ -135,6 +134,18 @@ def find_clusters(
         "eps": found.eps,
         "curve": [asdict(point) for point in found.curve],
     }
+
+
+def _vectors(decoder: Json, config: ClusterConfig) -> NDArray[np.floating]:
+    """(V, D) what of a decoder's voxels is compared."""
+    if config.vectors == "weights":
+        return load_decoder(decoder).voxel_vectors()
+    if "patterns" not in decoder:
+        raise InputError(
+            "these decoders were stored without patterns, which clusters.vectors patterns needs",
+            hint="train them again, or set clusters.vectors to weights",
+        )
+    return np.asarray(get_store().get(Artefact.model_validate(decoder["patterns"]))["patterns"])
 
 
 def _above(voxels: dict[str, NDArray[Any]], noise_ceiling: float) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ from flows.science.device import resolve_device
 from flows.science.neighbours import NONE, unit_rows
 from flows.science.participants import participant_names
 
+Vectors = Literal["weights", "patterns"]
+
 # Length of a mean of unit vectors below which it points nowhere.
 _DIRECTIONLESS = 1e-6
 
@@ -46,7 +48,7 @@ class ClusterConfig:
     ----------
     eps : float, optional
         Distance, 1 - cosine, within which voxels are neighbours; the paper tried 0.45 to 0.7.
-        None chooses it from 0.2 to 0.7, by `flows.science.cluster_radius.score_radius`.
+        None chooses it from 0.1 to 0.7, by `flows.science.cluster_radius.score_radius`.
     min_neighbours : int
         Other participants of whom a core point has a neighbour.
     expansion, expansion_limit : float
@@ -58,6 +60,9 @@ class ClusterConfig:
     noise_ceiling : float
         Percent that a voxel's noise ceiling must exceed for it to be clustered; one whose noise
         ceiling is not known is.
+    vectors : {"weights", "patterns"}
+        What of a voxel is compared: its weights in the decoder, as published, or the pattern
+        that these read out (`flows.science.patterns.voxel_patterns`).
     """
 
     eps: float | None = None
@@ -66,6 +71,7 @@ class ClusterConfig:
     expansion_limit: float = 0.65
     overlapping: bool = True
     noise_ceiling: float = 8.0
+    vectors: Vectors = "weights"
 
     def __post_init__(self) -> None:
         # At distance 1 vectors have nothing in common, and random ones would be neighbours.
@@ -77,6 +83,8 @@ class ClusterConfig:
             raise ValueError(f"min_neighbours must be at least 1, not {self}")
         if not 0 <= self.noise_ceiling < 100:
             raise ValueError(f"noise_ceiling must be a percentage in [0, 100), not {self}")
+        if self.vectors not in get_args(Vectors):
+            raise ValueError(f"vectors must be one of {get_args(Vectors)}, not {self.vectors!r}")
 
     def reach(self, eps: float) -> float:
         """Distance within which the expansion takes voxels."""

@@ -187,6 +187,25 @@ def test_seeds_are_averaged_at_one_scale(cohort: Cohort) -> None:
     np.testing.assert_array_equal(members_of(again, 0), members_of(together, 0))
 
 
+def test_patterns_are_clustered_where_they_are_asked_for(cohort: Cohort) -> None:
+    patterns = CONFIG | {"vectors": "patterns"}
+    with pytest.raises(InputError, match="stored without patterns") as caught:
+        find(cohort, patterns)
+    assert "set clusters.vectors to weights" in caught.value.hint
+    rng = np.random.default_rng(4)
+    told = [
+        [
+            _decoder(rng.normal(size=own.shape))
+            | {"patterns": get_store().put({"patterns": own}).model_dump()}
+        ]
+        for own in cohort.weights
+    ]
+    found = find(replace(cohort, decoders=told), patterns)
+    weights = find(cohort)
+    assert (found["components"], found["members"]) == (weights["components"], weights["members"])
+    assert find(replace(cohort, decoders=told))["count"] == 0
+
+
 def test_unrelated_decoders_have_no_cluster(cohort: Cohort) -> None:
     rng = np.random.default_rng(1)
     apart = replace(
@@ -200,7 +219,7 @@ def test_unrelated_decoders_have_no_cluster(cohort: Cohort) -> None:
         with pytest.raises(InputError, match="there is no cluster") as caught:
             require_clusters(found["count"], ClusterConfig(**config))
         assert "\n" not in str(caught.value)
-        tried = "clusters.eps 0.5" if "eps" in config else "any clusters.eps of 0.2 to 0.7"
+        tried = "clusters.eps 0.5" if "eps" in config else "any clusters.eps of 0.1 to 0.7"
         assert tried in caught.value.message
         for remedy in ("lower clusters.min_neighbours", "raise clusters.eps", "method masks"):
             assert remedy in caught.value.hint

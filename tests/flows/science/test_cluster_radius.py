@@ -6,7 +6,7 @@ from flows.science.neighbours import unit_rows
 
 
 def test_the_grid_has_the_papers_range() -> None:
-    assert (GRID[0], GRID[-1]) == (0.2, 0.7)
+    assert (GRID[0], GRID[-1]) == (0.1, 0.7)
     assert set(np.diff(GRID).round(6)) == {0.025}
     assert {0.45, 0.5, 0.55, 0.6, 0.65, 0.7} <= set(GRID)
 

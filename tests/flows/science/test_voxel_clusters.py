@@ -493,6 +493,10 @@ def test_progress_is_told_to_the_end() -> None:
         ({"noise_ceiling": -1.0}, r"noise_ceiling must be a percentage in \[0, 100\)"),
         ({"noise_ceiling": 100.0}, r"noise_ceiling must be a percentage in \[0, 100\)"),
         ({"noise_ceiling": float("nan")}, "noise_ceiling must be a percentage"),
+        (
+            {"vectors": "filters"},
+            r"vectors must be one of \('weights', 'patterns'\), not 'filters'",
+        ),
     ],
 )
 def test_bad_settings_are_refused(options: dict[str, Any], message: str) -> None:
