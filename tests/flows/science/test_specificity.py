@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+
+from flows.science import specificity
+from flows.science.metrics import pearson
+from flows.science.specificity import add, draw_mixtures, mix, mixture_sums
+from flows.science.stats.tails import permutation_p
+
+DIMENSIONS = 24
+
+
+def simulate(
+    seed: int, *, images: int = 200, planted: int = 4, scale: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Targets of two trials an image, predictions, images, and the directions that drive them.
+
+    Brains answer to a direction's upper side alone, and predictions carry that.
+    """
+    rng = np.random.default_rng(seed)
+    directions = np.linalg.qr(rng.standard_normal((DIMENSIONS, DIMENSIONS)))[0][:planted]
+    amount = (rng.random((images, planted)) < 0.25) * rng.uniform(0.5, 1.5, (images, planted))
+    y = amount @ directions + 0.25 * rng.standard_normal((images, DIMENSIONS))
+    y -= y.mean(axis=0)
+    y /= np.linalg.norm(y, axis=1, keepdims=True)
+    drive = np.maximum(y @ directions.T, 0)
+    image = np.repeat(np.arange(images), 2)
+    yhat = ((drive - drive.mean(axis=0)) @ directions)[image]
+    yhat += scale * 0.6 * rng.standard_normal(yhat.shape) / np.sqrt(DIMENSIONS)
+    yhat /= np.linalg.norm(yhat, axis=1, keepdims=True)
+    return y[image].astype(np.float32), yhat.astype(np.float32), image, directions
+
+
+def literal(
+    y: np.ndarray, yhat: np.ndarray, unit: np.ndarray, directions: np.ndarray
+) -> np.ndarray:
+    """r of unit means, direction by direction."""
+    found = []
+    for direction in directions:
+        z, zhat = (np.maximum(rows.astype(float) @ direction, 0) for rows in (y, yhat))
+        means = [[values[unit == one].mean() for one in np.unique(unit)] for values in (z, zhat)]
+        found.append(np.corrcoef(*means)[0, 1])
+    return np.array(found)
+
+
+def p_against_mixtures(
+    y: np.ndarray, yhat: np.ndarray, unit: np.ndarray, components: np.ndarray, seed: int
+) -> np.ndarray:
+    mixtures = mix(draw_mixtures(len(components), 499, seed), components)
+    null, own = (
+        mixture_sums(y, yhat, unit, each).correlations() for each in (mixtures, components)
+    )
+    return permutation_p(own, null)
+
+
+def test_correlations_are_the_literal_ones() -> None:
+    y, yhat, image, _ = simulate(0)
+    directions = np.random.default_rng(1).standard_normal((7, DIMENSIONS))
+    sums = mixture_sums(y, yhat, image, directions)
+    assert sums.count == 200
+    assert sums.moments.shape == (5, 7)
+    expected = literal(y, yhat, image, directions)
+    np.testing.assert_allclose(sums.correlations(), expected, atol=1e-5)
+    assert np.ptp(expected) > 0.1
+
+
+def test_sums_of_parts_add_up_to_those_of_all() -> None:
+    y, yhat, image, _ = simulate(0)
+    directions = np.random.default_rng(1).standard_normal((7, DIMENSIONS))
+    whole = mixture_sums(y, yhat, image, directions)
+    parts = []
+    for images in (np.arange(50), np.arange(50, 60), np.arange(60, 200)):
+        rows = np.isin(image, images)
+        parts.append(mixture_sums(y[rows], yhat[rows], image[rows] - images.min(), directions))
+    added = add(parts)
+    assert added.count == whole.count
+    np.testing.assert_allclose(added.moments, whole.moments, rtol=1e-6)
+    np.testing.assert_allclose(added.correlations(), literal(y, yhat, image, directions), atol=1e-5)
+
+
+def test_a_part_without_trials_adds_nothing() -> None:
+    y, yhat, image, _ = simulate(0)
+    directions = np.eye(3, DIMENSIONS)
+    none = mixture_sums(y[:0], yhat[:0], image[:0], directions)
+    assert none.count == 0
+    whole = mixture_sums(y, yhat, image, directions)
+    np.testing.assert_array_equal(add([none, whole]).moments, whole.moments)
+    assert (none.correlations() == 0).all()
+
+
+def test_blocks_of_directions_are_the_same_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, yhat, image, _ = simulate(0)
+    directions = np.random.default_rng(1).standard_normal((7, DIMENSIONS))
+    whole = mixture_sums(y, yhat, image, directions)
+    monkeypatch.setattr(specificity, "_ENTRIES", 2 * len(y))
+    np.testing.assert_allclose(
+        mixture_sums(y, yhat, image, directions).moments, whole.moments, rtol=1e-6
+    )
+
+
+def test_sums_of_each_mask_have_their_own_correlations() -> None:
+    """Sums may have further axes: one a component, whose mask made the predictions."""
+    y, yhat, image, _ = simulate(0)
+    directions = np.random.default_rng(1).standard_normal((7, DIMENSIONS))
+    others = np.random.default_rng(2).permuted(yhat, axis=0)
+    each = [mixture_sums(y, told, image, directions) for told in (yhat, others)]
+    both = specificity.Sums(each[0].count, np.stack([one.moments for one in each], axis=1))
+    np.testing.assert_allclose(both.correlations(), [one.correlations() for one in each])
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3])
+def test_a_direction_along_which_nothing_changes_has_no_correlation(offset: float) -> None:
+    y, yhat, image, _ = simulate(0)
+    directions = np.eye(2, DIMENSIONS)
+    y[:, 0] = offset
+    found = mixture_sums(y, yhat, image, directions).correlations()
+    assert found[0] == pytest.approx(0, abs=1e-6)
+    assert found[1] == pytest.approx(literal(y, yhat, image, directions[1:])[0], abs=1e-5)
+    yhat[:, 0] = offset
+    assert mixture_sums(y, yhat, image, directions).correlations()[0] == 0
+
+
+def test_mixtures_are_drawn_by_their_seed_alike_in_every_direction() -> None:
+    coefficients = draw_mixtures(5, 4000, 3)
+    assert coefficients.shape == (4000, 5)
+    np.testing.assert_array_equal(coefficients, draw_mixtures(5, 4000, 3))
+    assert (coefficients != draw_mixtures(5, 4000, 4)).any()
+    # A coefficient's standard error is 0.016, a covariance's as much.
+    np.testing.assert_allclose(coefficients.mean(axis=0), 0, atol=0.07)
+    np.testing.assert_allclose(np.cov(coefficients.T), np.eye(5), atol=0.1)
+
+
+def test_mixtures_are_unit_directions_of_the_components_space() -> None:
+    rng = np.random.default_rng(0)
+    components = rng.standard_normal((3, DIMENSIONS))
+    coefficients = draw_mixtures(3, 6, 0)
+    mixed = mix(coefficients, components)
+    np.testing.assert_allclose(np.linalg.norm(mixed, axis=1), 1)
+    for row, weights in zip(mixed, coefficients, strict=True):
+        direction = sum(weight * each for weight, each in zip(weights, components, strict=True))
+        assert pearson(row, direction) == pytest.approx(1)
+    assert not mix(np.zeros((1, 3)), components).any()
+    assert not mix(coefficients, np.zeros((3, DIMENSIONS))).any()
+
+
+def test_random_directions_are_told_no_better_than_mixtures_of_them() -> None:
+    """As a test p is even a little too large: mixtures hold a part of every component."""
+    share, decodable = [], []
+    for seed in range(40):
+        y, yhat, image, _ = simulate(seed)
+        rng = np.random.default_rng(seed)
+        components = mix(rng.standard_normal((16, DIMENSIONS)), np.eye(DIMENSIONS))
+        p = p_against_mixtures(y, yhat, image, components, seed)
+        share.append((p < 0.05).mean())
+        decodable.append(literal(y, yhat, image, components[:3]).mean())
+    # The standard error over cohorts is 0.006.
+    assert 0.015 < np.mean(share) < 0.07
+    # By chance r of 200 images lies beyond 0.14 once in 20: that they are decodable says nothing.
+    assert np.mean(decodable) > 0.25
+
+
+def test_one_sided_directions_are_told_better_than_mixtures_of_them_and_others() -> None:
+    for seed in range(5):
+        y, yhat, image, planted = simulate(seed)
+        rng = np.random.default_rng(seed)
+        others = mix(rng.standard_normal((8, DIMENSIONS)), np.eye(DIMENSIONS))
+        p = p_against_mixtures(y, yhat, image, np.concatenate([planted, others]), seed)
+        assert (p[:4] < 0.05).all()
+        assert (p[4:] > 0.05).all()
+
+
+def test_nothing_is_specific_where_predictions_tell_nothing() -> None:
+    share = []
+    for seed in range(40):
+        y, _, image, planted = simulate(seed)
+        other = simulate(seed + 1000)[1]
+        share.append((p_against_mixtures(y, other, image, planted, seed) < 0.05).mean())
+    assert np.mean(share) < 0.12
+
+
+def test_inputs_are_left_as_they_were() -> None:
+    y, yhat, image, planted = simulate(0)
+    before = [each.copy() for each in (y, yhat, image, planted)]
+    mixture_sums(y, yhat, image, planted)
+    for kept, array in zip(before, (y, yhat, image, planted), strict=True):
+        np.testing.assert_array_equal(kept, array)
