@@ -148,6 +148,23 @@ def test_the_best_is_the_highest_top1_then_the_lowest_loss() -> None:
         assert history.best_step == best[2]
 
 
+def test_the_last_weights_are_kept_where_validation_trials_are_to_stay_unseen() -> None:
+    data, config = restless()
+    decoder, history = train(data, replace(config, patience=1), keep="last")
+    assert not history.stopped_early
+    assert history.step[-1] == config.steps
+    best, other = train(data, config)
+    assert other.best_step < config.steps
+    name = "weight"
+    assert decoder.tensors()[name].tobytes() != best.tensors()[name].tobytes()
+    # Whatever the validation trials say of it.
+    rng = np.random.default_rng(0)
+    shuffled = replace(data, target_validation=rng.permutation(data.target_validation))
+    again, _ = train(shuffled, config, keep="last")
+    for each, tensor in decoder.tensors().items():
+        assert tensor.tobytes() == again.tensors()[each].tobytes()
+
+
 def test_patience_stops_training() -> None:
     data, config = restless()
     _, patient = train(data, config)
@@ -268,7 +285,9 @@ def test_steps_equal_a_literal_training() -> None:
     vectors = torch.from_numpy(data.y[data.target])
     for _ in range(25):
         decoded = layer(torch.from_numpy(data.x))
-        scores = torch.cosine_similarity(decoded[:, None], vectors[None], dim=2) / 0.03
+        scores = (
+            torch.cosine_similarity(decoded[:, None], vectors[None], dim=2) / config.temperature
+        )
         loss = torch.zeros(())
         for i, own in enumerate(data.target):
             others = np.flatnonzero(data.target != own).tolist()
@@ -407,7 +426,10 @@ def test_configurations_that_make_no_sense_are_refused(
 
 
 def test_the_published_settings() -> None:
+    """They stay what they are, whatever is done by default."""
     linear, mlp = PUBLISHED["linear"], PUBLISHED["mlp"]
+    assert linear.patience == mlp.patience == 10
+    assert linear.evaluate_every == mlp.evaluate_every == 100
     assert (linear.temperature, linear.steps, linear.noise, linear.batch) == (0.03, 5000, 1, 128)
     assert linear.drop_epochs == ()
     assert linear.learning_rate == mlp.learning_rate == 1e-4

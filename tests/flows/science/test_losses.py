@@ -50,6 +50,23 @@ def test_a_repeat_gets_no_gradient() -> None:
     assert (scores.grad[[0, 2], [2, 0]] > 0).all()
 
 
+def test_leading_dimensions_are_batches_of_their_own() -> None:
+    rng = torch.Generator().manual_seed(0)
+    scores = torch.randn(2, 3, 6, 6, generator=rng, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(0, 4, (2, 3, 6), generator=rng)
+    together = contrastive_loss(scores, target)
+    (gradient,) = torch.autograd.grad(together * 6, scores)
+    losses = []
+    for place in ((first, second) for first in range(2) for second in range(3)):
+        one = scores[place].detach().clone().requires_grad_()
+        loss = contrastive_loss(one, target[place])
+        losses.append(loss.item())
+        (own,) = torch.autograd.grad(loss, one)
+        torch.testing.assert_close(gradient[place], own)
+    # The mean over batches: times their number it is the sum.
+    assert 6 * together.item() == pytest.approx(sum(losses))
+
+
 def test_the_scores_are_left_as_they_were() -> None:
     scores = torch.ones(2, 2)
     contrastive_loss(scores, torch.tensor([1, 1]))

@@ -8,11 +8,18 @@ import torch
 from flows.science.mask_descent import (
     LinearObjective,
     NetworkObjective,
+    Parts,
     descend,
     masked_response,
 )
 from flows.science.mask_path import choose, jackknife, leave_one_image_out, split_images
-from flows.science.masks import MaskConfig, MaskFit, fit_masks, masked_correlations
+from flows.science.masks import (
+    PUBLISHED_MASKS,
+    MaskConfig,
+    MaskFit,
+    fit_masks,
+    masked_correlations,
+)
 from flows.science.metrics import auc, dice, pearson
 from flows.science.model import Decoder, apply_layers
 from flows.science.ridge import fit_ridge
@@ -83,13 +90,28 @@ def fit(data: Data, config: MaskConfig, *, decoder: Decoder | None = None) -> Ma
     )
 
 
-def objective(data: Data, decoder: Decoder) -> LinearObjective | NetworkObjective:
-    kind = LinearObjective if decoder.kind == "linear" else NetworkObjective
+def parts_of(decoder: Decoder, trials: int) -> Parts:
+    """One decoder for all trials."""
+    return [(torch.arange(trials), decoder.layers(CPU))]
+
+
+def objective(
+    data: Data, *decoders: Decoder, told_by: np.ndarray | None = None
+) -> LinearObjective | NetworkObjective:
+    kind = LinearObjective if decoders[0].kind == "linear" else NetworkObjective
+    parts = (
+        parts_of(decoders[0], len(data.x))
+        if told_by is None
+        else [
+            (torch.from_numpy(np.flatnonzero(told_by == number)), decoder.layers(CPU))
+            for number, decoder in enumerate(decoders)
+        ]
+    )
     return kind(
         torch.tensor(data.x),
         torch.tensor(np.maximum(data.y @ data.components.T, 0)),
         torch.tensor(data.components),
-        decoder.layers(CPU),
+        parts,
         torch.arange(COMPONENTS),
     )
 
@@ -143,7 +165,7 @@ def test_dropping_or_fixing_the_length_agrees_less() -> None:
         assert isinstance(gradient, LinearObjective)
         if name != "linearised":
             gradient.tilt = torch.zeros_like(gradient.tilt)
-            raw = apply_layers(gradient.x, data.decoder.layers(CPU)).norm(dim=1, keepdim=True)
+            raw = apply_layers(gradient.x[0], data.decoder.layers(CPU)).norm(dim=1, keepdim=True)
             gradient.tilt_offset = raw if name == "fixed" else torch.ones_like(raw)
         agreement[name] = overlap(fast_masks(gradient, 0.1, 50), literal)
     assert agreement["linearised"] > max(agreement["fixed"], agreement["dropped"]) + 0.02
@@ -174,7 +196,8 @@ def test_gradient_elsewhere_is_that_of_its_own_objective() -> None:
     weights = mask.double().requires_grad_()
     length = linear.tilt.double() @ weights + linear.tilt_offset.double()
     length = torch.maximum(length, linear.shortest.double())
-    zhat = torch.relu((linear.x.double() @ (weights * linear.gain) + linear.offset) / length)
+    told = linear.x[0].double() @ (weights * linear.gain[0]) + linear.offset[0]
+    zhat = torch.relu(told / length)
     z = torch.relu(torch.tensor(data.y) @ torch.tensor(data.components).T).double()
     for component in range(COMPONENTS):
         pair = torch.stack([z[:, component], zhat[:, component]])
@@ -397,11 +420,121 @@ def test_masked_response_ignores_what_lies_in_unweighted_voxels() -> None:
     data = simulate()
     mask = torch.zeros(VOXELS)
     mask[:10] = 0.7
-    direction, layers = torch.tensor(data.components[0]), data.decoder.layers(CPU)
+    direction, parts = torch.tensor(data.components[0]), parts_of(data.decoder, len(data.x_test))
     x = torch.tensor(data.x_test)
-    expected = masked_response(x, mask, direction, layers)
+    expected = masked_response(x, mask, direction, parts)
     x[:, 10:] = 99
-    assert torch.equal(masked_response(x, mask, direction, layers), expected)
+    assert torch.equal(masked_response(x, mask, direction, parts), expected)
+
+
+def decoders_of(data: Data, count: int = 3) -> tuple[list[Decoder], np.ndarray]:
+    """Decoders that differ, and which of them tells each trial, all of an image the same."""
+    rng = np.random.default_rng(5)
+    made = []
+    for _ in range(count):
+        weight, bias = (data.decoder.parameters[name] for name in ("weight", "bias"))
+        noise = rng.standard_normal(weight.shape).astype(np.float32) * weight.std()
+        made.append(Decoder("linear", {"weight": weight + noise, "bias": bias}))
+    return made, rng.integers(0, count, int(data.image.max()) + 1)[data.image]
+
+
+def literal_gradient(
+    data: Data, decoders: list[Decoder], told_by: np.ndarray, mask: torch.Tensor
+) -> torch.Tensor:
+    """Gradient of -r with each trial told by its own decoder, one trial after the other."""
+    weights = mask.clone().double().requires_grad_()
+    layers = [
+        [(weight.double(), bias.double()) for weight, bias in each.layers(CPU)] for each in decoders
+    ]
+    x, y = torch.tensor(data.x).double(), torch.tensor(data.y).double()
+    for component, direction in enumerate(torch.tensor(data.components).double()):
+        zhat = []
+        for trial, number in zip(x, told_by, strict=True):
+            decoded = apply_layers((trial * weights[:, component])[None], layers[number])[0]
+            zhat.append(torch.relu(decoded / decoded.norm() @ direction))
+        z = torch.relu(y @ direction)
+        (-torch.corrcoef(torch.stack([z, torch.stack(zhat)]))[0, 1]).backward()
+    assert weights.grad is not None
+    return weights.grad
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_each_trial_is_told_by_its_own_decoder(kind: str) -> None:
+    data = simulate(images=60)
+    decoders, told_by = decoders_of(data)
+    mask = torch.full((VOXELS, COMPONENTS), 0.5)
+    expected = literal_gradient(data, decoders, told_by, mask)
+    if kind == "mlp":
+        decoders = [network(replace(data, decoder=each)) for each in decoders]
+    found = objective(data, *decoders, told_by=told_by)(mask)
+    torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=2e-3)
+    # That of one decoder for all is another one.
+    assert (objective(data, decoders[0])(mask) - found).abs().max() > 10 * 1e-6
+
+
+def test_masks_of_several_decoders_are_those_of_the_literal_procedure() -> None:
+    data = simulate(images=150)
+    decoders, told_by = decoders_of(data)
+    literal = torch.full((VOXELS, COMPONENTS), 0.5)
+    mean, square = torch.zeros_like(literal), torch.zeros_like(literal)
+    for step in range(1, 6):
+        slope = literal_gradient(data, decoders, told_by, literal).float() + 0.3 / VOXELS
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        scale = (square / (1 - 0.999**step)).sqrt() + 1e-8
+        literal = (literal - 0.05 * mean / (1 - 0.9**step) / scale).clamp(0, 1)
+    found = fit_masks(
+        data.x,
+        data.y,
+        data.image,
+        decoders,
+        data.components,
+        replace(TOGETHER, lambdas=(0.3,), snapshots=(5,), learning_rate=0.05),
+        seed=0,
+        device="cpu",
+        told_by=told_by,
+    )
+    assert found.usable.all()
+    assert pearson(found.soft, literal.numpy().T, axis=1).min() > 0.97
+    assert overlap(found.soft, literal.numpy().T) > 0.9
+
+
+def test_several_decoders_that_are_one_give_the_masks_of_one() -> None:
+    data = simulate()
+    config = replace(TOGETHER, lambdas=(0.3,), snapshots=(50,))
+    told_by = data.image % 3
+    found = fit_masks(
+        data.x,
+        data.y,
+        data.image,
+        [data.decoder] * 3,
+        data.components,
+        config,
+        seed=0,
+        device="cpu",
+        told_by=told_by,
+    )
+    alone = fit(data, config)
+    assert found.reason == alone.reason
+    np.testing.assert_allclose(found.soft, alone.soft, atol=1e-3)
+    np.testing.assert_allclose(found.path, alone.path, atol=1e-4)
+
+
+def test_trials_that_no_decoder_tells_are_refused() -> None:
+    data = simulate()
+    rows = (data.x, data.y, data.image)
+    rest = (data.components, TOGETHER)
+    for told_by in (np.full(len(data.x), 2), np.full(len(data.x), -1), np.zeros(3, dtype=int)):
+        with pytest.raises(ValueError, match=r"each of 1200 trials must be told by one of 2"):
+            fit_masks(*rows, [data.decoder] * 2, *rest, seed=0, device="cpu", told_by=told_by)
+    with pytest.raises(ValueError, match="decoders of different kinds or sizes"):
+        fit_masks(*rows, [data.decoder, network(data)], *rest, seed=0, device="cpu")
+
+
+def test_the_published_masks_are_of_single_trials() -> None:
+    assert MaskConfig().averaged
+    published = PUBLISHED_MASKS
+    assert not published.averaged
+    assert (published.lambdas, published.snapshots, published.part) == ((5.0,), (1000,), 0)
 
 
 def test_bad_input_is_refused_by_name() -> None:
