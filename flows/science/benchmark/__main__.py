@@ -51,6 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "stages": _stages(outcome, rates),
         "top1": outcome.top1,
         "chance": outcome.chance,
+        "found_components": outcome.found,
         "usable_masks": outcome.masks,
     }
     print(json.dumps(report, indent=2) if as_json else _table(report))
@@ -119,7 +120,8 @@ def _table(report: dict[str, Any]) -> str:
     top1 = sum(report["top1"]) / len(report["top1"])
     lines += [
         "",
-        f"mean top-1 {top1:.3f} (chance {report['chance']:.3g}), usable masks "
+        f"mean top-1 {top1:.3f} (chance {report['chance']:.3g}), components found "
+        f"{report['found_components']} of {report['scale']['components']}, usable masks "
         f"{sum(report['usable_masks'])} of "
         f"{report['scale']['participants'] * report['scale']['components']}",
     ]

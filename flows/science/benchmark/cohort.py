@@ -83,6 +83,7 @@ class Cohort:
             torch.randn(scale.components, scale.dimension, generator=draw, device=self.device)
         )
         self.vectors: NDArray[np.float32] = self._vectors.cpu().numpy()
+        self.directions: NDArray[np.float32] = self._directions.cpu().numpy()
 
     def images_of(self, fold: Fold) -> NDArray[np.int64]:
         """(N,) image that each trial of a fold shows."""

@@ -38,13 +38,16 @@ def decoder_flops(
     return steps * step + evaluations * evaluation
 
 
-def reduction_flops(*, batch: int, steps: int, components: int, dimension: int) -> float:
-    """The reduction, of one start in a span of D dimensions.
+def reduction_flops(
+    *, batch: int, steps: int, components: int, dimension: int, starts: int
+) -> float:
+    """The reduction, each start looking for K directions of D dimensions.
 
-    A step: the responses of predictions and targets, and the weights' gradient, ``8 B D K``; the
-    distances and the gradients of both sides, ``6 B^2 K``.
+    A step of a start: the responses of predictions and targets, and the weights' gradient,
+    ``8 B D K``; the distances and the gradients of both sides, ``6 B^2 K``.
     """
-    return steps * (8.0 * batch * dimension * components + 6.0 * batch**2 * components)
+    step = 8.0 * batch * dimension * components + 6.0 * batch**2 * components
+    return starts * steps * step
 
 
 def mask_flops(

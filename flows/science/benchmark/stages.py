@@ -62,6 +62,8 @@ class Outcome:
         Of each participant's decoder among the test images.
     chance : float
         Of top-1.
+    found : int
+        Directions that enough starts of the reduction found.
     masks : list of int
         Usable masks of each participant.
     """
@@ -69,6 +71,7 @@ class Outcome:
     chance: float
     measures: list[Measure] = field(default_factory=list)
     top1: list[float] = field(default_factory=list)
+    found: int = 0
     masks: list[int] = field(default_factory=list)
 
 
@@ -84,8 +87,9 @@ def run_stages(
     """Train, reduce and mask a made-up cohort.
 
     Training runs its published steps to the end (early stopping would make its time depend on the
-    data), the reduction its published ones, and masks are this project's, along a path of eight
-    prices. One participant's responses are in memory at a time. Predictions are made on the CPU, as
+    data), the reduction all starts of this project's for the number that was planted, and masks are
+    this project's, along a path of eight prices: of the planted directions, as many whatever was
+    found. One participant's responses are in memory at a time. Predictions are made on the CPU, as
     in the pipeline, and their operations are not counted. The ridge baseline is left out: an
     eigendecomposition is most of its work.
 
@@ -155,7 +159,7 @@ def run_stages(
 
     shown = np.tile(image["validation"], scale.participants)
     with _measured(reduce, place):
-        components = reduce_contrastively(
+        reduced = reduce_contrastively(
             cohort.vectors[shown],
             np.concatenate(predictions),
             shown,
@@ -164,12 +168,14 @@ def run_stages(
             device=place,
         )
     reduce.flop = reduction_flops(
-        batch=min(reducing.batch, scale.held_out),
+        batch=reducing.batch,
         steps=reducing.steps,
         components=scale.components,
         dimension=scale.dimension,
+        starts=reducing.starts,
     )
-    told(f"{scale.components} components found")
+    result.found = len(reduced.components)
+    told(f"{result.found} components found by enough of {reducing.starts} starts")
 
     fitted, judged = split_images(image["validation"], masking.holdout, seed)
     for participant, decoder in enumerate(decoders):
@@ -181,7 +187,7 @@ def run_stages(
                 cohort.vectors[image["validation"]],
                 image["validation"],
                 decoder,
-                components,
+                cohort.directions,
                 masking,
                 seed=seed,
                 device=place,

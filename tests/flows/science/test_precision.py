@@ -88,10 +88,10 @@ def reduced(decoder: Decoder) -> np.ndarray:
         DATA["y"][image],
         decoder.predict(DATA["x_validation"]),
         image,
-        ReductionConfig(components=CONCEPTS, steps=1500, learning_rate=5e-3, scale=0.01),
+        ReductionConfig(components=CONCEPTS, starts=4),
         seed=0,
         device="cpu",
-    )
+    ).components
 
 
 def top1(decoder: Decoder) -> float:

@@ -49,6 +49,7 @@ def test_the_work_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TINY, *larger, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert min(report["top1"]) > 5 * report["chance"]
+    assert report["found_components"] > 0
     assert min(report["usable_masks"]) > 0
 
 
