@@ -1,15 +1,53 @@
 """What participants share: masks that agree, and every claim judged."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from app.store import Artefact
+from flows.config import StatisticsConfig
 from flows.science.claims import YES, Evidence, judge
 from flows.science.sharing import agreement_test
+from flows.science.stats.tails import unreachable
 from flows.stages import get_store, stage
 
 Json = dict[str, Any]
+
+
+def fewest_participants(share: float, participants: int) -> int:
+    """Participants of whom a claim must hold: a share of them, two at least where there are two."""
+    return min(participants, max(2, int(np.ceil(share * participants))))
+
+
+def cannot_reach(
+    components: int, atlases: Sequence[Sequence[str]], config: StatisticsConfig
+) -> list[str]:
+    """What one true finding alone could not show with so many permutations, a line each.
+
+    Parameters
+    ----------
+    components : int
+        K.
+    atlases : sequence of sequence of str
+        For each participant the atlas of each of its regions.
+    config : StatisticsConfig
+    """
+    participants = len(atlases)
+    minimum = fewest_participants(config.participants, participants)
+    regions = Counter(each for own in atlases for each in set(own))
+    largest = {name: max(own.count(name) for own in map(list, atlases)) for name in regions}
+    tests = components * (participants - minimum + 1)
+    return [
+        *unreachable(config.level, config.permutations, {"decodable": tests}),
+        *unreachable(config.level, config.mixtures, {"specific": tests}),
+        *unreachable(
+            config.level,
+            config.permutations,
+            {f"regions of {name}": components * count for name, count in sorted(largest.items())},
+        ),
+    ]
 
 
 @stage("compare-subjects")
@@ -59,7 +97,7 @@ def compare_subjects(
     usable = np.array([[reason is None for reason in mask["reasons"]] for mask in masks])
     p_hard = np.array([each["p_hard"] for each in told], dtype=np.float64)
     specific = np.array([each["specific_p"] for each in told], dtype=np.float64)
-    minimum = min(len(masks), max(2, int(np.ceil(participants * len(masks)))))
+    minimum = fewest_participants(participants, len(masks))
     decodes = usable & (np.nan_to_num(p_hard, nan=1.0) <= level)
     agreement, agreement_p = agreement_test(
         [fit["soft"].T for fit in fits],
@@ -68,6 +106,7 @@ def compare_subjects(
         permutations=permutations,
         seed=seed,
         level=level,
+        pool=usable,
     )
     again = store.get(Artefact.model_validate(stability["stability"])) if stability else None
     replicated = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from flows.mask import mask_subject
@@ -138,6 +138,8 @@ def mask_all(
     seed: int,
     found: Json,
     partner: list[int] | None = None,
+    *,
+    quick: bool = False,
 ) -> list[Json]:
     """Every participant's masks: fitted, or the members of clusters.
 
@@ -145,8 +147,13 @@ def mask_all(
     ----------
     partner : list of int, optional
         Which of the clusters found stands for each component, -1 for none.
+    quick : bool
+        Whether half of the partitions will do: masks that are compared, and published nowhere.
     """
     config = context.config
+    settings = config.masks
+    if quick:
+        settings = replace(settings, draws=max(1, settings.draws // 2))
     subjects = zip(context.dataset.subjects, trained, context.tables, strict=True)
     if config.method == "clusters":
         return gather(
@@ -167,7 +174,7 @@ def mask_all(
                 context.vectors,
                 components,
                 folds,
-                asdict(config.masks),
+                asdict(settings),
                 seed,
                 context.device,
                 config.precision,

@@ -32,7 +32,7 @@ from app.observing.context import bind
 from app.settings import get_settings
 from flows.caching import code_version, digest
 from flows.catalog import DatasetTables, SubjectTables, load_dataset
-from flows.compare import compare_subjects
+from flows.compare import cannot_reach, compare_subjects
 from flows.config import RunConfig
 from flows.encoder_choice import choose_encoder, naming_alternative
 from flows.fit import Fit, Timed, fit_run
@@ -137,7 +137,7 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
         networks=networks,
         validations=validations,
         stability=judged.stability,
-        components_report=_report(whole, judged, why),
+        components_report=_report(context, whole, judged, why),
     )
     return _publish(dataset, results, encoder, why)
 
@@ -267,7 +267,7 @@ def _describe(
     return overlaps, networks, validations
 
 
-def _report(whole: Fit, judged: Judged, why: str) -> Json:
+def _report(context: RunContext, whole: Fit, judged: Judged, why: str) -> Json:
     """What the catalog tells of how components were found and tested."""
     found, measured = whole.found, judged.measured
     again = judged.stability["summary"]["found_again"] if judged.stability else None
@@ -280,6 +280,11 @@ def _report(whole: Fit, judged: Judged, why: str) -> Json:
         "found_again": again,
         "rotations": measured.rotations,
         "orders": measured.orders,
+        "unreachable": cannot_reach(
+            found["count"],
+            [subject.region_atlases for subject in context.dataset.subjects],
+            context.config.statistics,
+        ),
     }
 
 
@@ -298,6 +303,7 @@ def _publish(dataset: DatasetTables, results: RunResults, encoder: str, why: str
         "encoder": encoder,
         "encoder_reason": why,
         "held_back": published.held_back,
+        "unreachable": (results.components_report or {}).get("unreachable", []),
         "timings": results.timings,
         "concepts": tell_outcome(
             [subject.label for subject in dataset.subjects], results.masks, results.comparison

@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.errors import InputError
 from app.store import Artefact
@@ -69,10 +70,14 @@ def reduce_components(
     store = get_store()
     targets, row_of = distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"])
     parts = [store.get(Artefact.model_validate(part)) for part in predictions]
-    image = np.concatenate([part["image_development"] for part in parts])
-    yhat = np.concatenate([part["development"] for part in parts])
-    used = np.isin(folds, ("train", "validation"))[image]
-    image, yhat = image[used], yhat[used]
+    wanted = np.isin(folds, ("train", "validation"))
+    used = [wanted[part["image_development"]] for part in parts]
+    image = np.concatenate(
+        [part["image_development"][own] for part, own in zip(parts, used, strict=True)]
+    )
+    yhat = np.concatenate(
+        [_apart(part["development"][own]) for part, own in zip(parts, used, strict=True)]
+    )
     row = row_of[image]
     settings = ReductionConfig(**config)
     try:
@@ -101,6 +106,17 @@ def reduce_components(
         "looked_for": found.looked_for,
         "curve": [asdict(point) for point in found.curve],
     }
+
+
+def _apart(predicted: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unit predictions less what all have in common.
+
+    A decoder that tells nothing answers all trials alike: every start would find that one answer
+    again, and call it reproducible.
+    """
+    apart = predicted - predicted.mean(axis=0)
+    length = np.linalg.norm(apart, axis=1, keepdims=True)
+    return np.asarray(apart / np.maximum(length, np.finfo(np.float32).tiny), dtype=np.float32)
 
 
 def require_components(reduced: Json, config: ReductionConfig) -> None:

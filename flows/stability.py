@@ -75,7 +75,7 @@ def repeat_run(context: RunContext, whole: Fit) -> list[Json]:
                 seed,
                 context.device,
             ).result()
-            masks = mask_all(context, trained, found["components"], folds, seed, found)
+            masks = mask_all(context, trained, found["components"], folds, seed, found, quick=True)
         repeats.append({"seed": seed, "components": found["components"], "masks": masks})
     return repeats
 

@@ -19,6 +19,7 @@ from flows.science.decoder import DecoderConfig, History, train_decoder
 from flows.science.folding import cross_fitting_groups
 from flows.science.metrics import top_k
 from flows.science.model import NAMES, Decoder
+from flows.science.patterns import voxel_patterns
 from flows.science.precision import Precision
 from flows.science.statistics import group_means
 from flows.science.stats.intervals import paired_test, share_interval
@@ -162,14 +163,21 @@ def train_subject(
         ``seed``, as `load_decoder` and `load_without` read them), and to ``predictions``:
         ``development`` (N, D), each trial told by the decoder that never saw its stimulus, with
         ``image_development`` and ``group_development``; ``test``, ``ridge`` (P, D), with
-        ``image_test`` and ``session_test``. And ``training``: what was chosen.
+        ``image_test`` and ``session_test``. Of a linear decoder its ``patterns`` (V, D). And
+        ``training``: what was chosen.
     """
     store = get_store()
     settings = DecoderConfig(**config)
     trials = load_training(artefacts, vectors, folds, seed)
     try:
         fitted = fit_decoder(
-            label, trials, settings, start, seed=seed, device=device, precision=precision
+            label,
+            trials,
+            settings,
+            start,
+            seed=seed + _apart(artefacts),
+            device=device,
+            precision=precision,
         )
     except ValueError as error:
         raise InputError(f"{label}: {error}") from error
@@ -189,6 +197,10 @@ def train_subject(
         for group, decoder in zip(fitted.groups, fitted.without, strict=True)
         for name, tensor in decoder.tensors().items()
     }
+    patterns = None
+    if fitted.decoder.kind == "linear":
+        told = voxel_patterns(trials.x, fitted.decoder.voxel_vectors(), device=device)
+        patterns = store.put({"patterns": told}).model_dump()
     report(f"training {label}", 1, 1)
     return {
         "decoder": store.put(fitted.decoder.tensors()).model_dump(),
@@ -198,6 +210,7 @@ def train_subject(
         # The groups were drawn by it.
         "seed": seed,
         "predictions": store.put(predicted).model_dump(),
+        "patterns": patterns,
         "training": _known(
             {
                 "kept": fitted.kept,
@@ -231,9 +244,8 @@ def measure_decoder(
     """
     store = get_store()
     targets, row_of = distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"])
-    parts = [store.get(Artefact.model_validate(each)) for each in predictions]
-    image = np.concatenate([part["image_test"] for part in parts])
-    predicted = {name: np.concatenate([part[name] for part in parts]) for name in ("test", "ridge")}
+    predicted = store.get(Artefact.model_validate(predictions))
+    image = predicted["image_test"]
     pool, own = np.unique(row_of[image], return_inverse=True)
     hits = {name: _hits(predicted[name], targets[pool], own) for name in ("test", "ridge")}
     metrics: Json = {
@@ -435,6 +447,14 @@ def fit_decoder(
         everything = np.ones(len(held), dtype=bool)
         decoder = train(everything, held, ridge.decoder, len(without), steps)[0]
     return replace(told, decoder=decoder, without=without, predicted=predicted, kept="trained")
+
+
+def _apart(artefacts: Json) -> int:
+    """A number below 900 of each participant's own.
+
+    Drawn alike, the weights of participants with as many voxels would be alike for that alone.
+    """
+    return int(artefacts["voxels"]["sha256"][:8], 16) % 900
 
 
 def mean_decoder(decoders: Sequence[Decoder]) -> Decoder:

@@ -69,12 +69,12 @@ class DecoderConfig:
     kind: Kind = "linear"
     hidden: int = 5000
     temperature: float = 0.1
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     drop_epochs: tuple[int, ...] = ()
     batch: int = 128
     steps: int = 2000
     noise: float = 3.0
-    evaluate_every: int = 20
+    evaluate_every: int = 10
     patience: int = 5
 
     def __post_init__(self) -> None:
@@ -94,11 +94,17 @@ class DecoderConfig:
 PUBLISHED: Mapping[str, DecoderConfig] = MappingProxyType(
     {
         "linear": DecoderConfig(
-            temperature=0.03, steps=5000, noise=1.0, evaluate_every=100, patience=10
+            temperature=0.03,
+            learning_rate=1e-4,
+            steps=5000,
+            noise=1.0,
+            evaluate_every=100,
+            patience=10,
         ),
         "mlp": DecoderConfig(
             kind="mlp",
             temperature=1.0,
+            learning_rate=1e-4,
             drop_epochs=(3, 6, 9),
             steps=1500,
             noise=0.0,

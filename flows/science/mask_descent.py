@@ -60,31 +60,37 @@ class LinearObjective:
         self.tilt = torch.empty(x.shape, dtype=dtype, device=x.device)
         self.tilt_offset = torch.empty(len(x), 1, device=x.device)
         self.shortest = torch.empty(len(x), 1, device=x.device)
-        self.parts = []
-        for rows, ((weight, bias),) in parts:
+        # One product for all decoders: their trials side by side, filled up to the same number.
+        most = max(len(rows) for rows, _ in parts)
+        self.x = torch.zeros(len(parts), most, x.shape[1], dtype=dtype, device=x.device)
+        self.place = torch.empty(len(x), dtype=torch.int64, device=x.device)
+        gains, offsets = [], []
+        for number, (rows, ((weight, bias),)) in enumerate(parts):
             own = x[rows]
-            gain = (directions @ weight).T[:, owner].contiguous()
             start = apply_layers(own / 2, [(weight, bias)])
             length = start.norm(dim=1, keepdim=True).clamp_min(_TINY)
             unit = start / length
             self.tilt[rows] = (unit @ weight).mul_(own).to(dtype)
             self.tilt_offset[rows] = (unit @ bias)[:, None]
             self.shortest[rows] = _SHORTEST * length
-            self.parts.append((rows, own.to(dtype), gain, (directions @ bias)[owner]))
+            self.x[number, : len(rows)] = own.to(dtype)
+            self.place[rows] = number * most + torch.arange(len(rows), device=x.device)
+            gains.append((directions @ weight).T[:, owner])
+            offsets.append((directions @ bias)[owner])
+        self.gain, self.offset = torch.stack(gains), torch.stack(offsets)[:, None]
 
     def __call__(self, mask: torch.Tensor) -> torch.Tensor:
         """Gradient (V, C) at masks (V, C)."""
         length = add_product(self.tilt_offset, self.tilt, mask)
         free = length > self.shortest
         length = torch.maximum(length, self.shortest)
-        response = torch.empty_like(length)
-        for rows, x, gain, offset in self.parts:
-            response[rows] = add_product(offset, x, mask * gain)
-        response.div_(length)
+        told = (self.x @ (mask * self.gain).to(self.x.dtype)).float() + self.offset
+        response = told.flatten(0, 1)[self.place].div_(length)
         slope = _slope(self.truth, response.relu()).mul_(response > 0).div_(length)
-        gradient = torch.zeros_like(mask)
-        for rows, x, gain, _ in self.parts:
-            gradient.add_((x.T @ slope[rows].to(x.dtype)).float().mul_(gain))
+        spread = torch.zeros_like(told).flatten(0, 1)
+        spread[self.place] = slope
+        back = self.x.transpose(1, 2) @ spread.view_as(told).to(self.x.dtype)
+        gradient = (back.float() * self.gain).sum(0)
         slope.mul_(response).mul_(free)
         return add_product(gradient, self.tilt.T, slope, alpha=-1).neg_()
 

@@ -73,7 +73,7 @@ class ReductionConfig:
     starts: int = 24
     resample: bool = True
     alike: float = 0.7
-    recurrence: float = 1 / 3
+    recurrence: float = 0.4
 
     def __post_init__(self) -> None:
         counts = (self.steps, self.starts) + (() if self.is_auto else (int(self.components),))
