@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -6,72 +7,151 @@ import torch
 
 from flows.science import reduction
 from flows.science.clustering import leaf_order
-from flows.science.reduction import ReductionConfig, reduce_contrastively
+from flows.science.reduction import (
+    PUBLISHED_REDUCTION,
+    CurvePoint,
+    Reduction,
+    ReductionConfig,
+    most_components,
+    reduce_contrastively,
+)
 
-FAST = ReductionConfig(components=4, steps=600, learning_rate=1e-2, batch=64)
+PLANTED, DIMENSIONS = 6, 32
+# As many directions as are planted and some more, in a second.
+FAST = ReductionConfig(components=10, steps=150, starts=8)
+# One start, drawn and trained as published, but for its size.
+ALONE = replace(PUBLISHED_REDUCTION, components=4, steps=40, learning_rate=0.01)
 
 
-def simulate(seed: int = 0, carried: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Targets in 40 dimensions, of which the predictions carry the first few alone."""
+@cache
+def simulate(
+    seed: int = 0, images: int = 400
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Centred targets, predictions, images, and the directions planted in them.
+
+    A stimulus has some of six topics, a direction each, and much of its own. Brains answer to the
+    presence of a topic and not to its absence.
+    """
     rng = np.random.default_rng(seed)
-    image = np.repeat(np.arange(400), 2)
-    y = rng.normal(size=(400, 40))[image]
-    yhat = rng.normal(size=y.shape)
-    yhat[:, :carried] = y[:, :carried] + 0.3 * rng.normal(size=(len(y), carried))
-    scale = np.sqrt(y.shape[1])
-    return (y / scale).astype(np.float32), (yhat / scale).astype(np.float32), image
-
-
-def carried_share(components: np.ndarray, carried: int = 5) -> float:
-    return float(np.linalg.norm(components[:, :carried], axis=1).mean())
+    directions = np.linalg.qr(rng.normal(size=(DIMENSIONS, DIMENSIONS)))[0][:PLANTED]
+    amount = rng.random((images, PLANTED)) < 0.25
+    amount = amount * rng.uniform(0.5, 1.5, amount.shape)
+    y = amount @ directions + 0.25 * rng.normal(size=(images, DIMENSIONS))
+    y -= y.mean(axis=0)
+    y /= np.linalg.norm(y, axis=1, keepdims=True)
+    image = np.repeat(np.arange(images), 2)
+    yhat = ((amount - amount.mean(axis=0)) @ directions)[image]
+    yhat += rng.normal(size=yhat.shape) / np.sqrt(DIMENSIONS)
+    yhat /= np.linalg.norm(yhat, axis=1, keepdims=True)
+    return y[image].astype(np.float32), yhat.astype(np.float32), image, directions
 
 
 def reduce(
-    y: np.ndarray, yhat: np.ndarray, image: np.ndarray, config: ReductionConfig = FAST
-) -> np.ndarray:
-    return reduce_contrastively(y, yhat, image, config, seed=3, device="cpu")
+    y: np.ndarray,
+    yhat: np.ndarray,
+    image: np.ndarray,
+    config: ReductionConfig = FAST,
+    *,
+    seed: int = 3,
+    **options: object,
+) -> Reduction:
+    return reduce_contrastively(
+        y,
+        yhat,
+        image,
+        config,
+        seed=seed,
+        device="cpu",
+        **options,  # type: ignore[arg-type]
+    )
 
 
-def test_components_lie_in_what_predictions_carry() -> None:
-    y, yhat, image = simulate()
-    components = reduce(y, yhat, image)
-    assert components.shape == (4, 40)
-    assert components.dtype == np.float32
-    # Chance is sqrt(5 / 40) = 0.35.
-    assert carried_share(components) > 0.9
+@cache
+def found_by_itself() -> Reduction:
+    """The defaults, but for the number of starts."""
+    y, yhat, image, _ = simulate()
+    return reduce(y, yhat, image, ReductionConfig(starts=12), seed=0)
 
 
-def test_shuffled_predictions_prefer_nothing() -> None:
-    y, yhat, image = simulate()
-    shuffled = yhat[np.random.default_rng(1).permutation(len(yhat))]
-    assert carried_share(reduce(y, shuffled, image)) < 0.55
+@cache
+def found() -> Reduction:
+    return reduce(*simulate()[:3])
 
 
-def test_rows_are_unit_and_in_leaf_order() -> None:
-    components = reduce(*simulate(), replace(FAST, components=12, steps=30))
-    assert np.allclose(np.linalg.norm(components, axis=1), 1, atol=1e-6)
+def test_planted_directions_are_found_again_and_about_as_many() -> None:
+    result, planted = found_by_itself(), simulate()[3]
+    cosine = planted @ result.components.T
+    # One for each, and of its own sign: responses are one-sided.
+    assert len(set(cosine.argmax(axis=1))) == PLANTED
+    assert np.median(cosine.max(axis=1)) >= 0.9
+    assert cosine.max(axis=1).min() > 0.85
+    assert PLANTED <= len(result.components) <= 1.5 * PLANTED
+
+
+def test_two_seeds_find_the_same_planted_directions() -> None:
+    y, yhat, image, planted = simulate()
+    other = reduce(y, yhat, image, seed=7).components
+    first = found().components
+    nearest = [rows[(planted @ rows.T).argmax(axis=1)] for rows in (first, other)]
+    assert np.einsum("kd,kd->k", *nearest).min() > 0.9
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_shuffled_predictions_give_no_component_at_all(seed: int) -> None:
+    y, yhat, image, _ = simulate(seed)
+    shuffled = yhat[np.random.default_rng(seed).permutation(len(yhat))]
+    result = reduce(y, shuffled, image, ReductionConfig(steps=150, starts=12), seed=seed)
+    assert result.components.shape == (0, DIMENSIONS)
+    assert result.components.dtype == np.float32
+    assert result.recurrence.shape == result.start_cosine.shape == (0,)
+
+
+def test_rows_are_unit_in_leaf_order_and_no_two_are_doubles() -> None:
+    rows = found().components
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
     # Once in order, ordering them again moves nothing.
-    assert leaf_order(components).tolist() == list(range(len(components)))
+    assert leaf_order(rows).tolist() == list(range(len(rows)))
+    # Each start looked for more than there are, and had to split some of them.
+    assert len(rows) < FAST.components * 1.2
+    assert (rows @ rows.T - 2 * np.eye(len(rows))).max() < FAST.alike
 
 
-def test_same_seed_gives_the_same_bytes_and_another_does_not() -> None:
-    y, yhat, image = simulate()
-    config = replace(FAST, steps=40)
-    first = reduce_contrastively(y, yhat, image, config, seed=3, device="cpu")
-    again = reduce_contrastively(y, yhat, image, config, seed=3, device="cpu")
-    other = reduce_contrastively(y, yhat, image, config, seed=4, device="cpu")
-    assert first.tobytes() == again.tobytes()
-    assert first.tobytes() != other.tobytes()
+def test_what_is_found_is_not_what_was_drawn() -> None:
+    _, yhat, image, planted = simulate()
+    result = found_by_itself()
+    assert result.start_cosine.max() < 0.9
+    assert (result.recurrence >= ReductionConfig().recurrence).all()
+    # Nor were the mean predictions of single stimuli, which rows are drawn from, as near.
+    means = np.array([yhat[image == one].mean(axis=0) for one in np.unique(image)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    trained = (planted @ result.components.T).max(axis=1)
+    assert trained.mean() > np.sort(planted @ means.T, axis=1)[:, -20:].mean() + 0.03
+
+
+def test_a_large_start_that_takes_small_steps_stays_as_it_was_drawn() -> None:
+    y, yhat, image, _ = simulate()
+    config = replace(PUBLISHED_REDUCTION, components=8, steps=50)
+    result = reduce(y, yhat, image, config)
+    drawn = torch.randn(8, DIMENSIONS, generator=torch.Generator().manual_seed(3)).numpy()
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    own = (result.components @ drawn.T).max(axis=1)
+    np.testing.assert_allclose(result.start_cosine, own, atol=1e-5)
+    assert result.start_cosine.min() > 0.99
+    # A single start cannot tell what is found again.
+    assert np.isnan(result.recurrence).all()
+    assert len(result.components) == 8
 
 
 def test_one_step_is_the_literal_one() -> None:
     """All trials in one batch, so that the first step has no choice of rows."""
-    y, yhat, _ = simulate()
+    y, yhat, _, _ = simulate()
     y, yhat = y[::2][:50], yhat[::2][:50]
-    config = ReductionConfig(components=3, steps=1, learning_rate=0.1, batch=50)
-    found = reduce_contrastively(y, yhat, np.arange(50), config, seed=5, device="cpu")
+    config = replace(ALONE, components=3, steps=1, learning_rate=0.1, batch=50)
+    result = reduce(y, yhat, np.arange(50), config, seed=5)
 
-    weight = torch.randn(3, 40, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    draw = torch.Generator().manual_seed(5)
+    weight = torch.randn(3, DIMENSIONS, generator=draw, requires_grad=True)
     z = [torch.nn.functional.leaky_relu(weight @ torch.tensor(row), 0.05) for row in y]
     zhat = [torch.nn.functional.leaky_relu(weight @ torch.tensor(row), 0.05) for row in yhat]
     loss = torch.zeros(())
@@ -83,135 +163,223 @@ def test_one_step_is_the_literal_one() -> None:
     loss.backward()
     optimiser.step()
     literal = torch.nn.functional.normalize(weight.detach(), dim=1).numpy()
-    assert np.allclose(found, literal[leaf_order(literal)], atol=1e-4)
+    np.testing.assert_allclose(result.components, literal[leaf_order(literal)], atol=1e-4)
+
+
+def test_same_seed_gives_the_same_bytes_and_another_does_not() -> None:
+    y, yhat, image, _ = simulate()
+    config = replace(FAST, steps=40, recurrence=0.2)
+    first, again = (reduce(y, yhat, image, config) for _ in range(2))
+    other = reduce(y, yhat, image, config, seed=4)
+    assert len(first.components)
+    for name in ("components", "recurrence", "start_cosine"):
+        assert getattr(first, name).tobytes() == getattr(again, name).tobytes()
+    assert first.curve == again.curve
+    assert first.components.tobytes() != other.components.tobytes()
 
 
 def test_pairs_of_one_image_are_no_negatives() -> None:
-    y, yhat, image = simulate()
+    y, yhat, image, _ = simulate()
     y, yhat, image = y[:200], yhat[:200], image[:200]
-    config = ReductionConfig(components=2, steps=5, learning_rate=0.1, batch=50)
-    told_apart = reduce_contrastively(y, yhat, np.arange(200), config, seed=0, device="cpu")
-    same = reduce_contrastively(y, yhat, image, config, seed=0, device="cpu")
+    config = replace(ALONE, components=2, steps=5, learning_rate=0.1, batch=50)
+    told_apart = reduce(y, yhat, np.arange(200), config).components
+    same = reduce(y, yhat, image, config).components
     assert not np.allclose(told_apart, same, atol=1e-3)
 
 
-def test_batch_shrinks_to_the_images() -> None:
-    y, yhat, image = simulate()
-    few = image < 10
-    components = reduce(y[few], yhat[few], image[few], replace(FAST, steps=5))
-    assert np.isfinite(components).all()
+def test_what_is_orthogonal_to_all_targets_is_dropped() -> None:
+    rng = np.random.default_rng(5)
+    distinct = rng.standard_normal((8, 60)).astype(np.float32)
+    distinct -= distinct.mean(axis=0)
+    distinct /= np.linalg.norm(distinct, axis=1, keepdims=True)
+    image = np.repeat(np.arange(8), 10)
+    yhat = distinct[image] + 0.1 * rng.standard_normal((80, 60)).astype(np.float32)
+    basis = np.linalg.svd(distinct)[2][:7]
+    for config in (replace(ALONE, components=5), replace(FAST, components=5)):
+        rows = reduce(distinct[image], yhat, image, config, resampled=np.arange(80)).components
+        assert len(rows)
+        np.testing.assert_allclose(np.linalg.norm(rows @ basis.T, axis=1), 1, atol=1e-5)
 
 
-def test_progress_ends_at_the_last_step() -> None:
+def test_each_start_sees_units_drawn_with_replacement() -> None:
+    # Blocks of two trials of a category: what is drawn is blocks.
+    block = np.arange(80) // 2
+    trials = reduction._Batches(block, replace(FAST, starts=12), 0)
+    seen = [set(own) for own in trials.trials]
+    assert len({frozenset(each) for each in seen}) == 12
+    for own in trials.trials:
+        kept = np.unique(block[own])
+        # All trials of a block, and of 40 blocks about 1 - 1/e.
+        assert len(own) == 2 * len(kept)
+        assert 0.45 < len(kept) / 40 < 0.8
+    batch = trials.batch
+    assert batch == min(len(own) for own in trials.trials)
+    rows = trials.next()
+    assert rows.shape == (12, batch)
+    for start, own in zip(rows, trials.trials, strict=True):
+        assert len(set(start)) == batch
+        assert set(start) <= set(own)
+    everything = reduction._Batches(block, replace(FAST, resample=False), 0)
+    assert all(len(own) == 80 for own in everything.trials)
+
+
+def test_blocks_of_a_category_are_drawn_where_images_would_leave_categories_out() -> None:
+    rng = np.random.default_rng(0)
+    distinct = np.linalg.qr(rng.normal(size=(DIMENSIONS, 4)))[0].T
+    distinct -= distinct.mean(axis=0)
+    distinct /= np.linalg.norm(distinct, axis=1, keepdims=True)
+    category = np.repeat(np.arange(4), 24)
+    yhat = distinct[category] + 0.1 * rng.normal(size=(96, DIMENSIONS))
+    y, yhat = distinct[category].astype(np.float32), yhat.astype(np.float32)
+    config = replace(FAST, components=4)
+    rows = reduce(y, yhat, category, config, resampled=np.arange(96) // 3).components
+    # Whatever tells four categories apart, every one of them drives some component.
+    assert ((distinct @ rows.T).max(axis=1) > 0.6).all()
+    with pytest.raises(ValueError, match=r"96 trials have units to resample of shape \(95,\)"):
+        reduce(y, yhat, category, config, resampled=np.arange(95))
+
+
+def test_rows_are_drawn_from_predictions_of_stimuli_far_apart() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.linalg.qr(rng.normal(size=(DIMENSIONS, 5)))[0].T
+    shown = np.arange(200)
+    predicted = groups[shown % 5] + 0.01 * rng.normal(size=(200, DIMENSIONS))
+    rows = reduction._far_apart(predicted.astype(np.float32), shown, 5, rng)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    assert set((rows @ groups.T).argmax(axis=1)) == set(range(5))
+    # More rows than stimuli: some stand twice.
+    few = reduction._far_apart(predicted[:3].astype(np.float32), shown[:3], 5, rng)
+    assert len(few) == 5
+    assert len(np.unique(few, axis=0)) == 3
+
+
+def test_a_number_that_is_given_is_one_point_of_the_curve() -> None:
+    result = found()
+    (point,) = result.curve
+    assert point.components == result.looked_for == FAST.components
+    assert point.kept == len(result.components)
+    assert point.found == pytest.approx(result.recurrence.sum())
+    # Normal rows have nothing in common before the first step.
+    y, yhat, image, _ = simulate()
+    normal = reduce(y, yhat, image, replace(FAST, drawn="normal", scale=0.01, steps=5))
+    assert normal.curve[0].drawn == 0
+
+
+def test_a_curve_says_what_was_tried_and_the_choice_is_of_it() -> None:
+    result = found_by_itself()
+    tried = [point.components for point in result.curve]
+    assert tried == list(reduction._TRIED[: len(tried)])
+    assert result.looked_for == reduction._choose(list(result.curve))
+    for point in result.curve:
+        assert 0 <= point.found <= point.components + point.kept
+        assert point.found <= point.kept
+
+
+def curve(*points: tuple[int, int, float, int]) -> list[CurvePoint]:
+    return [CurvePoint(*point) for point in points]
+
+
+def test_the_choice_is_the_largest_number_that_finds_nearly_the_most() -> None:
+    assert reduction._choose(curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 6.9, 0))) == 12
+    assert reduction._choose(curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 5.0, 0))) == 8
+
+
+def test_what_starts_have_in_common_before_the_first_step_tells_nothing() -> None:
+    points = curve((4, 4, 3.0, 0), (8, 8, 7.0, 2), (64, 70, 40.0, 75), (96, 90, 50.0, 99))
+    assert reduction._choose(points) == 8
+    assert reduction._declines(points)
+    assert reduction._choose(curve((4, 0, 0.0, 0), (6, 3, 1.0, 5))) == 4
+
+
+def test_larger_numbers_are_tried_until_they_do_worse_for_some_time() -> None:
+    # While none is found again nothing can do worse.
+    assert not reduction._declines(curve((4, 0, 0.0, 0), (6, 0, 0.0, 0), (8, 0, 0.0, 0)))
+    rising = [(4, 4, 3.0, 0), (6, 6, 5.0, 0), (8, 8, 6.0, 0)]
+    assert not reduction._declines(curve(*rising))
+    worse = [(12 + number, 5, 4.0, 0) for number in range(reduction._WORSE_IN_A_ROW)]
+    assert not reduction._declines(curve(*rising, *worse[:-1]))
+    assert reduction._declines(curve(*rising, *worse))
+
+
+def test_no_more_are_tried_than_targets_can_carry() -> None:
+    y, yhat, image, _ = simulate()
+    few = image < 5
+    assert most_components(y[few]) == 5
+    assert most_components(y) == DIMENSIONS
+    config = replace(FAST, components="auto", steps=20)
+    result = reduce(y[few], yhat[few], image[few], config, resampled=np.arange(few.sum()))
+    assert [point.components for point in result.curve] in ([4], [4, 5])
+    assert result.looked_for <= 5
+
+
+@pytest.mark.parametrize("components", [10, "auto"])
+def test_progress_rises_to_its_end(components: int | str) -> None:
+    y, yhat, image, _ = simulate()
     calls: list[tuple[int, int, dict[str, float]]] = []
-    reduce_contrastively(
-        *simulate(),
-        replace(FAST, steps=7),
-        seed=0,
-        device="cpu",
-        on_progress=lambda *call: calls.append(call),  # type: ignore[arg-type]
+    reduce(
+        y,
+        yhat,
+        image,
+        replace(FAST, steps=25, components=components),  # type: ignore[arg-type]
+        on_progress=lambda *call: calls.append(call),
     )
-    assert calls[-1][:2] == (7, 7)
-    assert np.isfinite(calls[-1][2]["loss"])
+    done = [at for at, _, _ in calls]
+    assert done == sorted(done)
+    assert calls[-1][:2] == (100, 100)
+    assert {total for _, total, _ in calls} == {100}
+    assert all(np.isfinite(told["loss"]) for _, _, told in calls)
+
+
+def test_inputs_are_left_as_they_were() -> None:
+    arrays = [array.copy() for array in simulate()[:3]]
+    reduce(*arrays, replace(FAST, steps=5))
+    for before, array in zip(simulate()[:3], arrays, strict=True):
+        np.testing.assert_array_equal(before, array)
 
 
 def test_what_cannot_be_reduced_is_refused() -> None:
-    y, yhat, image = simulate()
+    y, yhat, image, _ = simulate()
     too_large = "larger than the data can carry: at most"
-    with pytest.raises(ValueError, match=f"components is 41, {too_large} 40"):
-        reduce(y, yhat, image, replace(FAST, components=41))
-    with pytest.raises(
-        ValueError, match=f"components is {FAST.components}, {too_large} 3, .* of 3 d"
-    ):
+    with pytest.raises(ValueError, match=f"components is 33, {too_large} 32"):
+        reduce(y, yhat, image, replace(FAST, components=33))
+    with pytest.raises(ValueError, match=f"components is 10, {too_large} 3, with 3 distinct"):
         reduce(y[:6], yhat[:6], image[:6])
-    with pytest.raises(ValueError, match=f"drawn is 41, {too_large} 40"):
-        reduce(y, yhat, image, replace(FAST, drawn=41))
-    # Many images, and many dimensions, of which they span three.
-    flat = (y[:, :3] @ np.eye(3, y.shape[1])).astype(np.float32)
-    with pytest.raises(ValueError, match=f"components is {FAST.components}, {too_large} 3"):
-        reduce(flat, yhat, image)
     with pytest.raises(ValueError, match="at least 2 images"):
         reduce(y[:2], yhat[:2], image[:2])
+    with pytest.raises(ValueError, match="all 800 trials have one target: nothing to tell apart"):
+        reduce(np.zeros_like(y), yhat, image, replace(FAST, components="auto"))
     broken = yhat.copy()
     broken[3, 1] = np.nan
     with pytest.raises(ValueError, match="predictions hold values that are not finite"):
         reduce(y, broken, image)
+    with pytest.raises(ValueError, match="targets hold values that are not finite"):
+        reduce(broken, yhat, image)
     with pytest.raises(ValueError, match="do not match"):
         reduce(y, yhat[:-1], image)
-    with pytest.raises(ValueError, match="components, steps and starts >= 1"):
-        replace(FAST, components=0)
 
 
-def test_components_lie_in_the_span_of_few_distinct_targets() -> None:
-    rng = np.random.default_rng(5)
-    distinct = rng.standard_normal((8, 60)).astype(np.float32)
-    distinct /= np.linalg.norm(distinct, axis=1, keepdims=True)
-    image = np.repeat(np.arange(8), 10)
-    yhat = distinct[image] + 0.1 * rng.standard_normal((80, 60)).astype(np.float32)
-    config = ReductionConfig(components=5, steps=50, batch=8)
-    found = reduce_contrastively(distinct[image], yhat, image, config, seed=0, device="cpu")
-    basis = np.linalg.qr(distinct.T)[0]
-    np.testing.assert_allclose(np.linalg.norm(found @ basis, axis=1), 1, atol=1e-5)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"components": 0}, "components, steps and starts >= 1"),
+        ({"steps": 0}, "components, steps and starts >= 1"),
+        ({"batch": 1}, "batch >= 2"),
+        ({"components": "auto", "starts": 1}, "auto needs at least 2 starts"),
+        ({"scale": 0}, "scale > 0"),
+        ({"learning_rate": 0}, "learning_rate > 0"),
+        ({"alike": 1.0}, r"alike must lie in \(0, 1\)"),
+        ({"recurrence": 0}, r"recurrence in \(0, 1\]"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(FAST, **change)  # type: ignore[arg-type]
 
 
-def test_joined_starts_are_nearer_to_what_is_carried() -> None:
-    y, yhat, image = simulate()
-    short = replace(FAST, components=6, steps=150)
-    alone = carried_share(reduce(y, yhat, image, short))
-    joined = reduce(y, yhat, image, replace(short, starts=6))
-    assert joined.shape == (6, 40)
-    assert np.allclose(np.linalg.norm(joined, axis=1), 1, atol=1e-5)
-    assert carried_share(joined) > alone
-
-
-def test_less_of_a_small_start_stays_as_it_was_drawn() -> None:
-    y, yhat, image = simulate()
-    rest = np.random.default_rng(2).normal(size=(2, len(y), 160)).astype(np.float32)
-    y, yhat = np.hstack([y, 0.05 * rest[0]]), np.hstack([yhat, 0.05 * rest[1]])
-    config = replace(FAST, steps=200, learning_rate=5e-3, centred=True)
-    large = carried_share(reduce(y, yhat, image, config))
-    small = carried_share(reduce(y, yhat, image, replace(config, scale=0.01)))
-    assert small > large + 0.2
-
-
-def test_an_own_start_is_that_of_the_participants_trials_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    y, yhat, image = simulate()
-    who = np.arange(len(y)) % 2
-    rows = replace(FAST, steps=20, components=5)
-    monkeypatch.setattr(reduction, "_joined", lambda found, _: found)
-    config = replace(rows, own_starts=1)
-    found = reduce_contrastively(y, yhat, image, config, seed=3, device="cpu", participant=who)
-    alone = [
-        reduce_contrastively(
-            y[who == one], yhat[who == one], image[who == one], rows, seed=4 + one, device="cpu"
-        )
-        for one in (0, 1)
-    ]
-    expected = np.concatenate([reduce(y, yhat, image, rows), *alone])
-    similarity = found @ expected.T
-    # Each of the rows once, in an order of their own.
-    assert sorted(similarity.argmax(axis=1).tolist()) == list(range(15))
-    np.testing.assert_allclose(similarity.max(axis=1), 1, atol=1e-5)
-
-
-def test_centred_is_blind_to_what_all_have_in_common() -> None:
-    y, yhat, image = simulate()
-    config = replace(FAST, steps=20, centred=True)
-    moved = reduce(y + 0.5, yhat - 0.25, image, config)
-    np.testing.assert_allclose(reduce(y, yhat, image, config), moved, atol=1e-3)
-
-
-def test_own_starts_need_to_know_the_participant() -> None:
-    y, yhat, image = simulate()
-    config = replace(FAST, steps=5, own_starts=1)
-    with pytest.raises(ValueError, match="the participant of all 800 trials"):
-        reduce(y, yhat, image, config)
-    alone = np.where(np.arange(len(y)) == 0, 9, 1)
-    with pytest.raises(ValueError, match="at least 2 images of each participant"):
-        reduce_contrastively(y, yhat, image, config, seed=0, device="cpu", participant=alone)
-    with pytest.raises(ValueError, match="own_starts cannot be negative"):
-        replace(FAST, own_starts=-1)
-    with pytest.raises(ValueError, match="scale > 0"):
-        replace(FAST, scale=0)
+def test_the_published_settings() -> None:
+    config = PUBLISHED_REDUCTION
+    assert (config.components, config.steps, config.learning_rate) == (128, 15_000, 2e-4)
+    assert (config.drawn, config.scale, config.slope) == ("normal", 1, 0.05)
+    assert (config.starts, config.resample) == (1, False)
+    assert ReductionConfig().is_auto
+    assert not config.is_auto
