@@ -71,6 +71,6 @@ def test_a_number_of_seeds_that_is_none_is_refused(seeds: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_ten_seeds_are_compared_unless_others_are_named() -> None:
-    assert RunConfig().stability.seeds == 10
+def test_two_seeds_are_compared_unless_others_are_named() -> None:
+    assert RunConfig().stability.seeds == 2
     assert read_config(RunConfig, None, ["stability.seeds=1"]).stability.seeds == 1

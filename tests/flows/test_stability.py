@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.store import Artefact
+from flows.matching import match
 from flows.science.stability import NO_PARTNER
-from flows.stability import compare_seeds, further_seeds, match
+from flows.stability import compare_seeds, further_seeds
 from flows.stages import get_store
 from tests.conftest import forget_settings
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.integers(0, 5)
+SAME = 0.75
 Found = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
@@ -98,15 +100,11 @@ def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
                 {
                     "seed": 1000 * (number + 1),
                     "components": put(components=others.astype(np.float32)),
-                    "masks": [
-                        put(members=np.packbits(each, axis=1))
-                        if each.dtype == bool
-                        else put(cluster=each)
-                        for each in again
-                    ],
+                    "masks": [put(members=np.packbits(each, axis=1)) for each in again],
                 }
                 for number, (others, again) in enumerate(repeats)
             ],
+            SAME,
         )
         return result["summary"], store.get(Artefact.model_validate(result["stability"]))
 
@@ -136,6 +134,8 @@ def test_a_permuted_copy_is_found_again(compared: Callable[..., Found]) -> None:
     assert found["component_seeds"].tolist() == [3] * 30
     assert found["component_cosine"] == pytest.approx(found["cosine"].mean(axis=0))
     assert found["seed"].tolist() == summary["seeds"] == [1000, 2000, 3000]
+    assert found["component_found"] == pytest.approx(found["component_cosine"])
+    assert summary["found_again"] == 30
     assert summary["cosine"]["mean"] == pytest.approx(found["cosine"].mean())
     assert summary["cosine"]["median"] == pytest.approx(np.median(found["cosine"]))
     assert summary["dice"]["mean"] == summary["masks_again"] == 1
@@ -153,6 +153,7 @@ def test_where_nothing_is_found_again_the_best_matching_is_like_the_next(
     rng = np.random.default_rng(1)
     summary, found = compared(*drawn(40, rng), [drawn(40, rng) for _ in range(4)])
     cosine, dice = summary["cosine"], summary["dice"]
+    assert summary["found_again"] == 0
     assert cosine["mean"] > 0.2
     assert 0.8 * cosine["mean"] < cosine["runner_up"] <= cosine["mean"]
     assert abs(cosine["others"]) < 0.01
@@ -180,12 +181,15 @@ def test_seeds_that_find_fewer_or_more_components(compared: Callable[..., Found]
     assert found["component_seeds"].tolist() == [2, 2, 2, 2, 1, 1]
     assert found["component_cosine"] == pytest.approx(np.ones(6))
     assert found["component_dice"].tolist() == [1] * 6
+    # A seed that has no partner counts as one that did not find it again.
+    assert found["component_found"] == pytest.approx([2 / 3] * 4 + [1 / 3] * 2)
+    assert summary["found_again"] == 0
     assert np.isnan(found["dice"][2]).all()
     assert summary["masks_again"] == pytest.approx((4 + 6 + 0) / 18)
 
 
 def test_clusters_are_compared_as_masks_are(compared: Callable[..., Found]) -> None:
-    """A voxel has one cluster or none; two of another seed's clusters are one of the run's."""
+    """Two of another seed's clusters are one of the run's."""
     rng = np.random.default_rng(5)
     rows = rng.normal(size=(3, 60))
     clusters = [rng.integers(-1, 3, voxels) for voxels in (403, 1000)]
@@ -195,7 +199,8 @@ def test_clusters_are_compared_as_masks_are(compared: Callable[..., Found]) -> N
         for cluster in clusters
     ]
     others = np.concatenate([rows, rows[2:] + rng.normal(size=(1, 60))])
-    summary, found = compared(rows, masks, [(others, split)])
+    parts = [cluster == np.arange(4)[:, None] for cluster in split]
+    summary, found = compared(rows, masks, [(others, parts)])
     assert found["partner"].tolist() == [[0, 1, 2]]
     for participant, cluster in enumerate(split):
         kept = (cluster == 2).sum() / masks[participant][2].sum()
