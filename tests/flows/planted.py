@@ -10,9 +10,12 @@ from tests.flows.sources.nsd_tree import write_image
 GRID = (10, 10, 6)
 # Voxels of 6 mm, so that each is a bin of its own where masks are compared.
 AFFINE = np.array([[6.0, 0, 0, -15], [0, 6, 0, -15], [0, 0, 6, -9], [0, 0, 0, 1]])
-DIMENSION = 12
+DIMENSION, TOPICS = 24, 8
 STIMULI = [f"word{number:03d}" for number in range(120)]
 SHOWINGS = 3
+# How far a topic moves its voxels, in standard deviations of the noise, and the length of what a
+# stimulus has of its own: with less noise mixtures of topics are told as well as topics are.
+GAIN, OWN = 1.2, 0.2
 
 
 def write_planted(
@@ -22,8 +25,9 @@ def write_planted(
     space: str = "MNI",
     stimuli: int = len(STIMULI),
     constant: int = 0,
+    shuffled: bool = False,
 ) -> Path:
-    """A data set with a manifest; each voxel answers to one axis of the stimuli's vectors.
+    """A data set with a manifest; each voxel answers to one topic of the stimuli.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ def write_planted(
         How many each participant sees, three times.
     constant : int
         Voxels of the first participant that never change.
+    shuffled : bool
+        Whether responses are to other stimuli, drawn for each participant.
 
     Returns
     -------
@@ -56,9 +62,10 @@ def write_planted(
         '[stimuli]\ntable = "stimuli.csv"',
     ]
     for number in range(participants):
-        # Neighbours in the mask's order answer to the same axis: masks are patches.
-        axis = np.arange(np.prod(GRID)) * DIMENSION // np.prod(GRID)
-        clean = 6 * vectors[shown][:, axis]
+        # Neighbours in the mask's order answer to the same topic: masks are patches.
+        topic = np.arange(np.prod(GRID)) * TOPICS // np.prod(GRID)
+        answered = rng.permutation(stimuli)[shown] if shuffled else shown
+        clean = GAIN * vectors[answered][:, topic]
         betas = (clean + rng.normal(size=clean.shape)).astype(np.float32)
         if number == 0:
             betas[:, :constant] = 7
@@ -76,11 +83,14 @@ def write_planted(
 
 
 def write_words(path: Path, rng: np.random.Generator | None = None) -> np.ndarray:
-    """A table for a ``vectors:`` encoder of all stimuli; their unit vectors, (words, dimension)."""
+    """A table for a ``vectors:`` encoder of all stimuli; their unit vectors, (words, dimension).
+
+    Each stimulus is of one topic, an axis of the space; all axes but the topics' are what it has of
+    its own, and no voxel answers to them.
+    """
     rng = rng or np.random.default_rng(0)
-    shape = (len(STIMULI), DIMENSION)
-    # Some axes each, so that axes are what components find.
-    vectors: np.ndarray = rng.exponential(size=shape) * (rng.random(shape) < 0.3) + 0.05
+    vectors: np.ndarray = rng.normal(scale=OWN / DIMENSION**0.5, size=(len(STIMULI), DIMENSION))
+    vectors[np.arange(len(STIMULI)), np.arange(len(STIMULI)) % TOPICS] += 1
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     with path.open("w", newline="") as file:
         table = csv.writer(file)
