@@ -8,6 +8,7 @@ import torch
 
 from flows.science.mask_descent import LinearObjective, descend
 from flows.science.metrics import dice
+from flows.science.model import Decoder
 from flows.science.ridge import fit_ridge
 from tests.flows.science.literal_masks import literal_masks
 
@@ -25,7 +26,9 @@ def measure() -> Iterator[str]:
         f"{VOXELS} voxels, {TRIALS} trials, {DIMENSION} dimensions, {COMPONENTS} components, "
         f"lambda {LAMBDA:g}, {STEPS} steps"
     )
-    ours, theirs, masks, literal = [], [], {}, []
+    ours: list[float] = []
+    theirs: list[float] = []
+    literal: list[np.ndarray] = []
     for number in range(LITERAL):
         started = time.perf_counter()
         masks = _together(x, y, decoder, components)
@@ -41,7 +44,7 @@ def measure() -> Iterator[str]:
     yield f"Dice of the hard masks {np.mean(overlaps):.3f} (literal ones of {sizes} voxels)"
 
 
-def _together(x: np.ndarray, y: np.ndarray, decoder: object, components: np.ndarray) -> np.ndarray:
+def _together(x: np.ndarray, y: np.ndarray, decoder: Decoder, components: np.ndarray) -> np.ndarray:
     """Hard-mask candidates (K, V) of all components after the same steps."""
     kept: list[torch.Tensor] = []
 
@@ -54,7 +57,7 @@ def _together(x: np.ndarray, y: np.ndarray, decoder: object, components: np.ndar
         responses,
         torch.from_numpy(np.maximum(y @ components.T, 0)),
         torch.from_numpy(components),
-        decoder.layers(responses.device),  # type: ignore[attr-defined]
+        [(torch.arange(len(x)), decoder.layers(responses.device))],
         torch.arange(len(components)),
     )
     prices = torch.full((len(components),), LAMBDA)
@@ -64,7 +67,7 @@ def _together(x: np.ndarray, y: np.ndarray, decoder: object, components: np.ndar
 
 def _simulate(
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, object, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, Decoder, np.ndarray]:
     """Trials whose voxels carry one component each or plain noise, and a ridge decoder."""
     components = np.linalg.qr(rng.normal(size=(DIMENSION, COMPONENTS)))[0].T
     carried = rng.integers(0, 2 * COMPONENTS, VOXELS)

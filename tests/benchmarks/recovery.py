@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tests.benchmarks import simulation
 from tests.benchmarks.simulation import (
     Cohort,
     CohortSize,
@@ -32,8 +31,7 @@ def measure(size: CohortSize = SIZE, seeds: Sequence[int] = SEEDS) -> Iterator[s
     yield (
         f"{size.participants} participants, {np.prod(size.grid):,} voxels, "
         f"{3 * size.images:,} training trials, {size.concepts} planted concepts of {size.patch} "
-        f"voxels, {simulation.RUN.reduction.components} components; "
-        f"seeds {', '.join(map(str, seeds))}"
+        f"voxels, components by default; seeds {', '.join(map(str, seeds))}"
     )
     runs, ceilings = [], []
     for seed in seeds:
@@ -81,7 +79,7 @@ def compare(cohort: Cohort, seed: int) -> dict[str, np.ndarray]:
 
 def principal_components(cohort: Cohort, count: int) -> np.ndarray:
     """(2 * count, D) of the vectors of the images that our components are sought on, both signs."""
-    image = np.concatenate([one.image_validation for one in cohort.participants])
+    image = np.concatenate([one.trials[1] for one in cohort.participants])
     vectors = cohort.vectors[image]
     rows = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)[2][:count]
     return np.concatenate([rows, -rows])
@@ -90,4 +88,4 @@ def principal_components(cohort: Cohort, count: int) -> np.ndarray:
 def _cut(scores: np.ndarray, members: np.ndarray) -> np.ndarray:
     """1 for as many of the highest scores of each row as the row has members, else 0."""
     rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable")
-    return (rank < members.sum(axis=1, keepdims=True)).astype(float)
+    return np.asarray(rank < members.sum(axis=1, keepdims=True)).astype(float)

@@ -13,15 +13,17 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
-from flows.demo.show import RUN
-from flows.science.decoder import train_decoder
+from flows.config import RunConfig
+from flows.science.cross_fitting import cross_fit_ridge
+from flows.science.folding import cross_fitting_groups
 from flows.science.masks import MaskFit, fit_masks
 from flows.science.metrics import auc
 from flows.science.model import Decoder
 from flows.science.noise import noise_ceiling, zscore
 from flows.science.reduction import reduce_contrastively
-from flows.science.ridge import fit_ridge, without_mean
+from flows.science.statistics import group_means
 
+RUN = RunConfig()
 GOOD_AUC = 0.9
 PARTICIPANTS = 0.75
 _REPEATS = 3
@@ -90,10 +92,18 @@ class Participant:
         training = np.ones(len(self.x), dtype=bool)
         return float(np.median(noise_ceiling(self.x[:, self.answers], self.image, training)))
 
+    @cached_property
+    def trials(self) -> tuple[np.ndarray, np.ndarray]:
+        """Responses (N, V) and images (N,) of both folds: what decoders are cross-fitted on."""
+        return (
+            np.concatenate([self.x_validation, self.x]),
+            np.concatenate([self.image_validation, self.image]),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """Participants, the images' vectors (I, D) and the planted directions (C, D)."""
+    """Participants, the images' vectors (I, D) less their mean, and planted directions (C, D)."""
 
     participants: list[Participant]
     vectors: np.ndarray
@@ -135,8 +145,10 @@ class _Stimuli:
         basis = _unit(rng.standard_normal((24, size.dimension)))
         common = 2 * _unit(rng.standard_normal((1, size.dimension)))
         vectors = _unit(common + amount @ anchors + further @ basis)
+        # The space of decoders, components and masks, as a run centres its stimuli.
+        vectors = _unit(vectors - vectors.mean(axis=0))
         planted = anchors[: size.concepts]
-        cosine = _standard(_unit(vectors - vectors.mean(axis=0)) @ planted.T)
+        cosine = _standard(vectors @ planted.T)
         power = np.maximum(cosine, 0) ** 2
         others = np.column_stack([amount[:, size.concepts :], further])
         return cls(
@@ -213,75 +225,92 @@ def _signal(
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 def _standard(columns: np.ndarray) -> np.ndarray:
-    return (columns - columns.mean(axis=0)) / columns.std(axis=0)
+    return np.asarray((columns - columns.mean(axis=0)) / columns.std(axis=0))
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """One participant's decoders, both fitted on the same trials."""
+    """One participant's decoders: of all trials, and without each group of images.
 
-    decoder: Decoder
+    Attributes
+    ----------
+    ridge : Decoder
+    without : list of Decoder
+    told_by : ndarray
+        (N,) which of `without` never saw a trial's image.
+    predicted : ndarray
+        (N, D) unit predictions of these.
+    """
+
     ridge: Decoder
+    without: list[Decoder]
+    told_by: np.ndarray
     predicted: np.ndarray
 
 
 def decode(cohort: Cohort, seed: int) -> list[Decoded]:
-    """Ridge and the contrastive decoder that starts from it, with the demo's settings."""
+    """Ridge as a run fits it, which keeps it but where training is surely better."""
     decoded = []
     for one in cohort.participants:
-        targets = cohort.vectors[one.image]
-        ridge = fit_ridge(one.x, targets, one.x_validation, cohort.vectors[one.image_validation])
-        decoder, _ = train_decoder(
-            one.x,
-            cohort.vectors,
-            one.image,
-            one.x_validation,
-            one.image_validation,
-            RUN.decoder,
-            seed=seed,
-            device="cpu",
-            initial=without_mean(ridge, targets),
-        )
-        decoded.append(Decoded(decoder, ridge, decoder.predict(one.x_validation)))
+        x, image = one.trials
+        validation = np.zeros(len(cohort.vectors), dtype=bool)
+        validation[one.image_validation] = True
+        # Repeats are spread over one session, so that images are dealt out.
+        group = cross_fitting_groups(image, np.zeros_like(image), validation, seed=seed)
+        fit = cross_fit_ridge(x, cohort.vectors[image], group)
+        told_by = np.searchsorted(fit.groups, group)
+        decoded.append(Decoded(fit.decoder, fit.without, told_by, _unit(fit.predicted)))
     return decoded
 
 
 def find_components(cohort: Cohort, decoded: list[Decoded], seed: int) -> np.ndarray:
-    """(K, D) components of all participants, with the demo's settings."""
-    people = cohort.participants
-    image = np.concatenate([one.image_validation for one in people])
-    return reduce_contrastively(
+    """(K, D) components of all participants, with the default settings.
+
+    Raises
+    ------
+    ValueError
+        None was found again.
+    """
+    image = np.concatenate([one.trials[1] for one in cohort.participants])
+    found = reduce_contrastively(
         cohort.vectors[image],
         np.concatenate([each.predicted for each in decoded]),
         image,
         RUN.reduction,
         seed=seed,
         device="cpu",
-        participant=np.repeat(np.arange(len(people)), [len(p.x_validation) for p in people]),
-    )
+    ).components
+    if not len(found):
+        raise ValueError("no component was found again")
+    return found
 
 
 def find_masks(
     cohort: Cohort, decoded: list[Decoded], components: np.ndarray, seed: int
 ) -> list[MaskFit]:
-    """Each participant's masks of some components, with the demo's settings."""
-    return [
-        fit_masks(
-            one.x_validation,
-            cohort.vectors[one.image_validation],
-            one.image_validation,
-            each.decoder,
-            components,
-            RUN.masks,
-            seed=seed,
-            device="cpu",
+    """Each participant's masks of some components, with the default settings."""
+    fits = []
+    for one, each in zip(cohort.participants, decoded, strict=True):
+        x, image = one.trials
+        shown, first, label = np.unique(image, return_index=True, return_inverse=True)
+        fits.append(
+            fit_masks(
+                group_means(x, label.ravel()).astype(np.float32),
+                cohort.vectors[shown],
+                shown,
+                each.without,
+                components,
+                RUN.masks,
+                seed=seed,
+                device="cpu",
+                told_by=each.told_by[first],
+            )
         )
-        for one, each in zip(cohort.participants, decoded, strict=True)
-    ]
+    return fits
 
 
 def nearest(components: np.ndarray, directions: np.ndarray) -> np.ndarray:

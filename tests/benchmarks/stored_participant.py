@@ -64,7 +64,7 @@ def write_participant(folder: str, size: ParticipantSize) -> Json:
         arrays = {"betas": betas.astype(np.float16), "not_finite": flags, "constant": flags}
         sessions.append(store.put(arrays).model_dump())
     kept = np.sort(rng.choice(size.in_mask, size.voxels, replace=False))
-    voxels = {
+    voxels: dict[str, np.ndarray] = {
         "kept": kept,
         "noise_ceiling": np.full(len(kept), 20, dtype=np.float32),
         "image": image,

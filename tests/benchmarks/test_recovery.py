@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flows.demo.show import RUN
+from flows.config import RunConfig
 from tests.benchmarks import curves, recovery, simulation
 from tests.benchmarks.simulation import CohortSize, draw_cohort, found, nearest
 
@@ -22,10 +22,10 @@ SMALL = CohortSize(
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo's settings, but for as few components and starts as a small cohort needs."""
-    reduction = replace(RUN.reduction, components=12, starts=2, own_starts=0)
+    """The default settings, but for as few components and starts as a small cohort needs."""
+    reduction = replace(RunConfig().reduction, components=12, starts=4, recurrence=0.5)
     monkeypatch.setattr(
-        simulation, "RUN", RUN.model_copy(update={"reduction": reduction}), raising=True
+        simulation, "RUN", RunConfig().model_copy(update={"reduction": reduction}), raising=True
     )
 
 

@@ -30,7 +30,7 @@ def literal_masks(
             zhat = torch.relu(decoded @ component)
             loss = -torch.corrcoef(torch.stack([z, zhat]))[0, 1] + lam * mask.mean()
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             with torch.no_grad():
                 mask.clamp_(0, 1)
