@@ -19,10 +19,10 @@ SMALL = ParticipantSize(
 
 @pytest.mark.slow
 def test_a_small_participant_is_trained_and_masked() -> None:
-    lines = list(measure(SMALL, Share(steps=400, permutations=99)))
+    lines = list(measure(SMALL, Share(steps=400)))
     told = "\n".join(lines)
     assert lines[0].startswith("200 of 260 voxels, 900 trials in sessions of 100")
-    assert "train_subject (400 of 5,000 steps)" in told
+    assert "train_subject (at most 400 of 2,000 steps)" in told
     assert "8 components, 8 lambdas, 10 of 50 steps (longer ones), 1 of 4 draws" in told
     assert told.count("extrapolated to") == 2
     # Of 60 images chance is 0.017.
