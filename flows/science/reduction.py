@@ -286,7 +286,7 @@ def _choose(curve: list[CurvePoint]) -> int:
     most = _most_found(curve)
     return max(
         (point.components for point in curve if _tells(point) and point.found >= _NEARLY * most),
-        default=curve[0].components,
+        default=max(curve, key=lambda point: point.found).components,
     )
 
 
@@ -307,12 +307,12 @@ def _most_found(curve: list[CurvePoint]) -> float:
 
 
 def _tells(point: CurvePoint) -> bool:
-    """Whether training left starts with more in common than they were drawn with.
+    """Whether training left starts with as much in common as they were drawn with, or more.
 
     Starts that look for many directions draw much the same stimuli, and would find each other's
-    whatever the data.
+    whatever the data. Of a few categories all starts draw all.
     """
-    return point.kept > point.drawn
+    return point.kept > 0 and point.kept >= point.drawn
 
 
 def most_components(y: NDArray[np.floating]) -> int:
