@@ -288,7 +288,10 @@ def test_what_starts_have_in_common_before_the_first_step_tells_nothing() -> Non
     points = curve((4, 4, 3.0, 0), (8, 8, 7.0, 2), (64, 70, 40.0, 75), (96, 90, 50.0, 99))
     assert reduction._choose(points) == 8
     assert reduction._declines(points)
-    assert reduction._choose(curve((4, 0, 0.0, 0), (6, 3, 1.0, 5))) == 4
+    # Of eight categories all starts draw all.
+    assert reduction._choose(curve((4, 4, 2.2, 5), (6, 6, 3.9, 8), (8, 8, 6.6, 8))) == 8
+    # Where nothing tells, what is found most is as good as anything.
+    assert reduction._choose(curve((4, 0, 0.0, 0), (6, 3, 1.0, 5))) == 6
 
 
 def test_larger_numbers_are_tried_until_they_do_worse_for_some_time() -> None:
