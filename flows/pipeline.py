@@ -115,7 +115,7 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
             vectors = centre_stimuli(vectors, folds)["vectors"]
     if config.method == "masks":
         check_components(vectors, folds, config.reduction)
-    tables = [_tables(subject) for subject in dataset.subjects]
+    tables = [voxel_tables(subject) for subject in dataset.subjects]
     context = RunContext(dataset, config, vectors, tables, device)
     whole = fit_run(context, folds, timed, force=force)
     judged = judge_fit(context, whole, timed, force=force)
@@ -315,7 +315,7 @@ def _figure(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f}"
 
 
-def _tables(subject: SubjectTables) -> Json:
+def voxel_tables(subject: SubjectTables) -> Json:
     """Places and regions of a participant's voxels, as a reference that tasks can pass on."""
     return (
         get_store()

@@ -24,8 +24,10 @@ _TRIED = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _SEARCHING = 8
 # Share of what the best number finds that is as good, on a curve that eight starts draw.
 _NEARLY = 0.95
-# Numbers in a row that do worse, after which no larger one is tried.
+# Numbers in a row that do worse, after which no larger one is tried; numbers up to the second are
+# tried in any case: they cost little, and far below what the data hold the curve goes up and down.
 _WORSE_IN_A_ROW = 2
+_ALWAYS_TRIED = 24
 
 
 @dataclass(frozen=True)
@@ -297,6 +299,8 @@ def _declines(curve: list[CurvePoint]) -> bool:
     far below theirs find none.
     """
     most = _most_found(curve)
+    if curve[-1].components <= _ALWAYS_TRIED:
+        return False
     return most > 0 and all(
         not _tells(point) or point.found < most for point in curve[-_WORSE_IN_A_ROW:]
     )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from tests.benchmarks import (
     bulk_write,
     calibration,
+    claims,
     curves,
     decoder_step,
     growth,
@@ -38,6 +39,7 @@ BENCHMARKS = {
         curves,
         haxby_rotation,
         calibration,
+        claims,
         voxel_million,
         map_search,
         reading,

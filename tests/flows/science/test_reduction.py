@@ -299,7 +299,10 @@ def test_larger_numbers_are_tried_until_they_do_worse_for_some_time() -> None:
     assert not reduction._declines(curve((4, 0, 0.0, 0), (6, 0, 0.0, 0), (8, 0, 0.0, 0)))
     rising = [(4, 4, 3.0, 0), (6, 6, 5.0, 0), (8, 8, 6.0, 0)]
     assert not reduction._declines(curve(*rising))
-    worse = [(12 + number, 5, 4.0, 0) for number in range(reduction._WORSE_IN_A_ROW)]
+    # Small numbers are tried whatever they find.
+    small = [(12 + number, 5, 4.0, 0) for number in range(reduction._WORSE_IN_A_ROW)]
+    assert not reduction._declines(curve(*rising, *small))
+    worse = [(32 + number, 5, 4.0, 0) for number in range(reduction._WORSE_IN_A_ROW)]
     assert not reduction._declines(curve(*rising, *worse[:-1]))
     assert reduction._declines(curve(*rising, *worse))
 
