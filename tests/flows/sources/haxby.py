@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -92,7 +92,7 @@ trials = "trials.csv"
     return manifest
 
 
-def _write(path: Path, header: list[str], rows: Iterable[list[object]]) -> None:
+def _write(path: Path, header: list[str], rows: Iterable[Sequence[object]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
