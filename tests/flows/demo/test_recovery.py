@@ -99,7 +99,7 @@ def test_another_cohort_is_recovered_as_well(flows_home: Path, tmp_path: Path, s
 
 
 def assert_shared_is_planted(recovery: list[ConceptRecovery]) -> None:
-    """At least 11 of 12 planted shared concepts are called shared, and 80 % of what is called so."""
+    """At least 11 of 12 planted concepts are called shared, and 80 % of these are planted."""
     planted = {found.component for found in recovery if len(found.aucs) > 1 and found.shared}
     assert len(planted) >= 11
     with open_session() as session:
