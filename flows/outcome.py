@@ -19,7 +19,7 @@ def tell_outcome(labels: Sequence[str], masks: Sequence[Json], comparison: Json)
     masks : sequence of dict
         What `flows.mask.mask_subject` returned of each.
     comparison : dict
-        What `flows.mask.compare_subjects` returned.
+        What `flows.compare.compare_subjects` returned.
 
     Returns
     -------

@@ -34,7 +34,7 @@ from flows.caching import code_version, digest
 from flows.catalog import DatasetTables, SubjectTables, load_dataset
 from flows.compare import cannot_reach, compare_subjects
 from flows.config import RunConfig
-from flows.encoder_choice import choose_encoder, naming_alternative
+from flows.encoder_choice import choose_encoder
 from flows.fit import Fit, Timed, fit_run
 from flows.measure import Measured, measure_run, replicate
 from flows.network import link_subject
@@ -108,7 +108,7 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
     timed = partial(_timed, timings)
 
     folds = fitting_folds(dataset)
-    with timed("embed"), naming_alternative(dataset, encoder):
+    with timed("embed"):
         embedded = embed_dataset(dataset, encoder)
         vectors = embedded["vectors"]
         if config.centred:

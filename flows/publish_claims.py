@@ -44,7 +44,7 @@ def component_columns(comparison: Arrays, reasons: Sequence[Reasons], count: int
     Parameters
     ----------
     comparison : dict of ndarray
-        Of `flows.mask.compare_subjects`: (K,) statistics by the names of `OF_COMPONENT`, and (K,)
+        Of `flows.compare.compare_subjects`: (K,) statistics by the names of `OF_COMPONENT`, and (K,)
         claims and ``shared``, 1 for yes, 0 for no, -1 where not measured. Any may be missing.
     reasons : sequence of dict, str or None
         Of each component, for each claim that fails or was not measured, why; or why none could
@@ -115,7 +115,7 @@ def subject_columns(
     masks : dict of ndarray
         Of `flows.mask.mask_subject`, the participant's.
     comparison : dict of ndarray
-        Of `flows.mask.compare_subjects`: (S, K) ``decodes``, ``p_test``, ``q_test`` (of the hard
+        Of `flows.compare.compare_subjects`: (S, K) ``decodes``, ``p_test``, ``q_test`` (of the hard
         mask) and what `OF_TESTS` names.
     row : int
         The participant's.

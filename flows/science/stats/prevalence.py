@@ -1,6 +1,7 @@
 """In how many participants of a population an effect is present, from how many show it."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from scipy.optimize import minimize_scalar
 from scipy.stats import beta
@@ -23,6 +24,7 @@ class Prevalence:
     high: float
 
 
+@cache
 def prevalence(
     significant: int,
     tested: int,
