@@ -156,6 +156,6 @@ def test_what_was_published_although_the_answer_was_lost_is_not_published_twice(
             assert run_pipeline("planted", RUN | {"encoder": f"vectors:{planted / 'words.csv'}"})[
                 "changed"
             ]
-            assert (counts()["catalog.run"], counts()["catalog.component"]) == (1, 4)
+            assert (counts()["catalog.run"], counts()["catalog.component"]) == (1, 8)
         assert len(calls) == 2
     get_engine().dispose()
