@@ -12,7 +12,7 @@ from app.errors import InputError
 from flows.ingest import ingest_dataset
 from flows.responses import load_responses
 from flows.stages import get_store
-from tests.flows.planted import DIMENSION, STIMULI, write_words
+from tests.flows.planted import GAIN, STIMULI, TOPICS, write_words
 from tests.flows.sources.bids_tree import DESCRIPTION, write_events, write_json
 from tests.flows.sources.surface_tree import (
     CORTEX,
@@ -31,8 +31,8 @@ OPTIONS = {"source": {"sessions": ["01"]}}
 # Vertices of a hemisphere in the planted data set; the first of each are the medial wall.
 VERTICES, WALL = 200, 20
 PARTICIPANTS = ("01", "02")
-# The axis that each vertex answers to: neighbours the same one.
-AXIS = (np.arange(2 * VERTICES) * DIMENSION // (2 * VERTICES)).reshape(2, VERTICES)
+# The topic that each vertex answers to: neighbours the same one.
+TOPIC = (np.arange(2 * VERTICES) * TOPICS // (2 * VERTICES)).reshape(2, VERTICES)
 
 
 def test_vertices_are_rows_of_the_same_tables(flows_home: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_an_unknown_brain_model_leaves_the_catalog_as_it_was(
 
 
 def write_planted_surfaces(root: Path) -> Path:
-    """Participants whose patches of cortex answer to one axis of the stimuli's vectors each."""
+    """Participants whose patches of cortex answer to one topic of the stimuli each."""
     root.mkdir()
     vectors = write_words(root / "words.csv")
     rng = np.random.default_rng(5)
@@ -113,7 +113,7 @@ def write_planted_surfaces(root: Path) -> Path:
     for subject in PARTICIPANTS:
         for session in ("01", "02", "03"):
             shown = rng.permutation(len(STIMULI))
-            betas = 6 * vectors[shown][:, AXIS] + rng.normal(size=(len(shown), 2, VERTICES))
+            betas = GAIN * vectors[shown][:, TOPIC] + rng.normal(size=(len(shown), 2, VERTICES))
             path = cifti_file(root, subject, session, 1)
             write_cifti(path, betas.astype(np.float32), brain_models(cortex, VERTICES))
             name = path.name.replace("_space-fsLR_den-91k_stat-effect_statmap.dscalar.nii", "")
@@ -141,7 +141,7 @@ def test_concepts_are_found_where_they_were_planted(flows_home: Path, tmp_path: 
                 i, j, k = np.array(connection.execute(query, asked).all()).T
                 assert (j >= WALL).all()
                 assert not k.any()
-                carried.append(np.bincount(AXIS[i, j], minlength=DIMENSION))
+                carried.append(np.bincount(TOPIC[i, j], minlength=TOPICS))
     # What a component's members answer to is what they answer to in the other participant.
     alike = np.corrcoef(carried[0::2], carried[1::2])[: len(components), len(components) :]
     own = np.diag(alike)
