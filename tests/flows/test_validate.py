@@ -42,15 +42,7 @@ ATLASES = ["floc-faces", "floc-faces", "floc-words"]
 
 # So small a cohort gives usable masks of a few components alone.
 SMALL = RUN | {
-    "start": "ridge",
-    "decoder": {"steps": 20, "evaluate_every": 10, "noise": 3.0, "temperature": 0.1},
-    "reduction": {
-        "components": 6,
-        "steps": 50,
-        "learning_rate": 5e-3,
-        "scale": 0.01,
-        "centred": True,
-    },
+    "reduction": {"components": 6, "steps": 100, "starts": 6},
     "masks": {"lambdas": [0.5]},
 }
 
