@@ -20,9 +20,9 @@ from sqlalchemy import DateTime, select, text
 FOLDS = {"n_test": 20, "n_validation": 20}
 RUN = {
     "decoder": {"steps": 20, "evaluate_every": 10},
-    "reduction": {"components": 4, "steps": 20},
-    "masks": {"lambdas": [5.0]},
-    "statistics": {"permutations": 99},
+    "reduction": {"components": 8, "steps": 100, "starts": 6},
+    "masks": {"lambdas": [1.0, 3.0], "draws": 1},
+    "statistics": {"permutations": 99, "mixtures": 99},
     "stability": {"seeds": 2},
 }
 VIEWS = ("runs", "concepts", "concept_regions", "concept_voxels", "voxels")
