@@ -324,5 +324,7 @@ def test_nothing_is_shared_where_brains_saw_other_pictures(
         components = session.scalars(select(Component).where(Component.run_id == run)).all()
         assert len(components) >= 2
         assert not any(component.shared for component in components)
-        decoding = session.scalars(select(ComponentSubject.decodes)).all()
-        assert sum(decoding) <= 1
+        decoding = list(session.scalars(select(ComponentSubject.decodes)))
+        # Null where a participant has no voxel in the cluster: nothing was tested.
+        assert decoding.count(False) >= 2
+        assert decoding.count(True) <= 1
