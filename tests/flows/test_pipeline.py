@@ -1,7 +1,6 @@
 """The whole pipeline with three seeds: the same bytes each time, and what other seeds find."""
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,23 +20,23 @@ from app.search.schemas import SearchAnswer
 from app.search.service import search
 from app.store import Artefact, ArtefactStore
 from flows.ingest import ingest_dataset
-from flows.mask import mask_subject
 from flows.pipeline import run_pipeline
 from flows.reduce import reduce_components
+from flows.science.folding import LEFT_OUT, draw_again
 from flows.science.metrics import dice
 from flows.stages import Stage, get_store
-from flows.train import train_subject
 from tests.conftest import forget_settings
-from tests.flows.test_ingest import OPTIONS
-from tests.flows.test_validate import SMALL
+from tests.flows.planted import write_planted
+from tests.flows.test_run_faults import FOLDS
+from tests.flows.test_run_faults import RUN as ONE_SEED
 
 # Other tests compare the bytes of runs, and seeds, on less.
 pytestmark = pytest.mark.slow
 
-RUN = SMALL | {"stability": {"seeds": 3}}
 FURTHER = [1000, 2000]
+SEEDS = [0, *FURTHER]
 SUBJECTS = 2
-COMPONENTS = 6
+COMPONENTS = 8
 # What tells when and where a run was, and how long it took; nothing of what it found.
 ASIDE = {"timings", "artefact_uri"}
 
@@ -63,31 +62,46 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set that tells its components well enough for further seeds to find them again."""
+    return write_planted(tmp_path_factory.mktemp("pipeline") / "planted")
+
+
+@pytest.fixture(scope="module")
+def run(planted: Path) -> dict[str, Any]:
+    """Options of a run with three seeds."""
+    return ONE_SEED | {
+        "encoder": f"vectors:{planted / 'words.csv'}",
+        "stability": {"seeds": len(SEEDS)},
+    }
+
+
+@pytest.fixture(scope="module")
 def homes(
     server_url: str,
     template_database: str,
     prefect_server: str,
-    small_cohort: Path,
+    planted: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Any:
-    """Makes homes with nothing but the small cohort ingested."""
+    """Makes homes with nothing but the planted data set ingested."""
     from tests.flows.conftest import home_of_a_module
 
     @contextmanager
     def home() -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("home")
         with home_of_a_module(folder, server_url, template_database, prefect_server):
-            ingest_dataset(str(small_cohort), OPTIONS)
+            ingest_dataset(str(planted), FOLDS)
             yield folder
 
     return home
 
 
 @pytest.fixture(scope="module")
-def first(homes: Any) -> Finished:
+def first(homes: Any, run: dict[str, Any]) -> Finished:
     """A run with three seeds."""
     with homes():
-        return finish(RUN)
+        return finish(run)
 
 
 def finish(options: dict[str, Any]) -> Finished:
@@ -101,8 +115,10 @@ def finish(options: dict[str, Any]) -> Finished:
             return send(stage, given, **again)
 
         patch.setattr(Stage, "_send", spy)
-        result = run_pipeline("small", options)
+        result = run_pipeline("planted", options)
     assert result["changed"]
+    assert result["encoder"] == options["encoder"]
+    assert result["concepts"]
     store = Path(get_store().url)
     with open_session() as session:
         run = session.scalars(select(Run).where(Run.id == result["run"])).one()
@@ -121,7 +137,7 @@ def finish(options: dict[str, Any]) -> Finished:
             components=components,
             store=store,
             shown=[show_concept(session, each.id) for each in components],
-            found=search(session, "a photo of a dog", k=COMPONENTS),
+            found=search(session, "word000", k=COMPONENTS),
             similar=similar_concepts(session, components[0].id, k=COMPONENTS),
             view=[
                 tuple(row)
@@ -157,122 +173,131 @@ def arrays(finished: Finished, reference: dict[str, Any] | str) -> dict[str, np.
     return ArtefactStore(str(finished.store)).get(Artefact(sha256=sha256, size=0))
 
 
-def test_the_same_seed_gives_the_same_bytes(homes: Any, first: Finished) -> None:
+def test_the_same_seed_gives_the_same_bytes(
+    homes: Any, run: dict[str, Any], first: Finished
+) -> None:
     with homes():
-        second = finish(RUN)
+        second = finish(run)
     assert first.store != second.store
     assert first.artefacts == second.artefacts
     assert len(first.artefacts) > 20
     for name, rows in first.rows.items():
         assert rows == second.rows[name], name
-    assert len(first.rows["catalog.component"]) == COMPONENTS
+    assert len(first.rows["catalog.component"]) == len(first.components) >= 2
     assert first.found == second.found
     assert first.shown == second.shown
 
 
+def given_to(finished: Finished, stage: str) -> list[dict[str, Any]]:
+    """What each task of a stage was told, in the order in which they were sent."""
+    return [given for name, given in finished.sent if name == stage]
+
+
 def test_further_seeds_are_tasks_that_are_told_by_references(first: Finished) -> None:
-    again = [each for each in first.sent if each[0] in ("train_again", "mask_again")]
-    assert sorted({(name, given["label"], given["seed"]) for name, given in again}) == sorted(
-        (name, label, seed)
-        for name in ("train_again", "mask_again")
-        for label in ("subj01", "subj02")
-        for seed in FURTHER
-    )
-    assert len(again) == 2 * SUBJECTS * len(FURTHER)
-    reduced = [given["seed"] for name, given in first.sent if name == "reduce_components"]
-    assert reduced == [0, *FURTHER]
+    # What starts from a ridge solution is trained once: a seed would change nothing.
+    assert [each["label"] for each in given_to(first, "train_subject")] == ["p0", "p1"]
+    masked = [(each["seed"], each["label"]) for each in given_to(first, "mask_subject")]
+    assert masked == [(seed, label) for seed in SEEDS for label in ("p0", "p1")]
+    # Once a seed, and once without each participant.
+    reduced = given_to(first, "reduce_components")
+    assert [each["seed"] for each in reduced] == [*SEEDS, *[0] * SUBJECTS]
+    told = [len(each["predictions"]) for each in reduced]
+    assert told == [SUBJECTS] * len(SEEDS) + [SUBJECTS - 1] * SUBJECTS
     assert max(len(json.dumps(given)) for _, given in first.sent) < 10_000
     assert first.timings["repeat"] > 0
 
 
 def repeats_of(finished: Finished) -> list[dict[str, Any]]:
     """What further seeds found, as the stage that compares them was told."""
-    (given,) = [given for name, given in finished.sent if name == "compare_seeds"]
+    (given,) = given_to(finished, "compare_seeds")
     return list(given["repeats"])
 
 
-def test_a_further_seed_finds_what_a_run_with_that_seed_does(
+def test_a_further_seed_finds_what_its_own_draw_of_stimuli_gives(
     first: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stages of a run, given another seed: they test what they find, and find the same."""
     monkeypatch.setenv("SDC_STORE", str(first.store))
     forget_settings()
-    repeat, seed = repeats_of(first)[0], {"seed": FURTHER[0]}
-    given: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for name, inputs in first.sent:
-        given[name].append(inputs)
-    trained = [train_subject.function(**each | seed) for each in given["train_subject"]]
-    again = [each["decoder"]["decoder"] for each in given["mask_again"][:SUBJECTS]]
-    assert [each["decoder"] for each in trained] == again
-    assert [each["initial"] for each in trained] == [
-        each["initial"] for each in given["train_again"][:SUBJECTS]
-    ]
-    assert all(each["initial"] for each in trained)
-    predictions = {"predictions": [each["predictions"] for each in trained]}
-    reduced = reduce_components.function(**given["reduce_components"][0] | seed | predictions)
-    assert reduced["components"] == repeat["components"]
-    decoder = {"decoder": {name: trained[0][name] for name in ("decoder", "kind")}}
-    own = given["mask_subject"][0]
-    masked = mask_subject.function(**own | seed | decoder | reduced)
-    fit = arrays(first, masked["masks"])
-    members = fit["soft"] >= masked["threshold"]
-    usable = np.array([reason is None for reason in masked["reasons"]])
-    bits = arrays(first, repeat["masks"][0])["members"]
-    told = np.unpackbits(bits, axis=1, count=members.shape[1])
-    assert told.any()
-    np.testing.assert_array_equal(told, members & usable[:, None])
+    own, *again = given_to(first, "reduce_components")[: len(SEEDS)]
+    masked = given_to(first, "mask_subject")[SUBJECTS:]
+    for number, (repeat, reduced) in enumerate(zip(repeats_of(first), again, strict=True)):
+        folds = draw_again(own["folds"], FURTHER[number])
+        # Some stimuli are left out, and none that is test comes in.
+        assert folds != own["folds"]
+        assert all(new in (old, LEFT_OUT) for new, old in zip(folds, own["folds"], strict=True))
+        assert reduced["folds"] == folds
+        for given in masked[SUBJECTS * number : SUBJECTS * (number + 1)]:
+            assert given["folds"] == folds
+            assert given["components"] == repeat["components"]
+        # As many directions are looked for, of which fewer may be found by enough starts.
+        assert reduced["config"]["components"] == COMPONENTS
+        found = reduce_components.function(
+            **own | {"folds": folds, "seed": FURTHER[number], "config": reduced["config"]}
+        )
+        assert found["components"] == repeat["components"]
     forget_settings()
 
 
 def test_what_is_stored_is_a_literal_comparison(first: Finished) -> None:
     own = np.array([each.vector for each in first.components])
-    masks = [
-        next(given for name, given in first.sent if name == "compare_seeds")["masks"][row]
-        for row in range(SUBJECTS)
-    ]
-    soft = [arrays(first, each["masks"])["soft"] for each in masks]
-    cosine = np.empty((len(FURTHER), COMPONENTS))
-    overlap = np.full((len(FURTHER), SUBJECTS, COMPONENTS), np.nan)
+    (compared,) = given_to(first, "compare_seeds")
+    masks = [members_of(first, each) for each in compared["masks"]]
+    cosine = np.full((len(FURTHER), len(own)), np.nan)
+    overlap = np.full((len(FURTHER), SUBJECTS, len(own)), np.nan)
     for row, repeat in enumerate(repeats_of(first)):
         others = arrays(first, repeat["components"])["components"]
         similarity = own @ others.T
-        _, partner = linear_sum_assignment(-similarity)
-        cosine[row] = similarity[np.arange(COMPONENTS), partner]
-        for participant, bits in enumerate(repeat["masks"]):
-            count = soft[participant].shape[1]
-            again = np.unpackbits(arrays(first, bits)["members"], axis=1, count=count)
-            for index, reason in enumerate(masks[participant]["reasons"]):
-                other = again[partner[index]].astype(bool)
-                if reason is None and other.any():
-                    overlap[row, participant, index] = dice(soft[participant][index] >= 0.5, other)
+        again = [members_of(first, each) for each in repeat["masks"]]
+        rows, partners = linear_sum_assignment(-similarity)
+        for index, partner in zip(rows.tolist(), partners.tolist(), strict=True):
+            cosine[row, index] = similarity[index, partner]
+            for participant in range(SUBJECTS):
+                mask, other = masks[participant][index], again[participant][partner]
+                if mask.any() and other.any():
+                    overlap[row, participant, index] = dice(mask, other)
+    assert np.isfinite(cosine).any()
     assert np.isfinite(overlap).any()
     stored = arrays(first, first.parents["stability"])
     np.testing.assert_allclose(stored["cosine"], cosine, atol=1e-6)
     np.testing.assert_allclose(stored["dice"], overlap)
     for index, component in enumerate(first.components):
-        known = overlap[:, :, index][np.isfinite(overlap[:, :, index])]
-        expected = pytest.approx(known.mean()) if len(known) else None
-        assert component.stability_dice == expected
-        assert component.stability_cosine == pytest.approx(cosine[:, index].mean(), abs=1e-6)
-        assert component.stability_seeds == len(FURTHER)
+        assert component.stability_dice == mean_of_known(overlap[:, :, index])
+        assert component.stability_cosine == mean_of_known(cosine[:, index])
+        assert component.stability_seeds == np.isfinite(cosine[:, index]).sum()
     told = first.metrics["stability"]
     assert told["seeds"] == FURTHER
-    assert told["cosine"]["mean"] == pytest.approx(cosine.mean(), abs=1e-6)
-    assert told["cosine"]["median"] == pytest.approx(np.median(cosine), abs=1e-6)
-    assert told["dice"]["mean"] == pytest.approx(overlap[np.isfinite(overlap)].mean())
+    assert told["cosine"]["mean"] == mean_of_known(cosine)
+    assert told["cosine"]["median"] == pytest.approx(np.nanmedian(cosine), abs=1e-6)
+    assert told["dice"]["mean"] == mean_of_known(overlap)
     assert 0 < told["masks_again"] <= 1
+
+
+def members_of(finished: Finished, mask: dict[str, Any]) -> np.ndarray:
+    """(K, V) hard masks of a participant, none where a mask counts for nothing."""
+    usable = np.array([reason is None for reason in mask["reasons"]])
+    members = arrays(finished, mask["masks"])["soft"] >= mask["threshold"]
+    return np.asarray(members & usable[:, None])
+
+
+def mean_of_known(values: np.ndarray) -> Any:
+    """What a stored mean is to be, None where nothing was measured."""
+    known = values[np.isfinite(values)]
+    return pytest.approx(known.mean(), abs=1e-6) if len(known) else None
 
 
 def test_every_answer_tells_it_beside_the_concept(first: Finished) -> None:
     stored = {
         each.id: Stability(
-            cosine=each.stability_cosine, dice=each.stability_dice, seeds=each.stability_seeds
+            cosine=each.stability_cosine,
+            dice=each.stability_dice,
+            seeds=each.stability_seeds,
+            chance=each.stability_chance,
         )
         for each in first.components
     }
     for answer in (first.shown, first.found.concepts, first.similar.concepts):
         assert {each.id: each.stability for each in answer}.items() <= stored.items()
-    assert len(first.found.concepts) == COMPONENTS
+    assert len(first.found.concepts) == len(first.components)
     told = first.metrics["stability"]
     for each in first.shown:
         assert each.stability_chance is not None
