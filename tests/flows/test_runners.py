@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,16 +40,40 @@ from flows.runners import examine_site, task_runner
 from flows.stages import Stage, gather, get_store
 from tests.conftest import forget_settings
 from tests.flows.dask_cluster import ROOT, Cluster, dask_cluster
+from tests.flows.planted import write_planted
 from tests.flows.runner_stages import break_down, hold, refuse, tell
-from tests.flows.test_ingest import OPTIONS, counts
+from tests.flows.test_ingest import counts
 
+FOLDS = {"n_test": 20, "n_validation": 20}
 RUN = {
-    "encoder": "caption:all-MiniLM-L6-v2",
     "decoder": {"steps": 120, "evaluate_every": 20},
-    "reduction": {"components": 4, "steps": 20},
-    "masks": {"lambdas": [5.0], "draws": 1},
-    "statistics": {"permutations": 99},
+    "reduction": {"components": 8, "steps": 100, "starts": 6},
+    "masks": {"lambdas": [1.0, 3.0], "draws": 1},
+    "statistics": {"permutations": 99, "mixtures": 99},
     "stability": {"seeds": 2},
+}
+# Stages of a run of two participants and one further seed, and how often each is sent.
+SENT = {
+    # With all participants, by the further seed, and without each participant.
+    "reduce_components": 4,
+    # Of each participant, by both seeds; what starts from a ridge solution is trained by one.
+    "mask_subject": 4,
+    **dict.fromkeys(
+        (
+            "train_subject",
+            "choose_order",
+            "respond_subject",
+            "test_subject",
+            "measure_decoder",
+            "replicate_subject",
+            "place_regions",
+            "link_subject",
+            "validate_subject",
+        ),
+        2,
+    ),
+    "compare_seeds": 1,
+    "compare_subjects": 1,
 }
 Reports = list[tuple[str, int, int]]
 
@@ -68,11 +93,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of two participants, whose components further seeds find again."""
+    return write_planted(tmp_path_factory.mktemp("runners") / "planted")
+
+
+@pytest.fixture(scope="module")
 def ingested(
     server_url: str,
     template_database: str,
     prefect_server: str,
-    small_cohort: Path,
+    planted: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[str, Path]:
     """Name of a catalog with a data set and no run, and the store that belongs to it."""
@@ -80,7 +111,7 @@ def ingested(
 
     home = tmp_path_factory.mktemp("ingested")
     with home_of_a_module(home, server_url, template_database, prefect_server):
-        ingest_dataset(str(small_cohort), OPTIONS)
+        ingest_dataset(str(planted), FOLDS)
         database = get_engine().url.database
     assert database is not None
     shutil.rmtree(home / "store" / "results")
@@ -122,13 +153,13 @@ def heard() -> Iterator[Reports]:
 
 
 @contextmanager
-def sent() -> Iterator[list[Any]]:
-    """Inputs of the stages that are submitted while the block runs."""
-    inputs: list[Any] = []
+def sent() -> Iterator[list[tuple[str, Any]]]:
+    """Names and inputs of the stages that are submitted while the block runs."""
+    inputs: list[tuple[str, Any]] = []
     send = Stage._send
 
     def spy(stage: Stage[Any, Any], given: dict[str, Any], **options: bool) -> Any:
-        inputs.append(given)
+        inputs.append((stage.function.__name__, given))
         return send(stage, given, **options)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -136,20 +167,19 @@ def sent() -> Iterator[list[Any]]:
         yield inputs
 
 
-def run_with(runner: TaskRunner[Any]) -> dict[str, Any]:
+def run_with(runner: TaskRunner[Any], planted: Path) -> dict[str, Any]:
     """Run the pipeline in a home where nothing is remembered; everything that it found."""
     store = Path(get_store().url)
     before = set(store.rglob("*.safetensors"))
     with heard() as reports, sent() as inputs:
-        result = run_pipeline.with_options(task_runner=runner)("small", RUN)
+        options = RUN | {"encoder": f"vectors:{planted / 'words.csv'}"}
+        result = run_pipeline.with_options(task_runner=runner)("planted", options)
     assert result["changed"]
     # References are what travels: nothing but JSON, and little of it.
-    blocks = [each for each in inputs if each.keys() >= {"permutations", "first"}]
-    assert len(blocks) >= 4
-    assert len(inputs) - len(blocks) == 16
-    assert max(len(json.dumps(each)) for each in inputs) < 10_000
+    assert Counter(name for name, _ in inputs) == SENT
+    assert max(len(json.dumps(each)) for _, each in inputs) < 10_000
     # Computed, not remembered: each stage was heard of under way, and made what was not there.
-    for label in ("subj01", "subj02"):
+    for label in ("p0", "p1"):
         assert any(s == f"training {label}" and 0 < d < t for s, d, t in reports)
         assert (f"masking {label}", 1, 1) in reports
     with open_session() as session:
@@ -188,26 +218,28 @@ def on(runner: TaskRunner[Any], stage: Stage[[str], Any], *labels: str) -> list[
 
 @pytest.mark.slow
 def test_a_cluster_finds_the_same_bytes_and_a_killed_worker_loses_nothing(
-    fresh: Callable[[], Any], cluster: Cluster
+    fresh: Callable[[], Any], cluster: Cluster, planted: Path
 ) -> None:
     with fresh():
-        local = run_with(task_runner("local"))
+        local = run_with(task_runner("local"), planted)
     with fresh(), killing_a_worker_in_mid_training(cluster) as killed:
-        survived = run_with(task_runner("dask", cluster.address))
+        survived = run_with(task_runner("dask", cluster.address), planted)
     assert len(killed) == 1
     assert told_apart(local, survived) == [("local", 1), ("dask", 2)]
     assert survived == local
 
 
 @pytest.mark.slow
-def test_every_runner_finds_the_same_bytes(fresh: Callable[[], Any], cluster: Cluster) -> None:
+def test_every_runner_finds_the_same_bytes(
+    fresh: Callable[[], Any], cluster: Cluster, planted: Path
+) -> None:
     cluster.add_workers(2)
     with fresh():
-        local = run_with(task_runner("local"))
+        local = run_with(task_runner("local"), planted)
     with fresh():
-        threads = run_with(task_runner("threads"))
+        threads = run_with(task_runner("threads"), planted)
     with fresh():
-        dask = run_with(task_runner("dask", cluster.address))
+        dask = run_with(task_runner("dask", cluster.address), planted)
     sites = told_apart(local, threads, dask)
     assert sites == [("local", 1), ("threads", os.cpu_count()), ("dask", 2)]
     assert threads == local
@@ -316,7 +348,7 @@ def refused(runner: TaskRunner[Any]) -> str:
     """The line with which a run is refused that leaves the catalog as it was."""
     before = counts()
     with pytest.raises(UnavailableError) as caught:
-        run_pipeline.with_options(task_runner=runner)("small", RUN)
+        run_pipeline.with_options(task_runner=runner)("planted", RUN)
     assert counts() == before
     assert get_engine().url.database is not None
     return one_line(str(caught.value))
@@ -349,7 +381,7 @@ def test_a_runner_that_cannot_be_used(
     with fresh() as home:
         before = counts()
         files = set(home.rglob("*"))
-        result = CliRunner().invoke(app, ["run", "small", "--runner", *words])
+        result = CliRunner().invoke(app, ["run", "planted", "--runner", *words])
         assert result.exit_code == status
         assert result.stdout == ""
         assert told in one_line(result.stderr.removesuffix("\n"))
