@@ -44,8 +44,8 @@ def component_columns(comparison: Arrays, reasons: Sequence[Reasons], count: int
     Parameters
     ----------
     comparison : dict of ndarray
-        Of `flows.compare.compare_subjects`: (K,) statistics by the names of `OF_COMPONENT`, and (K,)
-        claims and ``shared``, 1 for yes, 0 for no, -1 where not measured. Any may be missing.
+        Of `flows.compare.compare_subjects`: (K,) statistics by the names of `OF_COMPONENT`, and
+        (K,) claims and ``shared``, 1 for yes, 0 for no, -1 where not measured. Any may be missing.
     reasons : sequence of dict, str or None
         Of each component, for each claim that fails or was not measured, why; or why none could
         be measured.

@@ -237,7 +237,9 @@ def _of_participants(
             reasons[index][name] = f"fewer than {minimum} participants have a mask of it"
         elif tested[index] < minimum:
             verdict[index] = UNKNOWN
-            reasons[index][name] = untested or f"could be tested in fewer than {minimum} participants"
+            reasons[index][name] = (
+                untested or f"could be tested in fewer than {minimum} participants"
+            )
         else:
             reasons[index][name] = few
     return verdict
