@@ -64,6 +64,7 @@ def test_where_everything_holds_all_is_claimed_and_no_reason_given() -> None:
     assert found.replicated.tolist() == [4] * 3
 
 
+FEW_TESTED = "could be tested in fewer than 2 participants"
 TELL_IN_FEW = "masks tell it in fewer than 2 participants"
 FEW_MASKS = "fewer than 2 participants have a mask of it"
 UNTESTED = "too few test stimuli"
@@ -153,7 +154,7 @@ def test_masks_of_one_participant_agree_with_none() -> None:
 
 def test_without_a_reason_of_its_own_an_untested_mask_is_told_so() -> None:
     given = change(evidence(), "p_hard", np.s_[1:, 1], NAN)
-    assert judged(given).reasons[1]["decodable"] == "could be tested in fewer than 2"
+    assert judged(given).reasons[1]["decodable"] == FEW_TESTED
 
 
 @pytest.mark.parametrize(
