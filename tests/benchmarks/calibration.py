@@ -11,13 +11,16 @@ import numpy as np
 from scipy import stats
 
 from flows.science.sharing import agreement_test, shared_concepts
+from flows.science.specificity import draw_mixtures, mix, mixture_sums
 from flows.science.statistics import benjamini_hochberg, correlation_test, region_test
 from flows.science.stats.orders import choose_order_scheme
+from flows.science.stats.tails import permutation_p
 from tests.benchmarks.nulls import (
     SCALES_MM,
     Brain,
     MaskKind,
     draw_masks,
+    draw_told,
     grow_brain,
     respond,
     respond_in_order,
@@ -44,6 +47,9 @@ ORDERS = {
     "8 trained categories in blocks": ("categories", 6, 40),
 }
 """Orders of the stimuli, number of runs, and trials of each."""
+MIXTURES = 999
+"""Of a run's components, what one of them must be told better than."""
+SPECIFICITY = {"4 components": 4, "12": 12, "24": 24}
 AGREEMENT = {
     "4 participants, 12 smooth masks each": MaskKind(4, 12),
     "2 participants, 8 smooth masks each": MaskKind(2, 8),
@@ -72,6 +78,11 @@ def measure() -> Iterator[str]:
     yield from _measure_correlation()
     yield "the same in the order of the trials, predictions smooth in time (AR(1) 0.8)"
     yield from _measure_orders()
+    yield (
+        f"specific, {MIXTURES} mixtures: components that are mixtures themselves, told better than "
+        "mixtures; their masks' own"
+    )
+    yield from _measure_specificity()
     yield "region, maps smoothed by a full width at half maximum; whole brains are the clusters"
     yield from _measure_regions(brains)
     yield "agreement of masks"
@@ -141,6 +152,27 @@ def _measure_orders() -> Iterator[str]:
             _, free[number] = correlation_test(*responses, permutations=PERMUTATIONS, seed=number)
         chosen = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
         yield f"  {name} ({chosen}): {_told_p(p)}; free permutations {_told_p(free)}"
+
+
+def _measure_specificity() -> Iterator[str]:
+    """Of what is decodable, some of it better than the rest, nothing is singled out.
+
+    Beside it a component that the decoder, and its mask, do tell better than any other direction.
+    """
+    for name, count in SPECIFICITY.items():
+        p, power = np.empty((2, REPETITIONS, 1)), np.empty((REPETITIONS, 2))
+        for number in range(REPETITIONS):
+            rng = np.random.default_rng([number, 7])
+            drawn = draw_told(count, rng)
+            mixtures = mix(draw_mixtures(count, MIXTURES, number), drawn.components)
+            judged = mix(rng.standard_normal((2, count)), drawn.components)
+            judged[0] = drawn.components[0]
+            for part, yhat in enumerate((drawn.yhat, drawn.masked)):
+                r = mixture_sums(drawn.y, yhat, drawn.image, judged).correlations()
+                null = mixture_sums(drawn.y, yhat, drawn.image, mixtures).correlations()
+                power[number, part], p[part, number, 0] = permutation_p(r, null)
+        better, own = (_told_p(each) for each in p)
+        yield f"  {name}: {better}; {own}; power {_told(power < LEVEL)}"
 
 
 def _measure_regions(brains: list[Brain]) -> Iterator[str]:

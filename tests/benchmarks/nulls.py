@@ -243,6 +243,45 @@ def respond_in_order(
     return Ordered(vectors, image, run, z, zhat)
 
 
+@dataclass(frozen=True)
+class Told:
+    """Vectors of trials as a decoder and a mask tell them.
+
+    Attributes
+    ----------
+    components : ndarray
+        (K, D) unit rows.
+    y, yhat, masked : ndarray
+        (N, D) targets, and what all voxels and one mask's voxels tell of them.
+    image : ndarray
+        (N,) numbered from 0 without a gap.
+    """
+
+    components: np.ndarray
+    y: np.ndarray
+    yhat: np.ndarray
+    masked: np.ndarray
+    image: np.ndarray
+
+
+def draw_told(components: int, rng: np.random.Generator, *, images: int = 100) -> Told:
+    """Decoders that tell some directions better than others, of which one is a component.
+
+    All directions are told to some degree, which is the brain's, not the components'. The first
+    component is told twice as well as any of them, and most of what the mask's voxels tell.
+    """
+    dimensions = 32
+    rows = _unit(rng.standard_normal((components, dimensions)))
+    image = np.repeat(np.arange(images), rng.integers(1, 4, images))
+    y = _unit(rng.standard_normal((images, dimensions)))[image]
+    noise = _unit(rng.standard_normal((2, len(image), dimensions)).reshape(-1, dimensions))
+    uneven = np.linalg.qr(rng.standard_normal((dimensions, dimensions)))[0]
+    told = (y @ uneven) * np.linspace(1, 0.3, dimensions) @ uneven.T
+    along = np.outer(y @ rows[0], rows[0])
+    plain, weak = told + noise[: len(image)], 0.3 * told + noise[len(image) :]
+    return Told(rows, y, plain + 2 * along, weak + 2 * along, image)
+
+
 def _smooth_in_time(
     runs: int, trials: int, dimensions: int, smooth: float, rng: np.random.Generator
 ) -> np.ndarray:

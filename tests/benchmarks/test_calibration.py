@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
+from flows.science.specificity import mixture_sums
 from tests.benchmarks import calibration
 from tests.benchmarks.nulls import (
     MaskKind,
     draw_masks,
+    draw_told,
     grow_brain,
     respond,
     respond_in_order,
@@ -89,3 +91,14 @@ def test_predictions_are_smooth_in_time_and_know_nothing_of_the_stimuli(order: s
     assert alike > 0.4 or (order == "random" and abs(alike) < 0.1)
     assert (np.bincount(drawn.run) == drawn.run.size / 60).all()
     assert drawn.image.max() < len(drawn.vectors)
+
+
+def test_decoders_tell_every_direction_and_the_first_component_best() -> None:
+    drawn = draw_told(6, np.random.default_rng(0), images=2000)
+    others = np.random.default_rng(1).standard_normal((20, drawn.components.shape[1]))
+    for yhat in (drawn.yhat, drawn.masked):
+        told = mixture_sums(
+            drawn.y, yhat, drawn.image, np.concatenate([drawn.components, others])
+        ).correlations()
+        assert told[0] > told[1:].max() + 0.1
+        assert told.min() > 0.1
