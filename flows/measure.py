@@ -16,8 +16,8 @@ from flows.run_context import RunContext, testing_folds
 from flows.science.checks import on_device
 from flows.science.device import resolve_device
 from flows.science.mask_descent import masked_predictions
-from flows.science.specificity import Sums, add, draw_mixtures, mix, mixture_sums
-from flows.science.statistics import Floats, correlation_test
+from flows.science.specificity import Sums, add, draw_mixtures, mix, mixture_sums, tuned_p
+from flows.science.statistics import Floats, correlation_test, group_means
 from flows.science.stats.intervals import correlation_interval, normalised_correlation
 from flows.science.stats.orders import (
     OrderScheme,
@@ -27,7 +27,7 @@ from flows.science.stats.orders import (
 )
 from flows.science.stats.tails import permutation_p
 from flows.stages import gather, get_store, stage
-from flows.train import distinct_rows, load_decoder, measure_decoder
+from flows.train import development_folds, distinct_rows, load_decoder, measure_decoder
 
 Json = dict[str, Any]
 
@@ -113,12 +113,27 @@ def measure_run(context: RunContext, whole: Fit) -> Measured:
             for fit in fits
         ]
     )
+    tuned = gather(
+        [
+            tune_subject.submit(
+                subject.label,
+                subject.artefacts,
+                context.vectors,
+                whole.components,
+                whole.folds,
+                statistics.mixtures,
+                seed,
+            )
+            for _, subject in subjects
+        ]
+    )
     count = len(fits)
     tests = gather(
         [
             test_subject.submit(
                 subject.label,
                 responses[row * count : (row + 1) * count],
+                tuned[row],
                 whole.masks[row]["reasons"],
                 context.vectors,
                 orders[row],
@@ -317,16 +332,14 @@ def respond_subject(
             told[name][:, index] = np.maximum(vectors_told @ direction, 0)
         masked[:, index] = mixture_sums(y[image], vectors_told, unit, directions).moments
     report(f"measuring {label}", len(rows), len(rows))
-    plain = mixture_sums(y[image], predictions["test"], unit, directions)
     return {
         "responses": store.put(
             trials
             | {"truth": truth}
             | told
             | {
-                "mixture_sums": plain.moments,
-                "masked_mixture_sums": masked,
-                "units": np.array([plain.count]),
+                "mixture_sums": masked,
+                "units": np.array([int(unit.max()) + 1 if len(unit) else 0]),
                 "found": rows.any(axis=1).astype(np.uint8),
             }
         ).model_dump()
@@ -341,10 +354,39 @@ def _units(row: NDArray[np.int64], session: NDArray[np.int64], order: Json) -> N
     return label.astype(np.int64)
 
 
+@stage("tune-subject", "label")
+def tune_subject(
+    label: str,
+    artefacts: Json,
+    vectors: Json,
+    components: Json,
+    folds: list[str],
+    mixtures: int,
+    seed: int,
+) -> Json:
+    """Whether one participant's voxels are tuned to each component more than to mixtures of two.
+
+    Returns
+    -------
+    dict
+        ``tuned``: reference to ``p`` (K,), of `flows.science.specificity.tuned_p` over the mean
+        responses to all stimuli that are not test.
+    """
+    store = get_store()
+    y = store.get(Artefact.model_validate(vectors))["vectors"]
+    rows = store.get(Artefact.model_validate(components))["components"]
+    x, image = load_responses(store, artefacts, development_folds(folds), "development")
+    shown, of = np.unique(image, return_inverse=True)
+    p = tuned_p(y[shown] @ rows.T, group_means(x, of.ravel()), mixtures=mixtures, seed=seed)
+    report(f"measuring {label}", 1, 1)
+    return {"tuned": store.put({"p": p}).model_dump()}
+
+
 @stage("test-subject", "label")
 def test_subject(
     label: str,
     responses: list[Json],
+    tuned: Json,
     reasons: list[str | None],
     vectors: Json,
     order: Json,
@@ -362,6 +404,8 @@ def test_subject(
     ----------
     responses : list of dict
         What `respond_subject` returned of each rotation.
+    tuned : dict
+        What `tune_subject` returned.
     reasons : list of str or None
         (K,) why a component's mask counts for nothing.
 
@@ -370,8 +414,9 @@ def test_subject(
     dict
         ``tests``: reference to (K,) ``r_unmasked``, ``r_soft``, ``r_hard``, their ``p_``, ``r_low``
         and ``r_high`` (95 % of r_hard), ``r_normalised``, ``specific_p`` and its two parts,
-        ``better_p`` (than mixtures) and ``own_p`` (the mask tells the component better than it
-        tells mixtures); and, for components that have a mask, why they have no p.
+        ``tuned_p`` (voxels are tuned to it more than to mixtures) and ``own_p`` (the mask tells
+        the component better than it tells mixtures); and, for components that have a mask, why
+        they have no p.
     """
     store = get_store()
     parts = [store.get(Artefact.model_validate(each["responses"])) for each in responses]
@@ -410,12 +455,10 @@ def test_subject(
         low, high = correlation_interval(of["truth"], of["hard"], unit, seed=seed)
         tests["r_low"][columns], tests["r_high"][columns] = low, high
         tests["r_normalised"][columns] = normalised_correlation(of["truth"], of["hard"], unit)
-    plain = add([Sums(int(part["units"][0]), part["mixture_sums"]) for part in parts])
-    masked = add([Sums(int(part["units"][0]), part["masked_mixture_sums"]) for part in parts])
-    against = plain.correlations()
-    tests["better_p"] = permutation_p(tests["r_unmasked"], against)
+    masked = add([Sums(int(part["units"][0]), part["mixture_sums"]) for part in parts])
+    tests["tuned_p"] = store.get(Artefact.model_validate(tuned["tuned"]))["p"]
     tests["own_p"] = permutation_p(tests["r_hard"], masked.correlations().T)
-    tests["specific_p"] = np.maximum(tests["better_p"], tests["own_p"])
+    tests["specific_p"] = np.maximum(tests["tuned_p"], tests["own_p"])
     return {
         "tests": store.put(tests).model_dump(),
         "untested": [

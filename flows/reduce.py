@@ -142,10 +142,19 @@ def forced(config: ReductionConfig) -> ReductionConfig:
     return replace(config, recurrence=1e-9)
 
 
-def again(config: ReductionConfig, reduced: Json) -> Json:
+def again(config: ReductionConfig, reduced: Json, *, drawn: bool = False) -> Json:
     """Settings that look for as many directions as a reduction that has been made.
 
     Half of its starts do: what is sought again is compared, and published nowhere.
+
+    Parameters
+    ----------
+    drawn : bool
+        Whether the stimuli are a draw with replacement themselves. Starts then take them as they
+        are: a draw of a draw holds 40 % of the stimuli, too few for directions that are there.
     """
     starts = min(config.starts, max(2, config.starts // 2))
-    return asdict(replace(config, components=reduced["looked_for"], starts=starts))
+    resample = config.resample and not drawn
+    return asdict(
+        replace(config, components=reduced["looked_for"], starts=starts, resample=resample)
+    )

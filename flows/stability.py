@@ -71,7 +71,7 @@ def repeat_run(context: RunContext, whole: Fit) -> list[Json]:
                 context.vectors,
                 [each["predictions"] for each in trained],
                 folds,
-                again(config.reduction, whole.found),
+                again(config.reduction, whole.found, drawn=True),
                 seed,
                 context.device,
             ).result()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.science.specificity import FEWEST
 from flows.science.statistics import Floats, benjamini_hochberg
 from flows.science.stats.prevalence import prevalence
 
@@ -159,8 +160,9 @@ def judge(
         evidence.specific_p,
         minimum,
         reasons,
-        few="told no better than random mixtures of the run's components",
-        untested=why_untested,
+        few="no more than a mixture of the run's other components",
+        untested=why_untested
+        or (f"fewer than {FEWEST} components: there are no mixtures" if count < FEWEST else ""),
     )
     agreement_q = benjamini_hochberg(evidence.agreement_p)
     verdicts["agreeing"] = _agreeing(evidence, agreement_q, participants, level, reasons)

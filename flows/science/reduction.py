@@ -74,7 +74,7 @@ class ReductionConfig:
     scale: float = 1.0
     starts: int = 24
     resample: bool = True
-    alike: float = 0.7
+    alike: float = 0.6
     recurrence: float = 0.4
 
     def __post_init__(self) -> None:

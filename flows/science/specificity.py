@@ -1,8 +1,13 @@
-"""Whether a component is told better than random mixtures of the components beside it.
+"""Whether a component is more than a mixture of the components beside it.
 
 Directions of a space that brains carry are decodable, whichever they are: that a direction can be
-decoded says nothing of it alone. A component is specific where decoders tell it better than they
-tell mixtures of the run's own components, and where its mask tells it better than it tells them.
+decoded says nothing of it alone. A component is specific where there are voxels that are tuned to
+it, more than any are to mixtures of the run's own components, and where its mask tells it better
+than it tells mixtures.
+
+How well a direction is told would not do for the first: concepts differ in how well brains carry
+them, and mixtures of those that are carried best are told better than the others. Of a mixture,
+however well it is told, each voxel answers to a part.
 """
 
 from dataclasses import dataclass
@@ -10,10 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.science.statistics import Floats, group_means
+from flows.science.statistics import Floats, group_means, require_finite
+from flows.science.stats.tails import permutation_p
 
 # Entries of one (trials, mixtures) product.
 _ENTRIES = 2**24
+# Voxels that answer to a direction most, which must be tuned to it: fewer than the smallest place
+# that a concept may have, of which some carry other concepts as well.
+TUNED_VOXELS = 5
+# Fewer components have too few mixtures to be held against.
+FEWEST = 3
+# Of the scores' mean variance, added to each: components that are nearly one leave voxels'
+# tuning to either undetermined.
+_RIDGE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +66,120 @@ def draw_mixtures(components: int, mixtures: int, seed: int) -> Floats:
     seed : int
     """
     return np.random.default_rng(seed).standard_normal((mixtures, components))
+
+
+def draw_pairs(components: int, mixtures: int, seed: int) -> Floats:
+    """(M, K) coefficients of sums and differences of two components in equal parts.
+
+    They are the mixtures that voxels are tuned to most: of many parts each has a smaller share.
+
+    Parameters
+    ----------
+    components : int
+        K, at least 2.
+    mixtures : int
+        M.
+    seed : int
+    """
+    rng = np.random.default_rng(seed)
+    pairs = np.zeros((mixtures, components))
+    first = rng.integers(components, size=mixtures)
+    second = (first + rng.integers(1, components, size=mixtures)) % components
+    for column in (first, second):
+        pairs[np.arange(mixtures), column] = rng.choice([-1.0, 1.0], size=mixtures)
+    return pairs
+
+
+def tuning(
+    scores: NDArray[np.floating],
+    responses: NDArray[np.floating],
+    coefficients: NDArray[np.floating],
+    *,
+    voxels: int = TUNED_VOXELS,
+) -> Floats:
+    """How far the voxels that answer to a direction most answer to it alone.
+
+    Of the voxels whose responses correlate most with the scores along a direction, the sum of
+    these correlations over the sum of their multiple correlations with all components' scores: 1
+    where all that they tell of the components lies along it. Of a mixture of two unrelated
+    components, each carried by voxels of its own, it is 0.7. It does not depend on how much
+    voxels tell.
+
+    Parameters
+    ----------
+    scores : ndarray
+        (I, K) of stimuli along components.
+    responses : ndarray
+        (I, V) mean responses to the stimuli.
+    coefficients : ndarray
+        (M, K) of directions, in components whose scores have unit variance.
+    voxels : int
+
+    Returns
+    -------
+    ndarray
+        (M,) at most 1; NaN where scores along a direction do not vary.
+
+    Raises
+    ------
+    ValueError
+        Where shapes do not match or values are not finite.
+    """
+    if len(scores) != len(responses) or coefficients.shape[1:] != scores.shape[1:]:
+        raise ValueError(
+            f"scores {scores.shape}, responses {responses.shape} and coefficients "
+            f"{coefficients.shape} do not match"
+        )
+    require_finite("scores and responses", scores, responses)
+    s, x = (_standard(values) for values in (scores, responses))
+    among = np.asarray(s.T @ s / len(s))
+    between = np.asarray(s.T @ x / len(s))
+    ridge = _RIDGE * max(float(np.trace(among)), np.finfo(float).tiny) / len(among)
+    weights = np.linalg.solve(among + ridge * np.eye(len(among)), between)
+    multiple = np.sqrt(np.maximum((weights * (among @ weights)).sum(axis=0), 0))
+    found = np.full(len(coefficients), np.nan)
+    spread = np.sqrt(np.einsum("mk,kl,ml->m", coefficients, among, coefficients))
+    block = max(1, _ENTRIES // max(responses.shape[1], 1))
+    for start in range(0, len(coefficients), block):
+        part = slice(start, start + block)
+        varies = np.flatnonzero(spread[part] > 0) + start
+        along = coefficients[varies] @ between / spread[varies, None]
+        count = min(voxels, along.shape[1])
+        best = np.argpartition(-along, count - 1, axis=1)[:, :count]
+        told = np.take_along_axis(along, best, axis=1).sum(axis=1)
+        found[varies] = told / np.maximum(multiple[best].sum(axis=1), np.finfo(float).tiny)
+    return found
+
+
+def tuned_p(
+    scores: NDArray[np.floating],
+    responses: NDArray[np.floating],
+    *,
+    mixtures: int,
+    seed: int,
+) -> Floats:
+    """p of "voxels are tuned to a component no more than to mixtures of two of them".
+
+    Parameters
+    ----------
+    scores, responses
+        As `tuning` takes them; of stimuli that components may have been found with, since what is
+        found of noise is found of its mixtures too.
+    mixtures : int
+        Drawn by `draw_pairs`.
+    seed : int
+
+    Returns
+    -------
+    ndarray
+        (K,); NaN of fewer than `FEWEST` components, or where a component's scores do not vary.
+    """
+    count = scores.shape[1]
+    if count < FEWEST:
+        return np.full(count, np.nan)
+    own = tuning(scores, responses, np.eye(count))
+    against = tuning(scores, responses, draw_pairs(count, mixtures, seed))
+    return permutation_p(own, against[np.isfinite(against)])
 
 
 def mix(coefficients: NDArray[np.floating], components: NDArray[np.floating]) -> Floats:
@@ -96,3 +224,11 @@ def mixture_sums(
 def add(parts: list[Sums]) -> Sums:
     """Sums of several sets of units."""
     return Sums(sum(part.count for part in parts), np.sum([part.moments for part in parts], axis=0))
+
+
+def _standard(values: NDArray[np.floating]) -> Floats:
+    """Columns of mean 0 and unit variance; constant ones are 0."""
+    centred = np.asarray(values - values.mean(axis=0))
+    spread = centred.std(axis=0)
+    told = spread > 1e-9 * np.abs(values).max(axis=0, initial=0)
+    return np.asarray(np.divide(centred, spread, out=np.zeros_like(centred), where=told))

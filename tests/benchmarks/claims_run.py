@@ -52,7 +52,7 @@ def claims_of(path: str, cohort: Any, directions: int, *, clip: bool) -> dict[st
     alone = [each["name"] for each in found["concepts"] if not each["shared"]]
     told["components"] = (
         f"{len(rows)} found (each start looked for {whole.found['looked_for']}), {planted.sum()} "
-        f"planted (cosine >= 0.8); matched cosine of further seeds {figures['cosine']}"
+        f"planted (r of the scores >= 0.8); matched cosine of further seeds {figures['cosine']}"
     )
     told["shared"] = (
         f"{sum(have.values())} of {len(names)} planted shared concepts; of {shared.sum()} called "

@@ -10,7 +10,8 @@ from flows.science.metrics import auc
 from tests.support.cohorts.records import PlantedCohort
 from tests.support.cohorts.stimuli import standard, unit
 
-PLANTED_COSINE = 0.8
+PLANTED_R = 0.8
+"""Of scores over stimuli: a mixture of two in equal parts reaches 0.71."""
 GOOD_AUC = 0.9
 PARTICIPANTS = 0.75
 _PENALTIES = 10.0 ** np.arange(-3, 3.1, 0.5)
@@ -64,6 +65,10 @@ def recovery(
 ) -> dict[str, Any]:
     """Judge components and their soft masks against the truth.
 
+    A component is a planted concept where it puts the stimuli in nearly the order that the carried
+    direction does: by the correlation of the stimuli's scores along both. Their cosine depends as
+    much on dimensions in which stimuli hardly differ, of which no response tells anything.
+
     Cosines are taken in the space centred by the mean of the targets, so that a component's part
     along this mean, which is the same for all stimuli, is left out.
 
@@ -80,11 +85,12 @@ def recovery(
     dict
         ``concepts``: for each concept ``name``, ``shared``, its nearest ``component``, ``cosine``
         (to the carried direction), ``cosine_regression`` and ``cosine_anchor`` of that component,
-        ``score_r`` (correlation over stimuli of the scores along both), ``auc`` by participant
-        (NaN for one who does not carry it), and ``found``: cosine at least 0.8 and an AUC of at
-        least 0.9 in three quarters of the carriers (None without masks).
-        ``components``: for each component ``concept`` (the nearest), ``cosine``, ``cosine_anchor``
-        and ``planted``, whether the cosine to the carried direction is at least 0.8.
+        ``score_r`` (correlation over stimuli of the scores along both, by which the nearest is
+        the nearest), ``auc`` by participant (NaN for one who does not carry it), and ``found``:
+        ``score_r`` at least 0.8 and an AUC of at least 0.9 in three quarters of the carriers (None
+        without masks).
+        ``components``: for each component ``concept`` (the nearest), ``score_r``, ``cosine``,
+        ``cosine_anchor`` and ``planted``, whether ``score_r`` is at least 0.8.
         ``chance``: the 95th percentile of the largest cosine that random directions of the
         stimuli's covariance have to any concept.
     """
@@ -100,7 +106,7 @@ def recovery(
     score_r = standard(targets @ found.T).T @ standard(targets @ to["cosine"].T) / len(targets)
     concepts = []
     for row, name in enumerate(cohort.concepts):
-        nearest = int(cosines["cosine"][:, row].argmax())
+        nearest = int(score_r[:, row].argmax())
         aucs = None if masks is None else _aucs(cohort, masks, row, nearest)
         concepts.append(
             {
@@ -110,18 +116,19 @@ def recovery(
                 **{kind: float(values[nearest, row]) for kind, values in cosines.items()},
                 "score_r": float(score_r[nearest, row]),
                 "auc": aucs,
-                "found": _is_found(float(cosines["cosine"][nearest, row]), aucs),
+                "found": _is_found(float(score_r[nearest, row]), aucs),
             }
         )
     told = []
-    for each, anchored in zip(cosines["cosine"], cosines["cosine_anchor"], strict=True):
-        best = int(each.argmax())
+    for row, correlated in enumerate(score_r):
+        best = int(correlated.argmax())
         told.append(
             {
                 "concept": cohort.concepts[best],
-                "cosine": float(each[best]),
-                "cosine_anchor": float(anchored[best]),
-                "planted": bool(each[best] >= PLANTED_COSINE) and not cohort.shuffled,
+                "score_r": float(correlated[best]),
+                "cosine": float(cosines["cosine"][row, best]),
+                "cosine_anchor": float(cosines["cosine_anchor"][row, best]),
+                "planted": bool(correlated[best] >= PLANTED_R) and not cohort.shuffled,
             }
         )
     rng = np.random.default_rng(0)
@@ -176,9 +183,9 @@ def _aucs(
     ]
 
 
-def _is_found(cosine: float, aucs: list[float] | None) -> bool | None:
+def _is_found(score_r: float, aucs: list[float] | None) -> bool | None:
     if aucs is None:
         return None
     carried = [value for value in aucs if not np.isnan(value)]
     enough = sum(value >= GOOD_AUC for value in carried) >= np.ceil(PARTICIPANTS * len(carried))
-    return bool(carried) and cosine >= PLANTED_COSINE and bool(enough)
+    return bool(carried) and score_r >= PLANTED_R and bool(enough)
