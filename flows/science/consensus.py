@@ -34,7 +34,11 @@ class Consensus:
 
 
 def agree_on_directions(
-    rows: NDArray[np.floating], *, alike: float, recurrence: float
+    rows: NDArray[np.floating],
+    *,
+    alike: float,
+    recurrence: float,
+    usable: NDArray[np.bool_] | None = None,
 ) -> Consensus:
     """Join the directions that starts have in common.
 
@@ -50,18 +54,24 @@ def agree_on_directions(
         In (0, 1).
     recurrence : float
         Share of the starts that must have found a direction.
+    usable : ndarray, optional
+        (starts, L) rows that count; all where not given.
 
     Returns
     -------
     Consensus
         None where too few starts agree on any.
     """
-    starts, count, dimension = rows.shape
-    flat = np.asarray(rows.reshape(-1, dimension), dtype=np.float64)
-    of_start = np.repeat(np.arange(starts), count)
+    starts, count = rows.shape[:2]
+    counts = np.ones((starts, count), dtype=bool) if usable is None else usable
+    flat = np.asarray(rows[counts], dtype=np.float64)
+    of_start = np.repeat(np.arange(starts), count).reshape(starts, count)[counts]
+    member = np.full((starts, count), -1)
     if starts == 1 or len(flat) < 2:
-        member = np.arange(len(flat))
-        return Consensus(flat.astype(np.float32), np.ones(len(flat)), member.reshape(starts, count))
+        # Of several starts one row alone is found again by none.
+        flat = flat if starts == 1 else flat[:0]
+        member[counts] = np.arange(len(flat)) if starts == 1 else -1
+        return Consensus(flat.astype(np.float32), np.ones(len(flat)), member)
     cluster = fcluster(linkage(flat, "average", metric="cosine"), 1 - alike, "distance") - 1
     found = _enough(cluster, of_start, starts, recurrence)
     while len(found) > 1:
@@ -75,12 +85,11 @@ def agree_on_directions(
     share = np.array([len(np.unique(of_start[cluster == each])) / starts for each in found])
     order = np.argsort(-share, kind="stable")
     found, share = found[order], share[order]
-    member = np.full(len(flat), -1)
+    of = np.full(len(flat), -1)
     for number, each in enumerate(found):
-        member[cluster == each] = number
-    return Consensus(
-        _means(flat, cluster, found).astype(np.float32), share, member.reshape(starts, count)
-    )
+        of[cluster == each] = number
+    member[counts] = of
+    return Consensus(_means(flat, cluster, found).astype(np.float32), share, member)
 
 
 def _enough(

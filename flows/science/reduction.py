@@ -15,6 +15,8 @@ from flows.science.consensus import Consensus, agree_on_directions
 from flows.science.decoder import Progress
 from flows.science.device import resolve_device
 from flows.science.losses import contrastive_loss
+from flows.science.metrics import pearson
+from flows.science.statistics import group_means
 
 # Share of the largest second moment below which a direction is rounding error of the targets.
 _SPANNED = 1e-10
@@ -28,6 +30,10 @@ _NEARLY = 0.95
 # tried in any case: they cost little, and far below what the data hold the curve goes up and down.
 _WORSE_IN_A_ROW = 2
 _ALWAYS_TRIED = 24
+# Rows count that are told of stimuli their start did not draw: r times the root of their number
+# lies beyond chance (5 %, one-sided). Of fewer stimuli r says nothing.
+_TOLD = 1.64
+_FEWEST_LEFT = 8
 
 
 @dataclass(frozen=True)
@@ -237,11 +243,14 @@ def reduce_contrastively(
                 on_progress(at, 100, {"loss": loss})
 
         settings = replace(config, components=number, starts=starts)
-        rows, drawn = _descend(pairs, label, unit, settings, number, seed, told)
+        rows, drawn, trials = _descend(pairs, label, unit, settings, number, seed, told)
         rows = _unit(rows @ basis.T @ basis)
+        usable = _told_to_others(rows, pairs, unit, trials)
         joined, before = (
-            agree_on_directions(each, alike=config.alike, recurrence=config.recurrence)
-            for each in (rows, drawn)
+            agree_on_directions(
+                each, alike=config.alike, recurrence=config.recurrence, usable=counted
+            )
+            for each, counted in ((rows, usable), (drawn, None))
         )
         point = CurvePoint(
             number,
@@ -338,8 +347,8 @@ def _descend(
     count: int,
     seed: int,
     told: Callable[[int, float], None],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(starts, count, D) unit rows of all starts, and the unit rows that they were drawn as."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], list[NDArray[np.int64]]]:
+    """(starts, count, D) unit rows of all starts, and as they were drawn; each start's trials."""
     place, starts = pairs.device, config.starts
     trials = _Batches(unit, config, seed)
     drawn = _draw(pairs, label, trials.trials, config, count, seed)
@@ -362,7 +371,33 @@ def _descend(
     return (
         functional.normalize(weight.detach(), dim=2).cpu().numpy(),
         functional.normalize(drawn, dim=2).numpy(),
+        trials.trials,
     )
+
+
+def _told_to_others(
+    rows: NDArray[np.float32],
+    pairs: torch.Tensor,
+    unit: NDArray[np.integer],
+    trials: list[NDArray[np.int64]],
+) -> NDArray[np.bool_]:
+    """(starts, count) rows that are told of stimuli which their start did not draw.
+
+    A start that learns from noise finds directions along which its own stimuli are told, and
+    others are not. Starts share most of their stimuli, and may find the same noise.
+    """
+    usable = np.ones(rows.shape[:2], dtype=bool)
+    for start, own in enumerate(trials):
+        left = np.ones(len(unit), dtype=bool)
+        left[np.isin(unit, np.unique(unit[own]))] = False
+        of = np.unique(unit[left], return_inverse=True)[1].ravel()
+        if len(of) == 0 or of.max() + 1 < _FEWEST_LEFT:
+            continue
+        along = on_device(rows[start].T, pairs.device)
+        told, true = (pairs[on_device(left, pairs.device)] @ along).relu().unbind(1)
+        r = pearson(group_means(told.cpu().numpy(), of), group_means(true.cpu().numpy(), of))
+        usable[start] = np.nan_to_num(r, nan=-1.0) * np.sqrt(of.max() + 1) > _TOLD
+    return usable
 
 
 def _draw(

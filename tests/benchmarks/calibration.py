@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from flows.science.sharing import agreement_test, shared_concepts
-from flows.science.specificity import draw_mixtures, mix, mixture_sums
+from flows.science.specificity import draw_mixtures, mix, mixture_sums, tuned_p
 from flows.science.statistics import benjamini_hochberg, correlation_test, region_test
 from flows.science.stats.orders import choose_order_scheme
 from flows.science.stats.tails import permutation_p
@@ -79,8 +79,8 @@ def measure() -> Iterator[str]:
     yield "the same in the order of the trials, predictions smooth in time (AR(1) 0.8)"
     yield from _measure_orders()
     yield (
-        f"specific, {MIXTURES} mixtures: components that are mixtures themselves, told better than "
-        "mixtures; their masks' own"
+        f"specific, {MIXTURES} mixtures: random directions, voxels tuned to them more than to "
+        "mixtures; told by a mask better than mixtures"
     )
     yield from _measure_specificity()
     yield "region, maps smoothed by a full width at half maximum; whole brains are the clusters"
@@ -157,22 +157,25 @@ def _measure_orders() -> Iterator[str]:
 def _measure_specificity() -> Iterator[str]:
     """Of what is decodable, some of it better than the rest, nothing is singled out.
 
-    Beside it a component that the decoder, and its mask, do tell better than any other direction.
+    Beside it a component that voxels are tuned to, and that its mask tells best.
     """
     for name, count in SPECIFICITY.items():
         p, power = np.empty((2, REPETITIONS, 1)), np.empty((REPETITIONS, 2))
         for number in range(REPETITIONS):
             rng = np.random.default_rng([number, 7])
             drawn = draw_told(count, rng)
+            scores = drawn.y @ drawn.components.T
+            tuned = tuned_p(scores, drawn.x, mixtures=MIXTURES, seed=number)
+            power[number, 0], p[0, number, 0] = tuned[0], tuned[-1]
             mixtures = mix(draw_mixtures(count, MIXTURES, number), drawn.components)
-            judged = mix(rng.standard_normal((2, count)), drawn.components)
-            judged[0] = drawn.components[0]
-            for part, yhat in enumerate((drawn.yhat, drawn.masked)):
-                r = mixture_sums(drawn.y, yhat, drawn.image, judged).correlations()
-                null = mixture_sums(drawn.y, yhat, drawn.image, mixtures).correlations()
-                power[number, part], p[part, number, 0] = permutation_p(r, null)
-        better, own = (_told_p(each) for each in p)
-        yield f"  {name}: {better}; {own}; power {_told(power < LEVEL)}"
+            judged = drawn.components[[0, -1]]
+            r, null = (
+                mixture_sums(drawn.y, drawn.masked, drawn.image, each).correlations()
+                for each in (judged, mixtures)
+            )
+            power[number, 1], p[1, number, 0] = permutation_p(r, null)
+        tuned, own = (_told_p(each) for each in p)
+        yield f"  {name}: {tuned}; {own}; power {_told(power < LEVEL)}"
 
 
 def _measure_regions(brains: list[Brain]) -> Iterator[str]:

@@ -245,41 +245,45 @@ def respond_in_order(
 
 @dataclass(frozen=True)
 class Told:
-    """Vectors of trials as a decoder and a mask tell them.
+    """Vectors of trials as voxels answer to them, and as a mask tells them.
 
     Attributes
     ----------
     components : ndarray
         (K, D) unit rows.
-    y, yhat, masked : ndarray
-        (N, D) targets, and what all voxels and one mask's voxels tell of them.
+    y, masked : ndarray
+        (N, D) targets, and what one mask's voxels tell of them.
+    x : ndarray
+        (N, V) responses.
     image : ndarray
         (N,) numbered from 0 without a gap.
     """
 
     components: np.ndarray
     y: np.ndarray
-    yhat: np.ndarray
     masked: np.ndarray
+    x: np.ndarray
     image: np.ndarray
 
 
 def draw_told(components: int, rng: np.random.Generator, *, images: int = 100) -> Told:
-    """Decoders that tell some directions better than others, of which one is a component.
+    """Voxels that answer to directions of their own, some of them to the first component.
 
-    All directions are told to some degree, which is the brain's, not the components'. The first
-    component is told twice as well as any of them, and most of what the mask's voxels tell.
+    The other components are random directions, which no voxel is tuned to and which a mask tells
+    to some degree, unevenly. The first is what its mask tells best.
     """
-    dimensions = 32
+    dimensions, voxels = 32, 200
     rows = _unit(rng.standard_normal((components, dimensions)))
     image = np.repeat(np.arange(images), rng.integers(1, 4, images))
     y = _unit(rng.standard_normal((images, dimensions)))[image]
-    noise = _unit(rng.standard_normal((2, len(image), dimensions)).reshape(-1, dimensions))
+    tuned = _unit(rng.standard_normal((voxels, dimensions)))
+    tuned[:10] = rows[0]
+    x = y @ tuned.T + 0.3 / np.sqrt(dimensions) * rng.standard_normal((len(image), voxels))
+    noise = _unit(rng.standard_normal((len(image), dimensions)))
     uneven = np.linalg.qr(rng.standard_normal((dimensions, dimensions)))[0]
-    told = (y @ uneven) * np.linspace(1, 0.3, dimensions) @ uneven.T
+    told = (y @ uneven) * np.linspace(0.3, 0.1, dimensions) @ uneven.T
     along = np.outer(y @ rows[0], rows[0])
-    plain, weak = told + noise[: len(image)], 0.3 * told + noise[len(image) :]
-    return Told(rows, y, plain + 2 * along, weak + 2 * along, image)
+    return Told(rows, y, told + noise + 2 * along, x, image)
 
 
 def _smooth_in_time(

@@ -56,8 +56,7 @@ def responses(y: np.ndarray, image: np.ndarray, predicted: np.ndarray, rows: np.
             unmasked=told,
             soft=told,
             hard=told,
-            mixture_sums=np.ones((5, 99)),
-            masked_mixture_sums=np.ones((5, len(rows), 99)),
+            mixture_sums=np.ones((5, len(rows), 99)),
             units=np.array([12]),
             found=rows.any(axis=1).astype(np.uint8),
         )
@@ -65,7 +64,10 @@ def responses(y: np.ndarray, image: np.ndarray, predicted: np.ndarray, rows: np.
 
 
 def told_by(parts: list[Json], vectors: Json, count: int = 30, seed: int = 0) -> Json:
-    return measure_subject.function("p0", parts, [None] * count, vectors, FREE, 199, 0.05, seed)
+    tuned = {"tuned": put(p=np.full(count, 0.01))}
+    return measure_subject.function(
+        "p0", parts, tuned, [None] * count, vectors, FREE, 199, 0.05, seed
+    )
 
 
 def test_stimuli_of_one_vector_are_one_image() -> None:

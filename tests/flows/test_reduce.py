@@ -97,4 +97,9 @@ def test_forced_takes_what_two_starts_find() -> None:
 def test_what_is_sought_again_is_as_many_with_half_the_starts() -> None:
     settings = again(ReductionConfig(starts=24), {"looked_for": 16})
     assert (settings["components"], settings["starts"]) == (16, 12)
+    assert settings["resample"]
     assert again(ReductionConfig(components=4, starts=1), {"looked_for": 4})["starts"] == 1
+
+
+def test_stimuli_that_were_drawn_are_not_drawn_again() -> None:
+    assert not again(ReductionConfig(), {"looked_for": 16}, drawn=True)["resample"]

@@ -68,7 +68,7 @@ FEW_TESTED = "could be tested in fewer than 2 participants"
 TELL_IN_FEW = "masks tell it in fewer than 2 participants"
 FEW_MASKS = "fewer than 2 participants have a mask of it"
 UNTESTED = "too few test stimuli"
-NO_BETTER = "told no better than random mixtures of the run's components"
+NO_BETTER = "no more than a mixture of the run's other components"
 NOT_AGAIN = "other seeds and draws of the stimuli do not find it again"
 
 
@@ -150,6 +150,28 @@ def test_masks_of_one_participant_agree_with_none() -> None:
     assert found.verdicts["agreeing"].tolist() == [YES, NO, YES]
     assert found.reasons[1]["agreeing"] == FEW_MASKS
     assert found.verdicts["shared"][1] == NO
+
+
+def test_of_two_components_none_can_be_held_against_mixtures() -> None:
+    found = judge(
+        Evidence(
+            usable=np.ones((4, 2), dtype=bool),
+            p_hard=np.full((4, 2), 0.001),
+            specific_p=np.full((4, 2), NAN),
+            agreement=np.ones(2),
+            agreement_p=np.full(2, 0.001),
+            cosine=np.ones(2),
+            chance=np.zeros(2),
+            replication_cosine=np.ones((4, 2)),
+            replication_p=np.full((4, 2), 0.001),
+        ),
+        minimum=2,
+        level=0.05,
+        cosine=0.75,
+    )
+    assert found.verdicts["specific"].tolist() == [UNKNOWN] * 2
+    assert found.reasons[0]["specific"] == "fewer than 3 components: there are no mixtures"
+    assert found.verdicts["shared"].tolist() == [UNKNOWN] * 2
 
 
 def test_without_a_reason_of_its_own_an_untested_mask_is_told_so() -> None:

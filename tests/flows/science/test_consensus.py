@@ -121,3 +121,16 @@ def test_rows_are_left_as_they_were() -> None:
     before = rows.copy()
     agree_on_directions(rows, alike=0.7, recurrence=0.4)
     np.testing.assert_array_equal(rows, before)
+
+
+def test_rows_that_do_not_count_are_in_no_direction() -> None:
+    rows = starts_of(PLANTED[:2], [6, 6])
+    usable = rows @ PLANTED[0] < 0.9
+    found = agree_on_directions(rows, alike=0.7, recurrence=0.4, usable=usable)
+    assert len(found.directions) == 1
+    assert found.directions[0] @ PLANTED[1] > 0.9
+    assert (found.member[~usable] == -1).all()
+    assert (found.member == 0).sum() == 6
+    none = agree_on_directions(rows, alike=0.7, recurrence=0.4, usable=np.zeros_like(usable))
+    assert none.directions.shape == (0, rows.shape[2])
+    assert (none.member == -1).all()

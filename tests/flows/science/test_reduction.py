@@ -85,7 +85,8 @@ def test_planted_directions_are_found_again_and_about_as_many() -> None:
     assert len(set(cosine.argmax(axis=1))) == PLANTED
     assert np.median(cosine.max(axis=1)) >= 0.9
     assert cosine.max(axis=1).min() > 0.85
-    assert PLANTED <= len(result.components) <= 1.5 * PLANTED
+    # Beside them some that two of them have in common, which are not specific.
+    assert PLANTED <= len(result.components) <= 2 * PLANTED
 
 
 def test_two_seeds_find_the_same_planted_directions() -> None:

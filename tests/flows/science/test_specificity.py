@@ -3,7 +3,15 @@ import pytest
 
 from flows.science import specificity
 from flows.science.metrics import pearson
-from flows.science.specificity import add, draw_mixtures, mix, mixture_sums
+from flows.science.specificity import (
+    add,
+    draw_mixtures,
+    draw_pairs,
+    mix,
+    mixture_sums,
+    tuned_p,
+    tuning,
+)
 from flows.science.stats.tails import permutation_p
 
 DIMENSIONS = 24
@@ -175,6 +183,105 @@ def test_nothing_is_specific_where_predictions_tell_nothing() -> None:
         other = simulate(seed + 1000)[1]
         share.append((p_against_mixtures(y, other, image, planted, seed) < 0.05).mean())
     assert np.mean(share) < 0.12
+
+
+def respond(
+    seed: int, *, concepts: int = 6, images: int = 400, noise: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores along concepts that are correlated, and 10 voxels that answer to each, 20 to none.
+
+    Concepts differ by a factor of 6 in how much of their voxels' responses they make.
+    """
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal((images, 1))
+    scores = rng.standard_normal((images, concepts)) + 0.3 * common
+    gain = np.repeat(np.geomspace(0.5, 3, concepts), 10)
+    told = np.repeat(scores, 10, axis=1) * gain
+    told += noise * rng.standard_normal(told.shape)
+    return scores, np.concatenate([told, rng.standard_normal((images, 20))], axis=1)
+
+
+def test_tuning_is_the_literal_one() -> None:
+    scores, responses = respond(0)
+    directions = np.random.default_rng(1).standard_normal((5, 6))
+    standard = (scores - scores.mean(axis=0)) / scores.std(axis=0)
+    expected = []
+    for direction in directions:
+        r = np.array([np.corrcoef(standard @ direction, voxel)[0, 1] for voxel in responses.T])
+        best = np.argsort(-r)[:5]
+        multiple = []
+        for voxel in responses.T[best]:
+            design = np.column_stack([standard, np.ones(len(standard))])
+            fitted = design @ np.linalg.lstsq(design, voxel, rcond=None)[0]
+            multiple.append(np.corrcoef(fitted, voxel)[0, 1])
+        expected.append(r[best].sum() / sum(multiple))
+    np.testing.assert_allclose(tuning(scores, responses, directions), expected, atol=2e-3)
+
+
+def test_voxels_are_tuned_to_concepts_however_well_they_tell_them_and_not_to_mixtures() -> None:
+    scores, responses = respond(0)
+    own = tuning(scores, responses, np.eye(6))
+    assert own.min() > 0.9
+    pairs = tuning(scores, responses, draw_pairs(6, 200, 0))
+    assert 0.6 < np.median(pairs) < 0.8
+    assert pairs.max() < own.min()
+
+
+def test_pairs_are_equal_parts_of_two() -> None:
+    pairs = draw_pairs(4, 4000, 0)
+    assert set(np.unique(pairs)) == {-1, 0, 1}
+    assert (np.abs(pairs).sum(axis=1) == 2).all()
+    # 24 of them, all as likely.
+    counts = np.unique(pairs, axis=0, return_counts=True)[1]
+    assert len(counts) == 24
+    assert counts.min() > 110
+    np.testing.assert_array_equal(pairs, draw_pairs(4, 4000, 0))
+    assert (pairs != draw_pairs(4, 4000, 1)).any()
+
+
+def test_concepts_are_more_than_mixtures_and_mixtures_are_not() -> None:
+    """Also where mixtures are told far better: of strong concepts, beside a weak one."""
+    mixed = []
+    for seed in range(10):
+        scores, responses = respond(seed)
+        assert (tuned_p(scores, responses, mixtures=499, seed=seed) < 0.01).all()
+        pairs = np.array([scores[:, a] + scores[:, b] for a in range(6) for b in range(a)]).T
+        mixed.append((tuned_p(pairs, responses, mixtures=499, seed=seed) < 0.05).mean())
+    assert np.mean(mixed) < 0.1
+
+
+def test_random_directions_and_voxels_of_noise_are_tuned_to_nothing() -> None:
+    share = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        scores, responses = respond(seed)
+        random = scores @ rng.standard_normal((6, 12))
+        share.append((tuned_p(random, responses, mixtures=499, seed=seed) < 0.05).mean())
+        noise = rng.standard_normal(responses.shape)
+        share.append((tuned_p(scores, noise, mixtures=499, seed=seed) < 0.05).mean())
+    assert np.mean(share) < 0.1
+
+
+def test_what_cannot_be_held_against_mixtures_has_no_p() -> None:
+    scores, responses = respond(0)
+    assert np.isnan(tuned_p(scores[:, :2], responses, mixtures=99, seed=0)).all()
+    flat = scores.copy()
+    flat[:, 1] = 3
+    p = tuned_p(flat, responses, mixtures=99, seed=0)
+    assert np.isnan(p[1])
+    assert np.isfinite(np.delete(p, 1)).all()
+    assert np.isfinite(tuning(scores, responses[:, :2], np.eye(6))).all()
+
+
+def test_tuning_of_what_does_not_match_is_refused() -> None:
+    scores, responses = respond(0)
+    with pytest.raises(ValueError, match="do not match"):
+        tuning(scores[1:], responses, np.eye(6))
+    with pytest.raises(ValueError, match="do not match"):
+        tuning(scores, responses, np.eye(5))
+    responses[3, 4] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        tuning(scores, responses, np.eye(6))
 
 
 def test_inputs_are_left_as_they_were() -> None:
