@@ -42,7 +42,8 @@ class Claims(BaseModel):
         "not measured, as for each claim."
     )
     specific: bool | None = Field(
-        description="Whether it is decoded better than random mixtures of the run's concepts are."
+        description="Whether it is more than a mixture of the run's concepts: voxels are tuned "
+        "to it, and masks tell it, more than mixtures."
     )
     agreeing: bool | None = Field(
         description="Whether participants' masks agree more than those of different concepts."

@@ -22,9 +22,7 @@ def concepts(
         bool | None, _claim("shared", "That participants share, or of which a claim fails.")
     ] = None,
     decodable: Annotated[bool | None, _claim("decodable", "That masks decode.")] = None,
-    specific: Annotated[
-        bool | None, _claim("specific", "Decoded better than random mixtures.")
-    ] = None,
+    specific: Annotated[bool | None, _claim("specific", "More than a mixture of others.")] = None,
     agreeing: Annotated[bool | None, _claim("agreeing", "Whose masks agree.")] = None,
     stable: Annotated[bool | None, _claim("stable", "That are found again.")] = None,
     subject: Annotated[

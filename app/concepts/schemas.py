@@ -125,7 +125,7 @@ class SubjectStatistics(BaseModel):
         description="Of `p_value`, over all of the run's concepts and participants."
     )
     specific_p: float | None = Field(
-        description="Of being decoded better than random mixtures of the run's concepts."
+        description="Of being more than a mixture of the run's concepts, by voxels and mask."
     )
     replication_r: float | None = Field(
         description="Of the concept that was sought without this participant, in this participant."

@@ -328,11 +328,12 @@ class Component(Base):
     """A direction of an encoder's space that brains carry (METHOD.md b, d).
 
     It is a concept that participants share where four claims hold: it is `decodable` from its masks
-    in enough participants (`p_value`, `q_value`), `specific`, that is decoded better than random
-    mixtures of the run's components are, `agreeing`, that is in like places of participants, and
-    `stable` over seeds, resampled images and participants. A claim that was not measured is null,
-    and `shared` is never true then. `reasons` has why, for each claim that is false or null, and
-    `reason` the first of these, those that are false before those that are null.
+    in enough participants (`p_value`, `q_value`), `specific`, that is more than a mixture of the
+    run's components by what voxels are tuned to and what masks tell, `agreeing`, that is in like
+    places of participants, and `stable` over seeds, resampled images and participants. A claim
+    that was not measured is null, and `shared` is never true then. `reasons` has why, for each
+    claim that is false or null, and `reason` the first of these, those that are false before
+    those that are null.
 
     `terms` are the vocabulary's nearest to it, `negations` the farthest. `stability_seeds` counts
     the further seeds that found a partner of it, `stability_cosine` and `stability_dice` are means
@@ -401,7 +402,7 @@ class ComponentSubject(Base):
     (`r_unmasked`), from the soft and from the hard mask; `r_low` and `r_high` are the 95 % interval
     of `r_hard` (bootstrap over images), and `r_normalised` is `r_hard` over the noise ceiling.
     `p_value` and `q_value` are the hard mask's, as `decodes` is: null where it was not tested.
-    `specific_p` is that of random mixtures of the run's components, `replication_r` and
+    `specific_p` is against mixtures of the run's components, `replication_r` and
     `replication_p` are of the component that was sought without this participant.
     """
 

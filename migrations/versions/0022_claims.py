@@ -269,7 +269,7 @@ COLUMN_COMMENTS: dict[str, tuple[str | None, str]] = {
     ),
     "concepts.specific": (
         None,
-        f"Whether it is decoded better than random mixtures of the run's components are; {CLAIM}.",
+        f"Whether voxels are tuned to it more than to mixtures of components; {CLAIM}.",
     ),
     "concepts.agreeing": (
         None,
@@ -363,7 +363,7 @@ COLUMN_COMMENTS: dict[str, tuple[str | None, str]] = {
     "concept_subjects.p_unmasked": (None, "Of r_unmasked: 0 to 1."),
     "concept_subjects.specific_p": (
         None,
-        "Of being decoded better than random mixtures of the run's components: 0 to 1.",
+        "Of voxels tuned to it, and masks that tell it, more than mixtures of components.",
     ),
     "concept_subjects.replication_r": (
         None,
