@@ -25,7 +25,9 @@ _TRIED = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 # Starts with which numbers are tried; all are made of the one that is chosen.
 _SEARCHING = 8
 # Share of what the best number finds that is as good, on a curve that eight starts draw.
-_NEARLY = 0.95
+_NEARLY = 0.85
+# Directions that starts have in common for each that they were drawn with in common.
+_MORE_THAN_DRAWN = 1.2
 # Numbers in a row that do worse, after which no larger one is tried; numbers up to the second are
 # tried in any case: they cost little, and far below what the data hold the curve goes up and down.
 _WORSE_IN_A_ROW = 2
@@ -43,7 +45,7 @@ class ReductionConfig:
     Attributes
     ----------
     components : int or "auto"
-        Directions that each start looks for; "auto" takes the largest number of which nearly the
+        Directions that each start looks for; "auto" takes the smallest number of which nearly the
         most are found again. Where there are several starts, those that are found again are the
         components, which are fewer.
     steps : int
@@ -290,12 +292,13 @@ _Found = tuple[Consensus, NDArray[np.float64]]
 
 
 def _choose(curve: list[CurvePoint]) -> int:
-    """The largest number of which a start finds nearly the most of what the others find.
+    """The smallest number of which a start finds nearly the most of what the others find.
 
-    Too few directions mix what is apart, each start in its own way; too many split it.
+    Too few directions mix what is apart, each start in its own way; too many split it, and parts
+    are found again as well.
     """
     most = _most_found(curve)
-    return max(
+    return min(
         (point.components for point in curve if _tells(point) and point.found >= _NEARLY * most),
         default=max(curve, key=lambda point: point.found).components,
     )
@@ -310,8 +313,9 @@ def _declines(curve: list[CurvePoint]) -> bool:
     most = _most_found(curve)
     if curve[-1].components <= _ALWAYS_TRIED:
         return False
-    return most > 0 and all(
-        not _tells(point) or point.found < most for point in curve[-_WORSE_IN_A_ROW:]
+    return all(
+        point.kept > 0 and (not _tells(point) or point.found < most)
+        for point in curve[-_WORSE_IN_A_ROW:]
     )
 
 
@@ -320,12 +324,12 @@ def _most_found(curve: list[CurvePoint]) -> float:
 
 
 def _tells(point: CurvePoint) -> bool:
-    """Whether training left starts with as much in common as they were drawn with, or more.
+    """Whether training left starts with clearly more in common than they were drawn with.
 
     Starts that look for many directions draw much the same stimuli, and would find each other's
-    whatever the data. Of a few categories all starts draw all.
+    whatever the data.
     """
-    return point.kept > 0 and point.kept >= point.drawn
+    return point.kept > 0 and point.kept >= _MORE_THAN_DRAWN * point.drawn
 
 
 def most_components(y: NDArray[np.floating]) -> int:

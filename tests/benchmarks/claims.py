@@ -53,6 +53,8 @@ CASES = (
     Case("captions, 8 participants", 104, participants=8),
     Case("CLIP", 201, clip=True),
     Case("CLIP, another", 202, clip=True),
+    Case("captions, 8 other participants", 105, participants=8),
+    Case("CLIP, a third", 203, clip=True),
 )
 
 

@@ -280,15 +280,19 @@ def curve(*points: tuple[int, int, float, int]) -> list[CurvePoint]:
     return [CurvePoint(*point) for point in points]
 
 
-def test_the_choice_is_the_largest_number_that_finds_nearly_the_most() -> None:
-    assert reduction._choose(curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 6.9, 0))) == 12
-    assert reduction._choose(curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 5.0, 0))) == 8
+def test_the_choice_is_the_smallest_number_that_finds_nearly_the_most() -> None:
+    assert reduction._choose(curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 7.9, 0))) == 8
+    assert reduction._choose(curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 8.9, 0))) == 12
 
 
 def test_what_starts_have_in_common_before_the_first_step_tells_nothing() -> None:
     points = curve((4, 4, 3.0, 0), (8, 8, 7.0, 2), (64, 70, 40.0, 75), (96, 90, 50.0, 99))
     assert reduction._choose(points) == 8
     assert reduction._declines(points)
+    # As many as they were drawn with, and a few more, are no sign either.
+    rising = curve((8, 8, 7.0, 2), (48, 16, 14.0, 15), (64, 20, 16.0, 18))
+    assert reduction._choose(rising) == 8
+    assert reduction._declines(rising)
     # Of eight categories all starts draw all.
     assert reduction._choose(curve((4, 4, 2.2, 5), (6, 6, 3.9, 8), (8, 8, 6.6, 8))) == 8
     # Where nothing tells, what is found most is as good as anything.
