@@ -138,6 +138,15 @@ def describe_masks(
     }
 
 
+def soft_masks(found: Json, voxels: int) -> NDArray[np.float32]:
+    """(K, V) weights of a participant's masks, or of the bits of clusters' members."""
+    store = get_store()
+    if "masks" in found:
+        return np.asarray(store.get(Artefact.model_validate(found["masks"]))["soft"])
+    bits = store.get(Artefact.model_validate(found))["members"]
+    return np.unpackbits(bits, axis=1, count=voxels).astype(np.float32)
+
+
 def hard_masks(mask: Json) -> NDArray[np.bool_]:
     """(K, V) members of a participant's masks, none where a mask counts for nothing."""
     soft = get_store().get(Artefact.model_validate(mask["masks"]))["soft"]

@@ -41,7 +41,7 @@ from flows.network import link_subject
 from flows.outcome import tell_outcome
 from flows.publish import RunResults, index_voxels, publish_run, published_run
 from flows.reduce import REMEDY, check_components
-from flows.regions import compare_with_regions
+from flows.regions import FEWEST_DRAWS, compare_with_regions, interval_regions
 from flows.retries import persevere
 from flows.run_context import RunContext, fitting_folds
 from flows.runners import examine_site, task_runner
@@ -120,6 +120,7 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
     whole = fit_run(context, folds, timed, force=force)
     judged = judge_fit(context, whole, timed, force=force)
     overlaps, networks, validations = _describe(context, whole, timed)
+    intervals = _intervals(context, judged)
     results = RunResults(
         key=key,
         config=config,
@@ -133,6 +134,7 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
         masks=whole.masks,
         tests=judged.measured.tests,
         overlaps=overlaps,
+        intervals=intervals,
         comparison=judged.comparison,
         networks=networks,
         validations=validations,
@@ -151,12 +153,15 @@ class Judged:
     measured : Measured
     stability : dict or None
         Of `flows.stability.compare_seeds`.
+    repeats : list of dict
+        Of `flows.stability.repeat_run`.
     comparison : dict
         Of `flows.compare.compare_subjects`.
     """
 
     measured: Measured
     stability: Json | None
+    repeats: list[Json]
     comparison: Json
 
 
@@ -169,7 +174,7 @@ def judge_fit(context: RunContext, whole: Fit, timed: Timed, *, force: bool = Fa
         Nothing is found again, and `force` is false.
     """
     config = context.config
-    stability, without = _seek_again(context, whole, timed, force=force)
+    stability, repeats, without = _seek_again(context, whole, timed, force=force)
     with timed("test"):
         measured = measure_run(context, whole)
     with timed("compare"):
@@ -188,13 +193,13 @@ def judge_fit(context: RunContext, whole: Fit, timed: Timed, *, force: bool = Fa
             config.statistics.permutations,
             config.seed,
         ).result()
-    return Judged(measured, stability, comparison)
+    return Judged(measured, stability, repeats, comparison)
 
 
 def _seek_again(
     context: RunContext, whole: Fit, timed: Timed, *, force: bool
-) -> tuple[Json | None, list[Json] | None]:
-    """What other seeds and stimuli find, and what is found without each participant.
+) -> tuple[Json | None, list[Json], list[Json] | None]:
+    """What other seeds and stimuli find, how they compare, and what is found without each one.
 
     Raises
     ------
@@ -202,7 +207,7 @@ def _seek_again(
         Nothing is found again, and `force` is false.
     """
     if context.config.stability.seeds < 2:
-        return None, None
+        return None, [], None
     least = context.config.stability.cosine
     with timed("repeat"):
         repeats = repeat_run(context, whole)
@@ -216,7 +221,7 @@ def _seek_again(
                 f"by chance {_figure(summary['cosine']['runner_up'])})",
                 hint=REMEDY,
             )
-        return stability, seek_without_each(context, whole)
+        return stability, repeats, seek_without_each(context, whole)
 
 
 def _describe(
@@ -265,6 +270,23 @@ def _describe(
             ]
         )
     return overlaps, networks, validations
+
+
+def _intervals(context: RunContext, judged: Judged) -> list[Json] | None:
+    """Intervals of areas, where further seeds are enough to tell any."""
+    if judged.stability is None or len(judged.repeats) < FEWEST_DRAWS:
+        return None
+    return gather(
+        [
+            interval_regions.submit(
+                label,
+                [repeat["masks"][row] for repeat in judged.repeats],
+                judged.stability["stability"],
+                context.tables[row],
+            )
+            for row, label in enumerate(context.labels)
+        ]
+    )
 
 
 def _report(context: RunContext, whole: Fit, judged: Judged, why: str) -> Json:

@@ -78,6 +78,7 @@ class RunResults:
     masks: list[Json]
     tests: list[Json]
     overlaps: list[list[Json]]
+    intervals: list[Json] | None
     comparison: Json
     networks: list[Json]
     validations: list[Json]
@@ -345,7 +346,10 @@ def _write_subject(
                 "weight": fit["soft"][component, voxel],
             },
         )
-    _write_regions(session, subject, fit, results.overlaps[row], usable, members, ids)
+    overlap = join_blocks(results.overlaps[row]) if results.overlaps[row] else {}
+    if results.intervals is not None:
+        overlap |= store.get(Artefact.model_validate(results.intervals[row]["interval"]))
+    _write_regions(session, subject, fit, overlap, usable, members, ids)
 
 
 def _write_vectors(
@@ -398,14 +402,13 @@ def _write_regions(
     session: Session,
     subject: SubjectTables,
     fit: Arrays,
-    blocks: list[Json],
+    overlap: Arrays,
     usable: NDArray[np.bool_],
     members: NDArray[np.bool_],
     ids: list[int],
 ) -> None:
     if not subject.region_ids or not usable.any():
         return
-    overlap = join_blocks(blocks)
     p = np.where(usable[:, None], overlap["p"], np.nan)
     q = correct_by_atlas(p, subject.region_atlases)
     unknown = np.full(p.shape, np.nan)
