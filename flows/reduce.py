@@ -145,7 +145,9 @@ def forced(config: ReductionConfig) -> ReductionConfig:
 def again(config: ReductionConfig, reduced: Json, *, drawn: bool = False) -> Json:
     """Settings that look for as many directions as a reduction that has been made.
 
-    Half of its starts do: what is sought again is compared, and published nowhere.
+    Half of its starts do: what is sought again is compared, and published nowhere. A direction
+    counts that half as large a share of them finds: it is known what is looked for, and nothing
+    lies near it by chance.
 
     Parameters
     ----------
@@ -156,5 +158,11 @@ def again(config: ReductionConfig, reduced: Json, *, drawn: bool = False) -> Jso
     starts = min(config.starts, max(2, config.starts // 2))
     resample = config.resample and not drawn
     return asdict(
-        replace(config, components=reduced["looked_for"], starts=starts, resample=resample)
+        replace(
+            config,
+            components=reduced["looked_for"],
+            starts=starts,
+            resample=resample,
+            recurrence=config.recurrence / 2,
+        )
     )

@@ -21,7 +21,8 @@ Json = dict[str, Any]
 # Members have weight 1 and all others 0, so that any threshold between says the same.
 THRESHOLD = 0.5
 
-REMEDY = "lower clusters.min_neighbours, raise clusters.eps, or use method masks"
+REMEDY = "lower clusters.min_neighbours, or use method masks"
+WIDER = "raise clusters.eps, lower clusters.min_neighbours, or use method masks"
 
 
 def require_participants(slug: str, participants: int, config: ClusterConfig) -> None:
@@ -53,7 +54,8 @@ def require_clusters(count: int, config: ClusterConfig) -> None:
         raise InputError(
             f"there is no cluster: no voxel's decoder weights have others {_within(config)} in "
             f"clusters.min_neighbours {config.min_neighbours} other participants",
-            hint=REMEDY,
+            # Where the data choose the radius there is none to raise.
+            hint=REMEDY if config.eps is None else WIDER,
         )
 
 

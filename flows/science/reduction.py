@@ -25,7 +25,7 @@ _TRIED = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 # Starts with which numbers are tried; all are made of the one that is chosen.
 _SEARCHING = 8
 # Share of what the best number finds that is as good, on a curve that eight starts draw.
-_NEARLY = 0.85
+_NEARLY = 0.9
 # Directions that starts have in common for each that they were drawn with in common.
 _MORE_THAN_DRAWN = 1.2
 # Numbers in a row that do worse, after which no larger one is tried; numbers up to the second are

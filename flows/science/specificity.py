@@ -158,7 +158,7 @@ def tuned_p(
     mixtures: int,
     seed: int,
 ) -> Floats:
-    """p of "voxels are tuned to a component no more than to mixtures of two of them".
+    """p of "voxels are tuned to a component no more than to mixtures of two others".
 
     Parameters
     ----------
@@ -178,8 +178,15 @@ def tuned_p(
     if count < FEWEST:
         return np.full(count, np.nan)
     own = tuning(scores, responses, np.eye(count))
-    against = tuning(scores, responses, draw_pairs(count, mixtures, seed))
-    return permutation_p(own, against[np.isfinite(against)])
+    pairs = draw_pairs(count, mixtures, seed)
+    against = tuning(scores, responses, pairs)
+    p = np.full(count, np.nan)
+    for component in np.flatnonzero(np.isfinite(own)):
+        # Pairs that it is a part of lie near it, and nearer where the parts go against each other.
+        others = against[(pairs[:, component] == 0) & np.isfinite(against)]
+        if len(others):
+            p[component] = permutation_p(own[[component]], others)[0]
+    return p
 
 
 def mix(coefficients: NDArray[np.floating], components: NDArray[np.floating]) -> Floats:

@@ -281,7 +281,7 @@ def curve(*points: tuple[int, int, float, int]) -> list[CurvePoint]:
 
 
 def test_the_choice_is_the_smallest_number_that_finds_nearly_the_most() -> None:
-    assert reduction._choose(curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 7.9, 0))) == 8
+    assert reduction._choose(curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 7.7, 0))) == 8
     assert reduction._choose(curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 8.9, 0))) == 12
 
 
