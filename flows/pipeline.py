@@ -102,7 +102,13 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
     if found := published_run(key):
         # The process that published it may have been killed before it came to the index.
         index_voxels()
-        return {"run": found, "dataset": slug, "changed": False, "encoder": encoder}
+        return {
+            "run": found,
+            "dataset": slug,
+            "changed": False,
+            "encoder": encoder,
+            "encoder_reason": why,
+        }
     timings: dict[str, float] = {}
 
     timed = partial(_timed, timings)

@@ -76,6 +76,7 @@ def test_the_same_run_again_changes_nothing(published_haxby: int) -> None:
         "dataset": "haxby-slice",
         "changed": False,
         "encoder": RUN["encoder"],
+        "encoder_reason": "as configured",
     }
 
 

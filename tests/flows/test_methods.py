@@ -236,6 +236,7 @@ def test_the_same_run_again_changes_nothing(both: BothRuns) -> None:
         "dataset": "small",
         "changed": False,
         "encoder": BY_CLUSTERS["encoder"],
+        "encoder_reason": "as configured",
     }
     assert counts() == before
 

@@ -203,6 +203,7 @@ def test_a_run_is_published_and_again_is_the_same(ingested: Options) -> None:
         "dataset": "planted",
         "changed": False,
         "encoder": ingested["encoder"],
+        "encoder_reason": "as configured",
     }
     assert counts() == rows
     other = run_pipeline("planted", ingested | {"seed": 1})
