@@ -44,7 +44,8 @@ def reduction_flops(
     """The reduction, each start looking for K directions of D dimensions.
 
     A step of a start: the responses of predictions and targets, and the weights' gradient,
-    ``8 B D K``; the distances and the gradients of both sides, ``6 B^2 K``.
+    ``8 B D K``; the distances and the gradients of both sides, ``6 B^2 K``. What judges the rows
+    once, after the last step, is left out.
     """
     step = 8.0 * batch * dimension * components + 6.0 * batch**2 * components
     return starts * steps * step
