@@ -45,7 +45,8 @@ class Case:
         return make(self.seed, self.participants, config=self.config)
 
 
-# None of these was ever run while a setting was chosen.
+# No setting was chosen on these: others are for that. The last two were added after the first had shown
+# that settings needed another choice.
 CASES = (
     Case("captions", 101),
     Case("captions, another", 102),
