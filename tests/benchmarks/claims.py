@@ -45,8 +45,8 @@ class Case:
         return make(self.seed, self.participants, config=self.config)
 
 
-# No setting was chosen on these: others are for that. The last two were added after the first had shown
-# that settings needed another choice.
+# No setting was chosen on these: others are for that. The last two were added after the first had
+# shown that settings needed another choice.
 CASES = (
     Case("captions", 101),
     Case("captions, another", 102),
