@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from app.store import Artefact
 from flows.fit import Fit, cluster_all, mask_all, train_all
-from flows.mask import hard_masks
+from flows.mask import hard_masks, soft_masks
 from flows.matching import match, match_components
 from flows.progress import report
 from flows.reduce import again, reduce_components
@@ -212,8 +212,7 @@ def _members(found: Json, count: int, voxels: int) -> NDArray[np.bool_]:
     """(L, V) hard masks of a participant's fit, or of their bits."""
     if "masks" in found:
         return hard_masks(found)
-    stored = get_store().get(Artefact.model_validate(found))
-    return np.unpackbits(stored["members"], axis=1, count=voxels).astype(bool)[:count]
+    return soft_masks(found, voxels)[:count].astype(bool)
 
 
 def _three(table: Floats, partner: NDArray[np.int64], runner_up: NDArray[np.int64]) -> Floats:
