@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.store import Artefact
 from flows.measure import choose_order, join_predictions, replicate_subject
 from flows.measure import test_subject as measure_subject
-from flows.stages import get_store
 from tests.conftest import forget_settings
+from tests.flows.stored import arrays, put
 
 FREE = {"kind": "free", "reason": ""}
 Json = dict[str, Any]
@@ -23,14 +22,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget_settings()
     yield
     forget_settings()
-
-
-def put(**arrays: np.ndarray) -> Json:
-    return get_store().put(arrays).model_dump()
-
-
-def arrays(reference: Json) -> dict[str, np.ndarray]:
-    return get_store().get(Artefact.model_validate(reference))
 
 
 def categories(seed: int, *, decoded: bool) -> tuple[np.ndarray, Json, Json]:

@@ -14,6 +14,7 @@ from flows.reduce import again, check_components, forced, reduce_components, req
 from flows.science.reduction import ReductionConfig
 from flows.stages import get_store
 from tests.conftest import forget_settings
+from tests.flows.stored import put
 
 IMAGES, DIMENSION = 60, 24
 FOLDS = ["train"] * 40 + ["validation"] * 10 + ["test"] * 10
@@ -27,10 +28,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget_settings()
     yield
     forget_settings()
-
-
-def put(**arrays: np.ndarray) -> Json:
-    return get_store().put(arrays).model_dump()
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
