@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.conftest import forget_settings
+
 # Prefect reads its settings when it is imported first, which collecting the tests does.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="sdc-tests-prefect-")
 os.environ["DO_NOT_TRACK"] = "1"
@@ -66,6 +68,15 @@ def flows_home(catalog: Path, prefect_server: str) -> Iterator[Path]:
         yield catalog
 
 
+@pytest.fixture
+def store_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home folder with an empty store, for stages that ask neither a database nor Prefect."""
+    monkeypatch.setenv("SDC_HOME", str(tmp_path))
+    forget_settings()
+    yield tmp_path
+    forget_settings()
+
+
 @contextmanager
 def home_of_a_module(
     home: Path, server_url: str, template: str, prefect_server: str
@@ -75,7 +86,6 @@ def home_of_a_module(
     from sqlalchemy import make_url
 
     from app.database.engine import get_engine
-    from tests.conftest import forget_settings
 
     name = f"module_{uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as connection:

@@ -1,7 +1,5 @@
 """Whether masks tell components of test stimuli: planted categories, and none."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,19 +7,12 @@ import pytest
 
 from flows.measure import choose_order, join_predictions, replicate_subject
 from flows.measure import test_subject as measure_subject
-from tests.conftest import forget_settings
 from tests.flows.stored import arrays, put
 
 FREE = {"kind": "free", "reason": ""}
 Json = dict[str, Any]
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SDC_HOME", str(tmp_path))
-    forget_settings()
-    yield
-    forget_settings()
+pytestmark = pytest.mark.usefixtures("store_home")
 
 
 def categories(seed: int, *, decoded: bool) -> tuple[np.ndarray, Json, Json]:

@@ -1,8 +1,6 @@
 """The stage that reduces what decoders tell to components: what it refuses, and on null data."""
 
-from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ from app.store import Artefact
 from flows.reduce import again, check_components, forced, reduce_components, require_components
 from flows.science.reduction import ReductionConfig
 from flows.stages import get_store
-from tests.conftest import forget_settings
 from tests.flows.stored import put
 
 IMAGES, DIMENSION = 60, 24
@@ -21,13 +18,7 @@ FOLDS = ["train"] * 40 + ["validation"] * 10 + ["test"] * 10
 FEW = ReductionConfig(components=6, steps=60, starts=6)
 Json = dict[str, Any]
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SDC_HOME", str(tmp_path))
-    forget_settings()
-    yield
-    forget_settings()
+pytestmark = pytest.mark.usefixtures("store_home")
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

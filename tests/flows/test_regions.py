@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,13 @@ from flows.regions import BLOCK, interval_regions, join_blocks, place_regions
 from flows.science.metrics import auc
 from flows.science.statistics import region_test
 from flows.stages import get_store
-from tests.conftest import forget_settings
 
 VOXELS, COMPONENTS, REGIONS = 300, 5, 2 * BLOCK + 3
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ArtefactStore]:
-    monkeypatch.setenv("SDC_HOME", str(tmp_path))
-    forget_settings()
-    yield get_store()
-    forget_settings()
+def store(store_home: Path) -> ArtefactStore:
+    return get_store()
 
 
 def test_blocks_of_regions_together_are_the_test_of_all(store: ArtefactStore) -> None:
