@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from app.concepts.claims import ClaimFilter
+from app.concepts.filters import ClaimFilter
 from app.concepts.schemas import ConceptAnswer, ConceptSummary, ConceptTermsAnswer, SimilarAnswer
 from app.datasets.schemas import DatasetList
 from app.errors import (

@@ -42,7 +42,6 @@ Millimetre = Annotated[float, Query(description="mm", ge=-FARTHEST_MM, le=FARTHE
 Label = Annotated[
     str, Query(description="A participant's label.", examples=["subj01"], pattern=NO_NUL)
 ]
-Claim = Annotated[bool | None, Query(description="Of which this claim holds, or fails.")]
 ComponentId = Annotated[int, Path(description="A concept's id, as a search tells it.")]
 Limit = Annotated[int, PAGE_LIMIT, Query(ge=1, description="Items a page.")]
 Cursor = Annotated[

@@ -1,7 +1,7 @@
 """What has to hold for a concept to be one that participants share, and how that is told."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
@@ -10,16 +10,6 @@ if TYPE_CHECKING:
 
 # In the order that reasons are told in.
 CLAIMS = ("decodable", "specific", "agreeing", "stable")
-
-
-class ClaimFilter(TypedDict, total=False):
-    """Which concepts are listed, by what is claimed of them; null is any."""
-
-    shared: bool | None
-    decodable: bool | None
-    specific: bool | None
-    agreeing: bool | None
-    stable: bool | None
 
 
 class Prevalence(BaseModel):

@@ -1,30 +1,25 @@
 """Concepts, on the command line."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
 from app import console
 from app.commands import AsJson, Component, Many, OldRun, ask
+from app.concepts.filters import ClaimFilter, FilterText, take_claim_filters
 
 if TYPE_CHECKING:
     from app.client import ListOptions, SimilarOptions
 
 
-def _claim(name: str, told: str) -> Any:
-    return typer.Option(f"--{name}/--not-{name}", help=told)
+def _option(name: str, text: FilterText) -> Any:
+    return typer.Option(f"--{name}/--not-{name}", help=text.option)
 
 
+@take_claim_filters("run", _option)
 def concepts(
     dataset: Annotated[str | None, typer.Option(help="Of this dataset alone.")] = None,
     run: OldRun = None,
-    shared: Annotated[
-        bool | None, _claim("shared", "That participants share, or of which a claim fails.")
-    ] = None,
-    decodable: Annotated[bool | None, _claim("decodable", "That masks decode.")] = None,
-    specific: Annotated[bool | None, _claim("specific", "More than a mixture of others.")] = None,
-    agreeing: Annotated[bool | None, _claim("agreeing", "Whose masks agree.")] = None,
-    stable: Annotated[bool | None, _claim("stable", "That are found again.")] = None,
     subject: Annotated[
         str | None, typer.Option(help="That this participant's mask decodes.")
     ] = None,
@@ -34,6 +29,7 @@ def concepts(
     ] = None,
     limit: Annotated[int, typer.Option(help="How many, at most.")] = 50,
     as_json: AsJson = False,
+    **claims: Unpack[ClaimFilter],
 ) -> None:
     """List concepts by id, with what is claimed of them.
 
@@ -45,14 +41,10 @@ def concepts(
     asked: ListOptions = {
         "dataset": dataset,
         "run": run,
-        "shared": shared,
-        "decodable": decodable,
-        "specific": specific,
-        "agreeing": agreeing,
-        "stable": stable,
         "subject": subject,
         "text": text,
         "limit": limit,
+        **claims,
     }
     answer = ask(
         lambda session: list_concepts(session, cursor=cursor, **asked),

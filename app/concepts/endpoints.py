@@ -1,17 +1,17 @@
 """Concepts, over HTTP."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 from fastapi import APIRouter, Query, Request, Response
 
 from app.concepts import service
+from app.concepts.filters import ClaimFilter, take_claim_filters
 from app.concepts.schemas import ConceptAnswer, ConceptSummary, ConceptTermsAnswer, SimilarAnswer
 from app.dependencies import ReadingSession
 from app.immutable import UNCHANGED, tagged, tagged_answer
 from app.masks.service import MaskFile, Space, TableFormat, mask_table, mask_volume
 from app.paging import PAGE, Page
 from app.parameters import (
-    Claim,
     ComponentId,
     Count,
     Cursor,
@@ -36,18 +36,11 @@ def _file(*media_types: str) -> dict[int | str, dict[str, Any]]:
 
 
 @router.get("")
+@take_claim_filters("run", lambda _, text: Query(description=text.description))
 def list_concepts(
     session: ReadingSession,
     dataset: DatasetName = None,
     run: RunId = None,
-    shared: Annotated[
-        bool | None,
-        Query(description="Shared ones, or those of which a claim fails."),
-    ] = None,
-    decodable: Claim = None,
-    specific: Claim = None,
-    agreeing: Claim = None,
-    stable: Claim = None,
     subject: Annotated[
         str | None, Query(description="Decoded by this participant.", pattern=NO_NUL)
     ] = None,
@@ -58,6 +51,7 @@ def list_concepts(
     ] = None,
     cursor: Cursor = None,
     limit: Limit = PAGE,
+    **claims: Unpack[ClaimFilter],
 ) -> Page[ConceptSummary]:
     """The concepts of current runs, or of one run, by id.
 
@@ -67,15 +61,11 @@ def list_concepts(
         session,
         dataset=dataset,
         run=run,
-        shared=shared,
-        decodable=decodable,
-        specific=specific,
-        agreeing=agreeing,
-        stable=stable,
         subject=subject,
         text=text,
         cursor=cursor,
         limit=limit,
+        **claims,
     )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from app.concepts import repository
-from app.concepts.claims import ClaimFilter, claims_of
+from app.concepts.claims import claims_of
+from app.concepts.filters import ClaimFilter
 from app.concepts.schemas import (
     ConceptAnswer,
     ConceptSummary,

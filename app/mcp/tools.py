@@ -1,11 +1,12 @@
 """The tools: the questions of the command line, answered by the same services."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
+from app.concepts.filters import ClaimFilter, take_claim_filters
 from app.concepts.schemas import ConceptAnswer, ConceptSummary, SimilarAnswer
 from app.concepts.service import list_concepts, show_concept, similar_concepts
 from app.database.reader import SqlAnswer
@@ -38,7 +39,6 @@ Component = Annotated[int, Field(description="A concept's id, as `search` tells 
 Many = Annotated[
     int, K_LIMIT, Field(description="How many at most.", json_schema_extra={"minimum": 1})
 ]
-Claim = Annotated[bool | None, Field(description="Of which this claim holds, or fails.")]
 Statement = Annotated[str, Field(description="One SELECT, WITH, VALUES or TABLE in PostgreSQL.")]
 
 
@@ -75,19 +75,13 @@ def show(call: Call, component: Component) -> ConceptAnswer:
         return show_concept(session, component)
 
 
+@take_claim_filters("run", lambda _, text: Field(description=text.description))
 def concepts(
     call: Call,
     dataset: Annotated[
         str | None, Field(description="Of this dataset alone, as `datasets` tells it.")
     ] = None,
     run: Annotated[int | None, Field(description="Of this run, current or not.")] = None,
-    shared: Annotated[
-        bool | None, Field(description="Shared ones, or those of which a claim fails.")
-    ] = None,
-    decodable: Claim = None,
-    specific: Claim = None,
-    agreeing: Claim = None,
-    stable: Claim = None,
     subject: Annotated[
         str | None, Field(description="Decoded by this participant, such as subj01.")
     ] = None,
@@ -100,6 +94,7 @@ def concepts(
     limit: Annotated[
         int, PAGE_LIMIT, Field(description="Concepts a page.", json_schema_extra={"minimum": 1})
     ] = PAGE,
+    **claims: Unpack[ClaimFilter],
 ) -> Page[ConceptSummary]:
     """List concepts by id, page by page, with what is claimed of them.
 
@@ -112,15 +107,11 @@ def concepts(
             session,
             dataset=dataset,
             run=run,
-            shared=shared,
-            decodable=decodable,
-            specific=specific,
-            agreeing=agreeing,
-            stable=stable,
             subject=subject,
             text=text,
             cursor=cursor,
             limit=limit,
+            **claims,
         )
 
 
