@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from app.concepts.claims import CLAIMS
+from app.store import Artefact
+from flows.publish_claims import component_columns
+from flows.stages import get_store
 
 Json = dict[str, Any]
 
@@ -25,16 +27,20 @@ def tell_outcome(labels: Sequence[str], masks: Sequence[Json], comparison: Json)
     -------
     dict
         ``found`` and ``shared`` components; where there are any, ``not_shared``, how many for
-        which reason (of the first claim that fails or was not measured), and by participant
+        which reason (the one that the catalog tells of a component), and by participant
         ``without_mask`` and ``untested``, likewise.
     """
-    reasons = [_first(reason) for reason in comparison["reasons"]]
+    verdicts = get_store().get(Artefact.model_validate(comparison["comparison"]))
+    components = component_columns(verdicts, comparison["reasons"], len(comparison["reasons"]))
     by_participant = {
         "without_mask": [mask["reasons"] for mask in masks],
         "untested": comparison["untested"],
     }
-    told: Json = {"found": len(reasons), "shared": reasons.count(None)}
-    if counted := _count(reasons):
+    told: Json = {
+        "found": len(components),
+        "shared": sum(component["shared"] is True for component in components),
+    }
+    if counted := _count(component["reason"] for component in components):
         told["not_shared"] = counted
     for name, rows in by_participant.items():
         counts = {
@@ -45,13 +51,6 @@ def tell_outcome(labels: Sequence[str], masks: Sequence[Json], comparison: Json)
         if counts:
             told[name] = counts
     return told
-
-
-def _first(reason: Json | str | None) -> str | None:
-    """Why a component is not shared: of the first of its claims that there is a reason of."""
-    if not isinstance(reason, dict):
-        return reason
-    return next((reason[claim] for claim in CLAIMS if claim in reason), None)
 
 
 def _count(reasons: Iterable[str | None]) -> dict[str, int]:

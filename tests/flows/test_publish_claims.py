@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from flows.outcome import tell_outcome
 from flows.publish_claims import (
     component_columns,
     correct_by_atlas,
@@ -178,13 +177,3 @@ def test_regions_of_an_atlas_are_a_family() -> None:
         np.testing.assert_array_equal(q[:, columns], benjamini_hochberg(p[:, columns]))
     assert np.isnan(q[1]).all()
     assert not np.allclose(q, benjamini_hochberg(p), equal_nan=True)
-
-
-def test_the_outcome_counts_the_first_reasons() -> None:
-    comparison = {"reasons": [*REASONS, {}], "untested": [[None] * 5]}
-    told = tell_outcome(["subj01"], [{"reasons": [None] * 5}], comparison)
-    assert told == {
-        "found": 5,
-        "shared": 2,
-        "not_shared": {"no better than mixtures": 1, "one seed alone": 1, "too few images": 1},
-    }
