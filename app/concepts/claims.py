@@ -13,7 +13,7 @@ CLAIMS = ("decodable", "specific", "agreeing", "stable")
 
 
 class Prevalence(BaseModel):
-    """In what share of participants a concept is found that was sought without them."""
+    """In what share of participants masks decode a concept, an estimate for the population."""
 
     estimate: float
     low: float | None = Field(description="Lower end of the 95 % interval.")
@@ -49,8 +49,8 @@ class Claims(BaseModel):
         description="Of each claim that fails or was not measured, by its name: why."
     )
     prevalence: Prevalence | None = Field(
-        description="Share of participants in whom it is found again when it is sought without "
-        "them; null where that was not measured."
+        description="Share of participants whose masks decode it; null where that was not "
+        "measured."
     )
 
 
