@@ -72,6 +72,7 @@ def find_responding_voxels(
     places: NDArray[np.floating],
     *,
     level: float = LEVEL,
+    order_width: float | None = None,
 ) -> RespondingVoxels:
     """Smoothed response maps, what stands out of them, its sign and its soft weights.
 
@@ -88,6 +89,11 @@ def find_responding_voxels(
         (V, 3) mm; NaN where a voxel's place is unknown.
     level : float
         False-discovery rate of the voxels that stand out, in (0, 0.5).
+    order_width : float, optional
+        Width of the smoothing, as `smoother` takes it, by which voxels that do not stand out are
+        ordered below one half. A wide one tells single voxels in the midst of those that respond
+        from voxels elsewhere, and spreads what stands out beyond its edges: which do so is still
+        told by the narrow one. Where not given all are ordered by the narrow one.
 
     Returns
     -------
@@ -100,15 +106,18 @@ def find_responding_voxels(
     """
     _check_level(level)
     _check(scores, responses, places)
-    maps = response_maps(scores, responses)
+    raw = response_maps(scores, responses)
     varies = _varying(responses)
     smooth = smoother(_places_of(varies, places))
-    maps = _smoothed(smooth, maps)
+    maps = _smoothed(smooth, raw)
     deviation = np.zeros(maps.shape)
     deviation[:, varies] = deviations(maps[:, varies], remaining_noise(smooth)[varies])
     sign = signs(deviation[:, varies], level)
+    wider = None
+    if order_width is not None:
+        wider = _beyond(smoother(_places_of(varies, places), order_width), raw, varies)
     soft = np.zeros(maps.shape)
-    soft[:, varies] = soft_weights(deviation[:, varies], sign, level)
+    soft[:, varies] = soft_weights(deviation[:, varies], sign, level, wider)
     return RespondingVoxels(maps, deviation, sign, soft)
 
 
@@ -142,38 +151,42 @@ def response_maps(scores: NDArray[np.floating], responses: NDArray[np.floating])
     return np.clip(maps, -1, 1, out=maps)
 
 
-def smoother(places: NDArray[np.floating]) -> sparse.csr_array:
+def smoother(places: NDArray[np.floating], width: float = WIDTH) -> sparse.csr_array:
     """(V, V) matrix that takes maps (V, K) to weighted means over each voxel's neighbours.
 
-    Weights are Gaussian, of 0.75 times the typical distance between neighbours: the median over
-    places of the distance to the nearest other place. They end at three widths, and each row
-    sums to 1. On a lattice a voxel has 57 neighbours, itself among them.
+    Weights are Gaussian. They end at three widths, and each row sums to 1: of the width 0.75 a
+    voxel of a lattice has 57 neighbours, itself among them.
 
     Parameters
     ----------
     places : ndarray
         (V, 3) mm. A voxel whose place is unknown (NaN) is its own mean; so are all where fewer
         than two places differ. Several voxels may share a place.
+    width : float
+        Standard deviation of the Gaussian in typical distances between neighbours: the median
+        over places of the distance to the nearest other place.
 
     Returns
     -------
     csr_array
-        float64, of about 700 bytes a voxel.
+        float64; of about 700 bytes a voxel for a width of 0.75.
 
     Raises
     ------
     ValueError
-        Where places are infinite or of another shape.
+        Where places are infinite or of another shape, or the width is not above 0.
     """
     places = np.asarray(places, dtype=np.float64)
     if places.ndim != 2 or places.shape[1] != 3:
         raise ValueError(f"places must be a (V, 3) array, not {places.shape}")
     if np.isinf(places).any():
         raise ValueError("places hold infinite values")
+    if not 0 < width < np.inf:
+        raise ValueError(f"the width of the smoothing must be above 0, not {width:g}")
     known = ~np.isnan(places).any(axis=1)
     placed = np.flatnonzero(known)
-    width = WIDTH * _typical_distance(places[placed])
-    if width == 0:
+    sigma = width * _typical_distance(places[placed])
+    if sigma == 0:
         return sparse.csr_array(sparse.eye_array(len(places)))
     tree = cKDTree(places[placed])
     parts = []
@@ -181,11 +194,11 @@ def smoother(places: NDArray[np.floating]) -> sparse.csr_array:
         block = slice(start, start + _VOXEL_BLOCK)
         own, alone = np.flatnonzero(known[block]), np.flatnonzero(~known[block])
         near = cKDTree(places[block][own]).sparse_distance_matrix(
-            tree, _CUT * width, output_type="ndarray"
+            tree, _CUT * sigma, output_type="ndarray"
         )
         row = np.concatenate([own[near["i"]], alone])
         column = np.concatenate([placed[near["j"]], alone + start])
-        weight = np.concatenate([np.exp(-0.5 * (near["v"] / width) ** 2), np.ones(len(alone))])
+        weight = np.concatenate([np.exp(-0.5 * (near["v"] / sigma) ** 2), np.ones(len(alone))])
         weight /= np.bincount(row, weight)[row]
         shape = (len(known[block]), len(places))
         parts.append(sparse.csr_array((weight, (row, column)), shape=shape))
@@ -292,7 +305,10 @@ def standing_out(
 
 
 def soft_weights(
-    deviation: NDArray[np.floating], sign: NDArray[np.integer], level: float = LEVEL
+    deviation: NDArray[np.floating],
+    sign: NDArray[np.integer],
+    level: float = LEVEL,
+    wider: NDArray[np.floating] | None = None,
 ) -> Floats:
     """(K, V) weights in [0, 1) in the order of the deviations in the component's own direction.
 
@@ -305,21 +321,33 @@ def soft_weights(
     ----------
     deviation, sign, level
         As `standing_out` takes them.
+    wider : ndarray, optional
+        (K, V) deviations of maps that were smoothed more widely: d of voxels that do not stand
+        out. Their c is the largest of these d, where that is more.
 
     Raises
     ------
     ValueError
-        As `standing_out`.
+        As `standing_out`, or where `wider` has another shape.
     """
     _check_level(level)
     own = _own_direction(deviation, sign)
+    rest = own if wider is None else _own_direction(wider, sign)
+    if rest.shape != own.shape:
+        raise ValueError(f"deviations {own.shape} and wider ones {rest.shape} do not match")
     found = np.zeros(own.shape)
-    for weight, row in zip(found, own, strict=True):
+    for weight, row, other in zip(found, own, rest, strict=True):
         least = _smallest(row, level)
         middle = least if np.isfinite(least) else -ndtri(level / max(len(row), 1))
-        above = np.maximum(row, 0)
-        most = np.where(row >= least, _BELOW_ONE, _BELOW_HALF)
-        weight[:] = np.minimum(above / (above + middle), most)
+        beyond = row >= least
+        above = np.maximum(np.where(beyond, row, other), 0)
+        # So large that those of a wider smoothing keep their order below one half.
+        below = max(middle, above[~beyond].max(initial=0))
+        most = np.where(beyond, _BELOW_ONE, _BELOW_HALF)
+        # d / (d + c), so written that each rounding keeps the order.
+        with np.errstate(divide="ignore", over="ignore"):
+            share = 1 / (1 + np.where(beyond, middle, below) / above)
+        weight[:] = np.minimum(share, most)
     return found
 
 
@@ -333,18 +361,21 @@ def area_interval(
     seed: int,
     draws: int = DRAWS,
     mass: float = 0.95,
+    level: float = LEVEL,
+    order_width: float | None = None,
 ) -> tuple[Floats, Floats]:
     """Bootstrap interval of the area under the curve of each component's weights and each region.
 
     Stimuli are drawn with replacement; maps are computed anew, smoothed, and ranked as
-    `soft_weights` ranks them: by the deviation in the component's direction, all below the median
-    alike. Voxels are not drawn: neighbours are alike, and what varies from study to study are the
-    stimuli shown.
+    `find_responding_voxels` ranks them: by the deviation in the component's direction, all below
+    the median alike. Voxels are not drawn: neighbours are alike, and what varies from study to
+    study are the stimuli shown. A draw repeats some stimuli and lacks others, so its maps are
+    noisier than the study's: intervals lie rather low, and the highest areas may lie above theirs.
 
     Parameters
     ----------
-    scores, responses, places
-        As `find_responding_voxels` takes them.
+    scores, responses, places, level, order_width
+        As `find_responding_voxels` takes them; the level counts only beside an order's width.
     sign : ndarray
         (K,) of `signs`, over all stimuli.
     regions : ndarray
@@ -376,10 +407,11 @@ def area_interval(
     partly = (size > 0) & (size < count)
     low, high = (np.full((told.shape[1], len(regions)), np.nan) for _ in range(2))
     direction = _own_direction(np.ones((told.shape[1], 1)), sign)[varies]
+    _check_level(level)
     # Before all else, since this refuses what is not finite.
     live = _varying(responses)
-    smooth = smoother(_places_of(live, places))
-    noise = remaining_noise(smooth)[live]
+    widths = [WIDTH] if order_width is None else [WIDTH, order_width]
+    smooths = [smoother(_places_of(live, places), width) for width in widths]
     if not (partly.any() and varies.any()):
         return low, high
     rng = np.random.default_rng(seed)
@@ -389,11 +421,10 @@ def area_interval(
     scale = 1 / (size[partly] * (count - size[partly]).astype(np.float64))
     areas = np.empty((draws, int(varies.sum()), int(partly.sum())))
     for area, maps in zip(areas, _drawn_maps(told[:, varies], responses, drawn), strict=True):
-        signed = _smoothed(smooth, maps) * direction
-        # The spread of the bulk is the same for all voxels, and changes no order.
-        own = (signed[:, live] - np.median(signed[:, live], axis=1, keepdims=True)) / noise
-        signed[:, live] = np.maximum(own, 0)
-        ranks = _centred_ranks(signed)
+        raw = maps * direction
+        order = np.zeros(raw.shape)
+        order[:, live] = _order([_beyond(smooth, raw, live) for smooth in smooths], level)
+        ranks = _centred_ranks(order)
         area[:] = (members @ ranks.T).T * scale + 0.5
     ends = np.quantile(areas, [(1 - mass) / 2, (1 + mass) / 2], axis=0)
     low[np.ix_(varies, partly)], high[np.ix_(varies, partly)] = ends
@@ -431,6 +462,21 @@ def _inverse_deviation(mean: NDArray[np.floating], square: NDArray[np.floating])
     variance = np.asarray(square, dtype=np.float64) - np.asarray(mean, dtype=np.float64) ** 2
     varies = variance > _ROUNDING_OF_SUMS * square
     return np.asarray(varies / np.sqrt(np.where(varies, variance, 1)))
+
+
+def _beyond(smooth: sparse.csr_array, raw: NDArray[np.floating], live: NDArray[np.bool_]) -> Floats:
+    """Deviations of the voxels that vary, of maps (K, V) that are not smoothed yet."""
+    return deviations(_smoothed(smooth, raw)[:, live], remaining_noise(smooth)[live])
+
+
+def _order(own: list[Floats], level: float) -> Floats:
+    """What puts voxels in the order of `soft_weights`, of narrow and perhaps wider deviations."""
+    narrow, wide = own[0], own[-1]
+    if len(own) == 1:
+        return np.maximum(narrow, 0)
+    least = np.array([_smallest(row, level) for row in narrow])[:, None]
+    top = wide.max(axis=1, initial=0, keepdims=True)
+    return np.where(narrow >= least, top + narrow, np.maximum(wide, 0))
 
 
 def _centred_ranks(maps: NDArray[np.floating]) -> Floats:

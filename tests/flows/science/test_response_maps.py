@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
+from scipy.special import ndtri
 
 from flows.science import response_maps as module
 from flows.science.metrics import auc
@@ -35,7 +36,7 @@ def literal_maps(scores: np.ndarray, responses: np.ndarray) -> np.ndarray:
     return found
 
 
-def literal_smoother(places: np.ndarray) -> np.ndarray:
+def literal_smoother(places: np.ndarray, widths: float = 0.75) -> np.ndarray:
     """Every pair of voxels on its own."""
     known = ~np.isnan(places).any(axis=1)
     distance = np.linalg.norm(places[:, None] - places, axis=2)
@@ -43,7 +44,7 @@ def literal_smoother(places: np.ndarray) -> np.ndarray:
     # Places that several voxels share count once.
     _, first = np.unique(places[known], axis=0, return_index=True)
     nearest = np.nanmin(positive[known][first], axis=1)
-    width = 0.75 * np.median(nearest)
+    width = widths * np.median(nearest)
     found = np.eye(len(places))
     for a in np.flatnonzero(known):
         for b in np.flatnonzero(known):
@@ -103,6 +104,7 @@ def test_smoother_matches_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = literal_smoother(places)
     assert np.allclose(smoother(places).toarray(), expected)
     assert np.array_equal(expected[20], np.eye(150)[20])
+    assert np.allclose(smoother(places, 1.5).toarray(), literal_smoother(places, 1.5))
     monkeypatch.setattr(module, "_VOXEL_BLOCK", 32)
     assert np.allclose(smoother(places).toarray(), expected)
 
@@ -144,6 +146,9 @@ def test_places_that_cannot_be_are_refused() -> None:
         smoother(np.zeros((4, 2)))
     with pytest.raises(ValueError, match="places hold infinite values"):
         smoother(np.full((4, 3), np.inf))
+    for width in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="the width of the smoothing must be above 0"):
+            smoother(np.zeros((4, 3)), width)
 
 
 def test_bulk_is_told_apart_from_a_fifth_that_stands_out() -> None:
@@ -255,6 +260,13 @@ def test_half_a_weight_is_what_stands_out(
         assert (np.diff(weight[np.argsort(row)]) >= 0).all()
 
 
+def test_weights_of_neighbours_in_floating_point_keep_their_order() -> None:
+    steps = 5.0 + np.arange(-3000, 3000) * np.spacing(5.0)
+    deviation = np.concatenate([steps, [3.9], np.zeros(20)])[None]
+    soft = soft_weights(deviation, np.array([1]))[0]
+    assert (np.diff(soft[:6000]) >= 0).all()
+
+
 def test_weights_are_told_by_the_smallest_that_stands_out() -> None:
     deviation = np.array([[0.1, 0.5, 9.0, 6.0, 5.0, -7.0], [1.0, 2.0, 0.0, -1.0, 0.5, 2.5]])
     soft = soft_weights(deviation, np.array([1, 1]))
@@ -262,6 +274,26 @@ def test_weights_are_told_by_the_smallest_that_stands_out() -> None:
     alone = stats.norm.isf(0.01 / 6)
     above = np.maximum(deviation[1], 0)
     assert np.allclose(soft[1], above / (above + alone))
+
+
+def test_a_voxel_that_nearly_stands_out_is_below_half_in_float32() -> None:
+    needed = -ndtri(0.01 / 6)
+    for part in (1e-12, 1e-10, 1e-8):
+        deviation = np.array([[needed * (1 - part), 0, 1, -1, 0.5, 0.2]])
+        assert not standing_out(deviation, np.array([1])).any()
+        assert soft_weights(deviation, np.array([1])).astype(np.float32).max() < 0.5
+
+
+def test_wider_deviations_order_what_does_not_stand_out() -> None:
+    deviation = np.array([[9.0, 6.0, 5.0, 0.5, -1.0, 0.1]])
+    wider = np.array([[1.0, 2.0, 8.0, 3.0, 20.0, -4.0]])
+    soft = soft_weights(deviation, np.array([1]), 0.01, wider)
+    assert np.allclose(soft, [[9 / 14, 6 / 11, 0.5, 3 / 23, 0.5, 0]])
+    assert (soft >= 0.5).tolist() == standing_out(deviation, np.array([1])).tolist()
+    turned = soft_weights(-deviation, np.array([-1]), 0.01, -wider)
+    assert np.array_equal(turned, soft)
+    with pytest.raises(ValueError, match=r"deviations \(1, 6\) and wider ones \(1, 5\) do not"):
+        soft_weights(deviation, np.array([1]), 0.01, wider[:, :5])
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5, -1.0, np.nan])
@@ -294,6 +326,47 @@ def test_planted_patches_are_found_with_their_signs(seed: int) -> None:
         assert auc(found.soft[k][:, None], member)[0] > 0.97
     assert (found.soft[3] >= 0.5).sum() <= 3
     assert np.array_equal(found.soft >= 0.5, standing_out(found.deviation, found.sign))
+
+
+def test_a_wider_order_finds_single_voxels_within_a_patch() -> None:
+    scores, responses, places, members = planted(12)
+    rng = np.random.default_rng(12)
+    silent = members[0] & (rng.random(len(places)) < 0.3)
+    responses[:, silent] = rng.normal(size=(300, silent.sum()))
+    narrow = find_responding_voxels(scores, responses, places)
+    wide = find_responding_voxels(scores, responses, places, order_width=1.5)
+    assert np.array_equal(wide.soft >= 0.5, narrow.soft >= 0.5)
+    assert np.array_equal(wide.deviation, narrow.deviation)
+    areas = [auc(found.soft[:1].T, members[0])[0] for found in (narrow, wide)]
+    assert areas[1] > areas[0] + 0.005
+    ends = area_interval(
+        scores, responses, places, wide.sign, members, seed=0, draws=40, order_width=1.5
+    )
+    plain = area_interval(scores, responses, places, wide.sign, members, seed=0, draws=40)
+    assert ends[0][0, 0] > plain[0][0, 0]
+    assert ends[1][0, 0] > plain[1][0, 0]
+
+
+def test_draws_of_the_stimuli_as_they_are_have_the_area_of_the_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is drawn is in the order of what is given out, whichever order is asked for."""
+    scores, responses, places, members = planted(13)
+    responses[:, ::50] = 0.1
+
+    class Once:
+        def multinomial(self, count: int, share: np.ndarray, size: int) -> np.ndarray:
+            return np.ones((size, count), dtype=int)
+
+    monkeypatch.setattr(module.np.random, "default_rng", lambda seed: Once())
+    for width in (None, 1.25):
+        found = find_responding_voxels(scores, responses, places, order_width=width)
+        low, high = area_interval(
+            scores, responses, places, found.sign, members, seed=0, draws=2, order_width=width
+        )
+        expected = np.array([auc(found.soft.T, member) for member in members]).T
+        assert np.allclose(low, expected, atol=2e-5)
+        assert np.array_equal(low, high)
 
 
 def test_smoothing_finds_what_noise_hides() -> None:
