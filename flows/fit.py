@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from flows.locate import locate_subject
 from flows.mask import mask_subject
 from flows.matching import match_components
 from flows.reduce import again, forced, reduce_components, require_components
@@ -35,7 +36,10 @@ class Fit:
         Reference to ``components`` (K, D). Of a rotation, in the run's order, with a row of zeros
         for each that was not found.
     masks : list of dict
-        A participant each, of `flows.mask.mask_subject`.
+        A participant each, of `flows.mask.mask_subject`: the voxels that decoders need.
+    located : list of dict
+        A participant each, of `flows.locate.locate_subject`: the voxels that respond. Of clusters
+        both are their members. None of a rotation, whose stimuli are tested and no more.
     """
 
     folds: list[str]
@@ -43,6 +47,7 @@ class Fit:
     found: Json
     components: Json
     masks: list[Json]
+    located: list[Json]
 
 
 def fit_run(context: RunContext, folds: list[str], timed: Timed, *, force: bool = False) -> Fit:
@@ -67,7 +72,8 @@ def fit_run(context: RunContext, folds: list[str], timed: Timed, *, force: bool 
             require_components(found, config.reduction)
     with timed("mask"):
         masks = mask_all(context, trained, found["components"], folds, config.seed, found)
-    return Fit(folds, trained, found, found["components"], masks)
+        located = locate_all(context, found["components"], folds, masks)
+    return Fit(folds, trained, found, found["components"], masks, located)
 
 
 def fit_rotation(context: RunContext, whole: Fit, folds: list[str]) -> Fit:
@@ -78,11 +84,13 @@ def fit_rotation(context: RunContext, whole: Fit, folds: list[str]) -> Fit:
         found = cluster_all(context, trained)
     else:
         found = reduce_all(context, trained, folds, again(config.reduction, whole.found))
-    matched = match_components(whole.components, found["components"], SAME_IN_ROTATION)
+    matched = match_components(
+        whole.components, found["components"], context.vectors, SAME_IN_ROTATION
+    )
     masks = mask_all(
         context, trained, matched["components"], folds, config.seed, found, matched["partner"]
     )
-    return Fit(folds, trained, found, matched["components"], masks)
+    return Fit(folds, trained, found, matched["components"], masks, [])
 
 
 def train_all(context: RunContext, folds: list[str], seed: int) -> list[Json]:
@@ -138,8 +146,6 @@ def mask_all(
     seed: int,
     found: Json,
     partner: list[int] | None = None,
-    *,
-    quick: bool = False,
 ) -> list[Json]:
     """Every participant's masks: fitted, or the members of clusters.
 
@@ -147,13 +153,8 @@ def mask_all(
     ----------
     partner : list of int, optional
         Which of the clusters found stands for each component, -1 for none.
-    quick : bool
-        Whether half of the partitions will do: masks that are compared, and published nowhere.
     """
     config = context.config
-    settings = config.masks
-    if quick:
-        settings = replace(settings, draws=max(1, settings.draws // 2))
     subjects = zip(context.dataset.subjects, trained, context.tables, strict=True)
     if config.method == "clusters":
         return gather(
@@ -174,11 +175,44 @@ def mask_all(
                 context.vectors,
                 components,
                 folds,
-                asdict(settings),
+                asdict(config.masks),
                 seed,
                 context.device,
                 config.precision,
             )
             for subject, decoder, table in subjects
+        ]
+    )
+
+
+def locate_all(
+    context: RunContext,
+    components: Json,
+    folds: list[str],
+    masks: list[Json] | None = None,
+) -> list[Json]:
+    """Where every participant's brain responds to each component.
+
+    Parameters
+    ----------
+    masks : list of dict, optional
+        A participant each, of `mask_all`.
+    """
+    if context.config.method == "clusters" and masks is not None:
+        return masks
+    known: list[Json | None] = [None] * len(context.tables) if masks is None else list(masks)
+    subjects = zip(context.dataset.subjects, context.tables, known, strict=True)
+    return gather(
+        [
+            locate_subject.submit(
+                subject.label,
+                subject.artefacts,
+                table,
+                context.vectors,
+                components,
+                folds,
+                mask,
+            )
+            for subject, table, mask in subjects
         ]
     )

@@ -1,4 +1,4 @@
-"""Stage c: where each participant carries each component, and how well it is told there."""
+"""Stage c: the voxels that each participant's decoder needs to tell each component."""
 
 from typing import Any
 
@@ -125,8 +125,8 @@ def describe_masks(
     members = (soft >= threshold) & (strength > 0)
     arrays = {
         "soft": soft,
-        "peak": _peaks(strength, members, np.ones((1, members.shape[1]), dtype=bool))[:, 0],
-        "peak_region": _peaks(strength, members, place["regions"].astype(bool)),
+        "peak": peaks(strength, members, np.ones((1, members.shape[1]), dtype=bool))[:, 0],
+        "peak_region": peaks(strength, members, place["regions"].astype(bool)),
         "lam": lam,
     }
     return {
@@ -215,12 +215,12 @@ def _linearised_at(model: Decoder, artefacts: Json, folds: list[str]) -> NDArray
     return None
 
 
-def _peaks(
+def peaks(
     strength: NDArray[np.float32], members: NDArray[np.bool_], regions: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """(K, R) index of the strongest member of each mask in each region, -1 where there is none."""
-    peaks = np.full((len(strength), len(regions)), -1, dtype=np.float32)
+    found = np.full((len(strength), len(regions)), -1, dtype=np.float32)
     for column, region in enumerate(regions):
         inside = np.where(members & region, strength, -1)
-        peaks[:, column] = np.where(inside.max(axis=1) > 0, inside.argmax(axis=1), -1)
-    return peaks
+        found[:, column] = np.where(inside.max(axis=1) > 0, inside.argmax(axis=1), -1)
+    return found

@@ -15,15 +15,17 @@ Json = dict[str, Any]
 
 
 @stage("match-components")
-def match_components(own: Json, others: Json, cosine: float) -> Json:
+def match_components(own: Json, others: Json, vectors: Json, cosine: float) -> Json:
     """Other components in the order of a run's own, matched one to one.
 
     Parameters
     ----------
     own, others : dict
         References to ``components`` (K, D) and (L, D).
+    vectors : dict
+        Reference to the stimuli's ``vectors``, whose scores are compared.
     cosine : float
-        From which two components are one.
+        From which two components are one (`flows.science.stability.cosines`).
 
     Returns
     -------
@@ -39,7 +41,7 @@ def match_components(own: Json, others: Json, cosine: float) -> Json:
     told = np.full(len(rows), -1.0)
     taken = np.full(len(rows), NO_PARTNER)
     if len(found):
-        table = cosines(rows, found)
+        table = cosines(rows, found, store.get(Artefact.model_validate(vectors))["vectors"])
         partner = match(table)
         known = np.flatnonzero(partner != NO_PARTNER)
         told[known] = table[known, partner[known]]

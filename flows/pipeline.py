@@ -6,8 +6,9 @@ it stopped:
 1. embed the stimuli into the encoder's space, and take their mean off;
 2. fit (`flows.fit`): each participant's decoder; components and each participant's voxels that
    carry them, by one of two methods. *masks*: reduce what decoders tell of stimuli that they never
-   saw to components, and mask each participant's voxels for each of them; *clusters*: cluster the
-   voxels of all participants by their decoder weights;
+   saw to components, mask each participant's voxels that are needed to tell each of them, and
+   locate those that respond to it; *clusters*: cluster the voxels of all participants by their
+   decoder weights;
 3. test on stimuli that nothing has seen (`flows.measure`): of folds that rotate, each group of
    stimuli with what was found without it;
 4. repeat with further seeds and other stimuli, seek components without each participant, and see
@@ -36,12 +37,13 @@ from flows.compare import cannot_reach, compare_subjects
 from flows.config import RunConfig
 from flows.encoder_choice import choose_encoder
 from flows.fit import Fit, Timed, fit_run
+from flows.locate import interval_regions
 from flows.measure import Measured, measure_run, replicate
 from flows.network import link_subject
 from flows.outcome import tell_outcome
 from flows.publish import RunResults, index_voxels, publish_run, published_run
 from flows.reduce import REMEDY, check_components
-from flows.regions import FEWEST_DRAWS, compare_with_regions, interval_regions
+from flows.regions import compare_with_regions
 from flows.retries import persevere
 from flows.run_context import RunContext, fitting_folds
 from flows.runners import examine_site, task_runner
@@ -126,7 +128,8 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
     whole = fit_run(context, folds, timed, force=force)
     judged = judge_fit(context, whole, timed, force=force)
     overlaps, networks, validations = _describe(context, whole, timed)
-    intervals = _intervals(context, judged)
+    with timed("intervals"):
+        intervals = _intervals(context, whole)
     results = RunResults(
         key=key,
         config=config,
@@ -138,6 +141,7 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
         trained=judged.measured.decoders(whole),
         components=whole.components,
         masks=whole.masks,
+        located=whole.located,
         tests=judged.measured.tests,
         overlaps=overlaps,
         intervals=intervals,
@@ -187,7 +191,7 @@ def judge_fit(context: RunContext, whole: Fit, timed: Timed, *, force: bool = Fa
         replications = replicate(context, measured, without)
         comparison = compare_subjects.submit(
             whole.components,
-            whole.masks,
+            whole.located,
             measured.tests,
             context.tables,
             stability,
@@ -217,7 +221,9 @@ def _seek_again(
     least = context.config.stability.cosine
     with timed("repeat"):
         repeats = repeat_run(context, whole)
-        stability = compare_seeds.submit(whole.components, whole.masks, repeats, least).result()
+        stability = compare_seeds.submit(
+            whole.components, whole.located, repeats, context.vectors, least
+        ).result()
         summary = stability["summary"]
         if summary["found_again"] == 0 and not force:
             raise InputError(
@@ -236,11 +242,11 @@ def _describe(
     """Masks held against regions, components linked to networks, masks against localisers."""
     dataset, config = context.dataset, context.config
     statistics = config.statistics
-    subjects = list(zip(dataset.subjects, context.tables, whole.masks, strict=True))
+    subjects = list(zip(dataset.subjects, context.tables, whole.located, strict=True))
     with timed("regions"):
         overlaps = compare_with_regions(
             context.labels,
-            whole.masks,
+            whole.located,
             context.tables,
             [len(subject.region_ids) for subject in dataset.subjects],
             statistics.permutations,
@@ -278,19 +284,25 @@ def _describe(
     return overlaps, networks, validations
 
 
-def _intervals(context: RunContext, judged: Judged) -> list[Json] | None:
-    """Intervals of areas, where further seeds are enough to tell any."""
-    if judged.stability is None or len(judged.repeats) < FEWEST_DRAWS:
+def _intervals(context: RunContext, whole: Fit) -> list[Json] | None:
+    """Intervals of areas under the curve; none of clusters, whose members are in or out."""
+    if context.config.method == "clusters":
         return None
     return gather(
         [
             interval_regions.submit(
-                label,
-                [repeat["masks"][row] for repeat in judged.repeats],
-                judged.stability["stability"],
-                context.tables[row],
+                subject.label,
+                subject.artefacts,
+                table,
+                context.vectors,
+                whole.components,
+                whole.folds,
+                located,
+                context.config.seed,
             )
-            for row, label in enumerate(context.labels)
+            for subject, table, located in zip(
+                context.dataset.subjects, context.tables, whole.located, strict=True
+            )
         ]
     )
 
@@ -334,7 +346,7 @@ def _publish(dataset: DatasetTables, results: RunResults, encoder: str, why: str
         "unreachable": (results.components_report or {}).get("unreachable", []),
         "timings": results.timings,
         "concepts": tell_outcome(
-            [subject.label for subject in dataset.subjects], results.masks, results.comparison
+            [subject.label for subject in dataset.subjects], results.located, results.comparison
         ),
     }
 

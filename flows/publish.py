@@ -37,6 +37,7 @@ from app.terms.vocabulary import vocabulary_of
 from app.voxels.indexing import index_runs
 from flows.catalog import DatasetTables, SubjectTables
 from flows.config import RunConfig
+from flows.mask import hard_masks
 from flows.outcome import tell_outcome
 from flows.progress import report, steps_of
 from flows.publish_claims import (
@@ -76,6 +77,7 @@ class RunResults:
     trained: list[Json]
     components: Json
     masks: list[Json]
+    located: list[Json]
     tests: list[Json]
     overlaps: list[list[Json]]
     intervals: list[Json] | None
@@ -309,7 +311,7 @@ def _write_subject(
     comparison: Arrays,
 ) -> None:
     store = get_store()
-    trained, masked = results.trained[row], results.masks[row]
+    trained, masked, located = results.trained[row], results.masks[row], results.located[row]
     decoder = load_decoder(trained)
     artefact = Artefact.model_validate(trained["decoder"])
     session.add(
@@ -321,19 +323,28 @@ def _write_subject(
             metrics=trained["metrics"],
             artefact_uri=f"{store.url}/{artefact.path}",
             artefact_sha256=artefact.sha256,
-            masks_sha256=masked["masks"]["sha256"],
+            masks_sha256=located["masks"]["sha256"],
         )
     )
     if trained["kind"] == "linear":
         _write_vectors(session, run, subject, decoder.voxel_vectors())
     fit = store.get(Artefact.model_validate(masked["masks"]))
+    place = store.get(Artefact.model_validate(located["masks"]))
     usable = np.array([reason is None for reason in masked["reasons"]])
-    members = (fit["soft"] >= masked["threshold"]) & usable[:, None]
+    members = hard_masks(located)
+    needed = hard_masks(masked) if "needed" in place else None
     tests = store.get(Artefact.model_validate(results.tests[row]["tests"]))
     columns = subject_columns(fit | tests, comparison, row, usable)
-    untested = results.comparison["untested"][row]
     _write_component_subjects(
-        session, subject, fit, columns, masked["reasons"], untested, members, ids
+        session,
+        subject,
+        place,
+        columns,
+        masked["reasons"],
+        results.comparison["untested"][row],
+        members,
+        needed,
+        ids,
     )
     component, voxel = np.nonzero(members)
     if len(component):
@@ -343,13 +354,14 @@ def _write_subject(
             {
                 "component_id": np.array(ids)[component],
                 "voxel_id": subject.voxel_ids[voxel],
-                "weight": fit["soft"][component, voxel],
+                "weight": place["soft"][component, voxel],
+                "needed": place["needed"][component, voxel] if "needed" in place else None,
             },
         )
     overlap = join_blocks(results.overlaps[row]) if results.overlaps[row] else {}
     if results.intervals is not None:
         overlap |= store.get(Artefact.model_validate(results.intervals[row]["interval"]))
-    _write_regions(session, subject, fit, overlap, usable, members, ids)
+    _write_regions(session, subject, place, overlap, usable, members, ids)
 
 
 def _write_vectors(
@@ -377,11 +389,12 @@ def _write_vectors(
 def _write_component_subjects(
     session: Session,
     subject: SubjectTables,
-    fit: Arrays,
+    place: Arrays,
     columns: list[Json],
     reasons: list[str | None],
     untested: list[str | None],
     members: NDArray[np.bool_],
+    needed: NDArray[np.bool_] | None,
     ids: list[int],
 ) -> None:
     session.add_all(
@@ -390,7 +403,11 @@ def _write_component_subjects(
             subject_id=subject.id,
             **columns[index],
             n_voxels=int(members[index].sum()),
-            peak_voxel_id=_peak(subject, fit["peak"][index]) if reasons[index] is None else None,
+            n_needed=None if needed is None else int(needed[index].sum()),
+            response_sign=int(place["sign"][index])
+            if "sign" in place and members[index].any()
+            else None,
+            peak_voxel_id=_peak(subject, place["peak"][index]) if reasons[index] is None else None,
             reason=reasons[index] or untested[index],
         )
         for index, component in enumerate(ids)

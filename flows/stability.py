@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.store import Artefact
-from flows.fit import Fit, cluster_all, mask_all, train_all
+from flows.fit import Fit, cluster_all, locate_all, train_all
 from flows.mask import hard_masks, soft_masks
 from flows.matching import match, match_components
 from flows.progress import report
@@ -75,7 +75,7 @@ def repeat_run(context: RunContext, whole: Fit) -> list[Json]:
                 seed,
                 context.device,
             ).result()
-            masks = mask_all(context, trained, found["components"], folds, seed, found, quick=True)
+            masks = locate_all(context, found["components"], folds)
         repeats.append({"seed": seed, "components": found["components"], "masks": masks})
     return repeats
 
@@ -119,13 +119,17 @@ def seek_without_each(context: RunContext, whole: Fit) -> list[Json] | None:
                 )
             )
     return [
-        match_components(whole.components, found["components"], config.stability.cosine)
+        match_components(
+            whole.components, found["components"], context.vectors, config.stability.cosine
+        )
         for found in gather(seeking)
     ]
 
 
 @stage("compare-seeds")
-def compare_seeds(components: Json, masks: list[Json], repeats: list[Json], same: float) -> Json:
+def compare_seeds(
+    components: Json, masks: list[Json], repeats: list[Json], vectors: Json, same: float
+) -> Json:
     """Match every further seed's components to the run's own, and compare them and their masks.
 
     Parameters
@@ -133,13 +137,15 @@ def compare_seeds(components: Json, masks: list[Json], repeats: list[Json], same
     components : dict
         Reference to ``components`` (K, D).
     masks : list of dict
-        A participant each, as `flows.mask.mask_subject` returns them.
+        A participant each, as `flows.locate.locate_subject` returns them.
     repeats : list of dict
         A ``seed`` each, a reference to its ``components`` (L, D), whose number may be another
-        than K, and ``masks``: for each participant what `flows.mask.mask_subject` returned, or a
-        reference to ``members``, bits (L, V / 8).
+        than K, and ``masks``: for each participant what `flows.locate.locate_subject` returned, or
+        a reference to ``members``, bits (L, V / 8).
+    vectors : dict
+        Reference to the stimuli's ``vectors``, whose scores are compared.
     same : float
-        Cosine from which a component is found again.
+        Cosine from which a component is found again (`flows.science.stability.cosines`).
 
     Returns
     -------
@@ -154,10 +160,11 @@ def compare_seeds(components: Json, masks: list[Json], repeats: list[Json], same
     """
     store = get_store()
     own = store.get(Artefact.model_validate(components))["components"]
+    stimuli = store.get(Artefact.model_validate(vectors))["vectors"]
     partners, tables = [], []
     for repeat in repeats:
         others = store.get(Artefact.model_validate(repeat["components"]))["components"]
-        tables.append(cosines(own, others))
+        tables.append(cosines(own, others, stimuli))
         first = match(tables[-1])
         partners.append((first, match(tables[-1], without=first)))
     cosine = np.array([_three(table, *pair) for table, pair in zip(tables, partners, strict=True)])

@@ -8,27 +8,47 @@ from flows.science.statistics import Floats, require_finite
 NO_PARTNER = -1
 
 
-def cosines(components: NDArray[np.floating], others: NDArray[np.floating]) -> Floats:
-    """(K, L) cosine of each component with each of another seed's.
+def cosines(
+    components: NDArray[np.floating], others: NDArray[np.floating], vectors: NDArray[np.floating]
+) -> Floats:
+    """(K, L) cosine of the scores along each component with those along each of another seed's.
+
+    Components are told apart by what they say of stimuli. Of an encoder's dimensions there are
+    some in which stimuli hardly differ: what two directions have there changes no score, yet may
+    take the angle between them past 45 degrees. The cosine of scores is the directions' own with
+    the stimuli's covariance as the measure; scores having no mean, it is their correlation.
 
     Parameters
     ----------
     components : ndarray
-        (K, D) directions, of any length above 0.
+        (K, D) directions.
     others : ndarray
         (L, D) likewise.
+    vectors : ndarray
+        (I, D) stimuli; their mean is taken off. Stimuli of one vector count once.
+
+    Returns
+    -------
+    ndarray
+        In [-1, 1]; 0 of a direction along which stimuli do not differ.
 
     Raises
     ------
     ValueError
-        Where dimensions differ, or a direction is zero or not finite.
+        Where dimensions differ, or a value is not finite.
     """
-    if components.ndim != 2 or others.ndim != 2 or components.shape[1] != others.shape[1]:
+    shapes = [each.shape for each in (components, others, vectors)]
+    if any(len(shape) != 2 or shape[1] != shapes[0][1] for shape in shapes):
         raise ValueError(
-            f"components {components.shape} and {others.shape} do not share their dimension"
+            "components {}, {} and vectors {} do not share their dimension".format(*shapes)
         )
+    require_finite("components and vectors", components, others, vectors)
+    distinct = np.unique(vectors, axis=0).astype(np.float64)
+    if len(distinct):
+        distinct -= distinct.mean(axis=0)
+    own, again = (_unit_scores(distinct, rows) for rows in (components, others))
     # Rounding may take a cosine past 1.
-    return np.clip(_unit(components) @ _unit(others).T, -1, 1)
+    return np.clip(own.T @ again, -1, 1)
 
 
 def overlaps(members: NDArray[np.bool_], others: NDArray[np.bool_]) -> Floats:
@@ -83,9 +103,10 @@ def mean_known(values: Floats, axis: int | tuple[int, ...] | None = None) -> Flo
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _unit(rows: NDArray[np.floating]) -> Floats:
-    require_finite("components", rows)
-    length = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
-    if not length.all():
-        raise ValueError("a component of length 0 has no direction")
-    return np.asarray(rows / length)
+def _unit_scores(vectors: Floats, rows: NDArray[np.floating]) -> Floats:
+    """(I, K) scores along directions, each column of length 1, or 0 where they do not differ."""
+    scores = vectors @ rows.T.astype(np.float64)
+    length = np.linalg.norm(scores, axis=0)
+    # What rounding makes of stimuli that do not differ is no direction.
+    told = length > 1e-9 * np.linalg.norm(vectors) * np.linalg.norm(rows, axis=1)
+    return np.asarray(np.divide(scores, length, out=np.zeros_like(scores), where=told))

@@ -104,6 +104,8 @@ def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
                 }
                 for number, (others, again) in enumerate(repeats)
             ],
+            # Scores along such stimuli have the components' own cosines.
+            put(vectors=np.concatenate([np.eye(60), -np.eye(60)]).astype(np.float32)),
             SAME,
         )
         return result["summary"], store.get(Artefact.model_validate(result["stability"]))

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from flows.science.metrics import auc
 from flows.science.statistics import group_means, require_responses
 
 # Draws whose weights are held at once.
@@ -131,47 +130,6 @@ def share_interval(
         exact = stats.binomtest(found, len(trials)).proportion_ci(mass, method="exact")
         return float(exact.low), float(exact.high)
     return _mean_interval(summed, trials, draws, seed, mass)
-
-
-def auc_interval(
-    maps: NDArray[np.floating], region: NDArray[np.bool_], *, mass: float = 0.95
-) -> tuple[Floats, Floats]:
-    """Percentile interval of a map's AUC against a region, over maps of resampled images.
-
-    Voxels are not resampled: neighbours are alike, and what varies from study to study is the
-    images shown. The maps have to be fitted anew, B times, each to images drawn with
-    replacement. Such fits cost, so B is small and the interval coarse: the extremes of B values
-    hold (B - 1) / (B + 1) of their distribution between them, 90 % for 20, so that a 95 %
-    interval of fewer than 39 maps is too short, and ends at two maps' values.
-
-    Parameters
-    ----------
-    maps : ndarray
-        (B, V, K).
-    region : ndarray
-        (V,) bool.
-    mass : float
-        Of the interval.
-
-    Returns
-    -------
-    low, high : ndarray
-        (K,) each; NaN where a map holds NaN or the region has no voxel, or all.
-
-    Raises
-    ------
-    ValueError
-        Where shapes do not match or there are fewer than 2 maps.
-    """
-    if maps.ndim != 3 or len(maps) < 2 or np.shape(region) != maps.shape[1:2]:
-        raise ValueError(
-            f"maps {maps.shape} must be (B, V, K), B at least 2, and share the voxels of the "
-            f"region {np.shape(region)}"
-        )
-    _check_draws(1, mass)
-    found = np.array([auc(each, region) for each in maps])
-    low, high = np.quantile(found, [(1 - mass) / 2, (1 + mass) / 2], axis=0)
-    return low, high
 
 
 def normalised_correlation(

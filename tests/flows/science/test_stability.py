@@ -30,30 +30,44 @@ def test_overlaps_are_the_dice_of_each_pair(seed: int, k: int, other: int, voxel
 
 
 @given(SEEDS, st.integers(0, 5), st.integers(1, 5))
-def test_cosines_are_those_of_each_pair(seed: int, k: int, other: int) -> None:
+def test_cosines_are_correlations_of_scores(seed: int, k: int, other: int) -> None:
     rng = np.random.default_rng(seed)
     own, others = 9 * rng.normal(size=(k, 7)), rng.normal(size=(other, 7)).astype(np.float32)
-    found = cosines(own, others)
+    vectors = 0.3 + rng.normal(size=(12, 7)) * np.linspace(0.1, 2, 7)
+    # The same stimulus shown twice changes nothing.
+    found = cosines(own, others, np.concatenate([vectors, vectors[:5]]))
     assert found.shape == (k, other)
     for a in range(k):
         for b in range(other):
-            length = np.linalg.norm(own[a]) * np.linalg.norm(others[b])
-            assert found[a, b] == pytest.approx(own[a] @ others[b] / length, abs=1e-6)
+            expected = np.corrcoef(vectors @ own[a], vectors @ others[b])[0, 1]
+            assert found[a, b] == pytest.approx(expected, abs=1e-6)
+
+
+def test_dimensions_in_which_stimuli_do_not_differ_are_no_part_of_a_cosine() -> None:
+    rng = np.random.default_rng(0)
+    vectors = np.concatenate([rng.normal(size=(40, 3)), np.full((40, 3), 0.7)], axis=1)
+    rows = np.concatenate([np.eye(3), 5 * rng.normal(size=(3, 3))], axis=1)
+    again = np.concatenate([np.eye(3), 5 * rng.normal(size=(3, 3))], axis=1)
+    assert np.diag(cosines(rows, again, vectors)) == pytest.approx(np.ones(3))
+    # A direction of these dimensions alone says the same of all stimuli.
+    assert not cosines(np.eye(6)[3:], rows, vectors).any()
 
 
 def test_no_cosine_passes_one() -> None:
     rows = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
-    assert np.abs(cosines(rows, rows)).max() == 1
+    assert np.abs(cosines(rows, rows, rows)).max() == 1
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
     rows = np.eye(3)
     with pytest.raises(ValueError, match="do not share their dimension"):
-        cosines(rows, np.eye(4))
-    with pytest.raises(ValueError, match="length 0"):
-        cosines(rows, np.zeros((1, 3)))
+        cosines(rows, np.eye(4), rows)
+    with pytest.raises(ValueError, match="do not share their dimension"):
+        cosines(rows, rows, np.eye(4))
     with pytest.raises(ValueError, match="not finite"):
-        cosines(rows * np.nan, rows)
+        cosines(rows * np.nan, rows, rows)
+    with pytest.raises(ValueError, match="not finite"):
+        cosines(rows, rows, np.where(rows > 0, np.inf, 0))
     with pytest.raises(ValueError, match="do not share their voxels"):
         overlaps(np.ones((1, 3), dtype=bool), np.ones((1, 4), dtype=bool))
 

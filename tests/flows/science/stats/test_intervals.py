@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flows.science.metrics import auc, pearson
+from flows.science.metrics import pearson
 from flows.science.stats.intervals import (
-    auc_interval,
     correlation_interval,
     normalised_correlation,
     paired_test,
@@ -121,19 +120,6 @@ def test_all_or_no_hits_have_the_interval_of_as_many_images() -> None:
     assert (low, high) == pytest.approx((0.025 ** (1 / 20), 1))
 
 
-def test_interval_of_an_area_is_that_of_its_maps() -> None:
-    rng = np.random.default_rng(0)
-    region = rng.random(80) < 0.3
-    maps = region[None, :, None] + rng.normal(size=(60, 80, 3))
-    low, high = auc_interval(maps, region)
-    areas = np.array([auc(each, region) for each in maps])
-    assert np.allclose(low, np.quantile(areas, 0.025, axis=0))
-    assert np.allclose(high, np.quantile(areas, 0.975, axis=0))
-    assert ((low > 0.6) & (low < high)).all()
-    empty = auc_interval(maps, np.zeros(80, bool))
-    assert np.isnan(empty).all()
-
-
 def test_normalised_correlation_is_that_of_noiseless_means() -> None:
     """What is decoded of an image correlates with the truth at 0.6, below much noise of trials."""
     rng = np.random.default_rng(0)
@@ -215,8 +201,6 @@ def test_bad_input_is_refused() -> None:
         share_interval(hits - 1.5, image, seed=0)
     with pytest.raises(ValueError, match="1 images are too few to resample"):
         share_interval(hits, image * 0, seed=0)
-    with pytest.raises(ValueError, match="B at least 2"):
-        auc_interval(np.zeros((1, 6, 2)), hits)
     with pytest.raises(ValueError, match="too few to correlate"):
         normalised_correlation(z, z, image % 2)
     with pytest.raises(ValueError, match="hits must be bool, not float64 and bool"):
