@@ -292,9 +292,15 @@ def _stable(
         )
     if evidence.replication_cosine is not None and evidence.replication_p is not None:
         same = np.nan_to_num(evidence.replication_cosine, nan=-1.0) >= cosine
+        untested = np.isnan(evidence.replication_p)
         told = np.nan_to_num(evidence.replication_p, nan=1.0) <= level
         replicated = (same & told).sum(axis=0).astype(np.int64)
-        without = (replicated >= minimum).astype(np.int8)
+        possible = (same & (told | untested)).sum(axis=0)
+        without = np.where(
+            replicated >= minimum, YES, np.where(possible < minimum, NO, UNKNOWN)
+        ).astype(np.int8)
+        # Where nothing could be tested in anyone, no number of participants is known.
+        replicated = np.where((same & untested).any(axis=0) & (replicated == 0), -1, replicated)
     verdict = np.where(
         (again == NO) | (without == NO),
         NO,
@@ -307,6 +313,8 @@ def _stable(
             why = f"found again without them in fewer than {minimum} participants"
         elif again[index] == UNKNOWN:
             why = "no further seed was tried"
+        elif evidence.replication_p is not None:
+            why = "found again without them, which could not be tested in enough participants"
         elif participants == 1:
             why = "one participant alone: it cannot be sought without them"
         else:

@@ -122,8 +122,8 @@ NOT_AGAIN = "other seeds and draws of the stimuli do not find it again"
             np.s_[1:, 1],
             NAN,
             "stable",
-            NO,
-            "found again without them in fewer than 2 participants",
+            UNKNOWN,
+            "found again without them, which could not be tested in enough participants",
         ),
     ],
 )
