@@ -24,10 +24,10 @@ _SPANNED = 1e-10
 _TRIED = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 # Starts with which numbers are tried; all are made of the one that is chosen.
 _SEARCHING = 8
-# Share of what the best number finds that is as good, on a curve that eight starts draw.
-_NEARLY = 0.9
+# Share of what the best number finds that is as good: of a dozen directions not one is given up.
+_NEARLY = 0.95
 # Directions that starts have in common for each that they were drawn with in common.
-_MORE_THAN_DRAWN = 1.2
+_MORE_THAN_DRAWN = 1.1
 # Numbers in a row that do worse, after which no larger one is tried; numbers up to the second are
 # tried in any case: they cost little, and far below what the data hold the curve goes up and down.
 _WORSE_IN_A_ROW = 2
