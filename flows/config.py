@@ -187,8 +187,9 @@ class RunConfig(BaseModel):
         be embedded with (`flows.encoder_choice`).
     method : {"masks", "clusters"}
         How components and the voxels that carry them are found: directions that predictions are
-        reduced to, with a mask of each (the 2023 paper), or clusters of the voxels' decoder
-        weights (the 2025 paper). `reduction` and `masks` are of the one, `clusters` of the other.
+        reduced to, with a mask of each (the 2023 paper), or clusters of voxels that several
+        participants' decoders read alike (the 2025 paper). `reduction` and `masks` are of the one,
+        `clusters` of the other.
     seed : int
     centred : bool
         Whether the stimuli's mean is taken off their vectors before anything else: one space for
@@ -234,8 +235,8 @@ class RunConfig(BaseModel):
     def _clusters_of_weights(self) -> "RunConfig":
         if self.method == "clusters" and self.decoder.kind != "linear":
             raise InputError(
-                f"method clusters cannot use a decoder of kind {self.decoder.kind}: it clusters "
-                "the weights that a linear one has for each voxel",
+                f"method clusters cannot use a decoder of kind {self.decoder.kind}: it compares "
+                "voxels by the weights that a linear one has for each, or by their patterns",
                 hint="set decoder.kind to linear, or use method masks",
             )
         return self

@@ -12,6 +12,7 @@ from flows.encoder_choice import OF_PICTURES
 from flows.science.decoder import PUBLISHED
 from flows.science.masks import PUBLISHED_MASKS
 from flows.science.reduction import PUBLISHED_REDUCTION
+from flows.science.voxel_clusters import PUBLISHED_CLUSTERS
 
 Json = dict[str, Any]
 
@@ -51,6 +52,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 "centred": False,
                 "reduction": asdict(PUBLISHED_REDUCTION),
                 "masks": asdict(PUBLISHED_MASKS),
+                "clusters": asdict(PUBLISHED_CLUSTERS),
             },
             decoders={kind: asdict(decoder) for kind, decoder in PUBLISHED.items()},
         ),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from app.errors import InputError
 from app.store import Artefact
-from flows.mask import describe_masks
+from flows.mask import describe_masks, soft_masks
 from flows.progress import report, steps_of
 from flows.science.cluster_radius import GRID
 from flows.science.participants import participant_names
@@ -52,11 +52,15 @@ def require_clusters(count: int, config: ClusterConfig) -> None:
     """
     if count == 0:
         raise InputError(
-            f"there is no cluster: no voxel's decoder weights have others {_within(config)} in "
+            f"there is no cluster: no voxel's {_named(config)} have others {_within(config)} in "
             f"clusters.min_neighbours {config.min_neighbours} other participants",
             # Where the data choose the radius there is none to raise.
             hint=REMEDY if config.eps is None else WIDER,
         )
+
+
+def _named(config: ClusterConfig) -> str:
+    return "decoder weights" if config.vectors == "weights" else "patterns"
 
 
 def _within(config: ClusterConfig) -> str:
@@ -75,15 +79,15 @@ def find_clusters(
     device: str,
     labels: list[str] | None = None,
 ) -> Json:
-    """Cluster the weights that all participants' decoders have for their voxels (METHOD.md d).
+    """Cluster all participants' voxels by patterns, or by their decoders' weights (METHOD.md d).
 
-    A voxel of weight zero has no direction, and one of a noise ceiling too low says little:
-    neither is in a cluster.
+    A voxel whose pattern or weights are zero has no direction, and one of a noise ceiling too low
+    says little: neither is in a cluster.
 
     Parameters
     ----------
     decoders : list of list of dict
-        For each participant the decoders whose weights are averaged, as
+        For each participant the decoders whose patterns or weights are averaged, as
         `flows.train.load_decoder` takes them; where patterns are clustered, each with a reference
         ``patterns`` to ``patterns`` (V, D).
     voxels : list of dict
@@ -111,8 +115,8 @@ def find_clusters(
     for name, own in zip(participant_names(labels, len(usable)), usable, strict=True):
         if not own.any():
             raise InputError(
-                f"{name}: no voxel to cluster: none with decoder weights has a noise ceiling above "
-                f"clusters.noise_ceiling {settings.noise_ceiling:g} %",
+                f"{name}: no voxel to cluster: none with {_named(settings)} has a noise ceiling "
+                f"above clusters.noise_ceiling {settings.noise_ceiling:g} %",
                 hint="lower clusters.noise_ceiling, or use method masks",
             )
     try:
@@ -142,7 +146,7 @@ def _vectors(decoder: Json, config: ClusterConfig) -> NDArray[np.floating]:
     """(V, D) what of a decoder's voxels is compared."""
     if config.vectors == "weights":
         return load_decoder(decoder).voxel_vectors()
-    if "patterns" not in decoder:
+    if decoder.get("patterns") is None:
         raise InputError(
             "these decoders were stored without patterns, which clusters.vectors patterns needs",
             hint="train them again, or set clusters.vectors to weights",
@@ -190,8 +194,7 @@ def cover_members(
     rows = store.get(Artefact.model_validate(components))["components"]
     model = load_decoder(decoder)
     count = model.n_voxels
-    bits = store.get(Artefact.model_validate(members))["members"]
-    found = np.unpackbits(bits, axis=1, count=count).astype(bool)
+    found = soft_masks(members, count) > 0
     of = np.arange(len(rows)) if partner is None else np.array(partner, dtype=np.int64)
     member = np.zeros((len(rows), count), dtype=bool)
     member[of >= 0] = found[of[of >= 0]]

@@ -42,7 +42,9 @@ _DIRECTIONLESS = 1e-6
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """Settings of the clustering; the defaults are those of the released code but for `eps`.
+    """Settings of the clustering; `PUBLISHED_CLUSTERS` holds the paper's.
+
+    The defaults are those of the released code but for `eps` and `vectors`.
 
     Attributes
     ----------
@@ -60,9 +62,10 @@ class ClusterConfig:
     noise_ceiling : float
         Percent that a voxel's noise ceiling must exceed for it to be clustered; one whose noise
         ceiling is not known is.
-    vectors : {"weights", "patterns"}
-        What of a voxel is compared: its weights in the decoder, as published, or the pattern
-        that these read out (`flows.science.patterns.voxel_patterns`).
+    vectors : {"patterns", "weights"}
+        What of a voxel is compared: the pattern that the decoder's weights read out, which says
+        what the voxel answers to (`flows.science.patterns.voxel_patterns`), or its weights
+        themselves, as published.
     """
 
     eps: float | None = None
@@ -71,7 +74,7 @@ class ClusterConfig:
     expansion_limit: float = 0.65
     overlapping: bool = True
     noise_ceiling: float = 8.0
-    vectors: Vectors = "weights"
+    vectors: Vectors = "patterns"
 
     def __post_init__(self) -> None:
         # At distance 1 vectors have nothing in common, and random ones would be neighbours.
@@ -89,6 +92,18 @@ class ClusterConfig:
     def reach(self, eps: float) -> float:
         """Distance within which the expansion takes voxels."""
         return min(eps + self.expansion, self.expansion_limit)
+
+
+# The 2025 paper's and its released code's (METHOD.md d): decoder weights, one radius for all data.
+PUBLISHED_CLUSTERS = ClusterConfig(
+    eps=0.6,
+    min_neighbours=3,
+    expansion=0.05,
+    expansion_limit=0.65,
+    overlapping=True,
+    noise_ceiling=8.0,
+    vectors="weights",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,10 +213,10 @@ def cluster_voxels(
     Parameters
     ----------
     vectors : sequence of ndarray
-        S of (V_s, D): what each voxel adds to the decoded vector, such as a linear decoder's
-        weights (`Decoder.voxel_vectors`), of any length but zero.
+        S of (V_s, D): where each voxel points in the decoded space, of any length but zero, such
+        as the patterns of a linear decoder or its weights (`Decoder.voxel_vectors`).
     config : ClusterConfig
-        `noise_ceiling` is not read: `usable` says which voxels are clustered.
+        `noise_ceiling` and `vectors` are not read: `usable` says which voxels are clustered.
     device : str or torch.device
         As `resolve_device` takes it. The result is the same on any.
     usable : sequence of ndarray, optional

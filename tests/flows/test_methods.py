@@ -38,11 +38,15 @@ from app.store import Artefact
 from app.terms import vocabulary
 from app.terms.service import build_vocabulary
 from app.validation.service import validate
+from flows.catalog import load_dataset
 from flows.ingest import ingest_dataset
 from flows.pipeline import run_pipeline
 from flows.publish import TERMS
+from flows.responses import load_responses
+from flows.run_context import fitting_folds
 from flows.science.voxel_clusters import ClusterConfig, cluster_voxels
 from flows.stages import get_store
+from flows.train import development_folds
 from tests.app.serving import serving
 from tests.flows.conftest import home_of_a_module
 from tests.flows.test_ingest import OPTIONS, counts
@@ -52,7 +56,7 @@ from tests.flows.through_the_client import assert_the_client_answers_as_the_serv
 
 EVERYDAY = load_everyday_terms()[:500]
 # Of so few stimuli and participants no radius tells more than turned participants do.
-CLUSTERS = ClusterConfig(eps=0.6, min_neighbours=1)
+CLUSTERS = ClusterConfig(eps=0.4, min_neighbours=1)
 BY_CLUSTERS = SMALL | {
     "method": "clusters",
     "clusters": {"eps": CLUSTERS.eps, "min_neighbours": CLUSTERS.min_neighbours},
@@ -106,7 +110,8 @@ def test_the_same_questions_are_answered_by_each_run_with_its_method(both: BothR
             assert validated.method == method
             assert len(validated.categories) == 4
         # So small a cohort gives masks of few components; its clusters have members in any case.
-        current = search(session, "a face")
+        # Of words that a component is told by, for those that point away have no regions.
+        current = search(session, _components(session, both.clusters)[0].terms[0])
         assert current.run == both.clusters
         assert current.regions
         # From an older run's concept, those of the current one are near, of another method.
@@ -146,11 +151,9 @@ def test_components_are_centroids_and_masks_the_members(both: BothRuns) -> None:
             .where(Decoder.run_id == both.clusters)
             .order_by(Subject.label)
         ).all()
-        weights = [
-            get_store().get(Artefact(sha256=row.Decoder.artefact_sha256, size=0))["weight"].T
-            for row in decoders
-        ]
-        found = cluster_voxels(weights, CLUSTERS, device="cpu")
+        found = cluster_voxels(
+            [_patterns(row.label, row.Decoder) for row in decoders], CLUSTERS, device="cpu"
+        )
         components = _components(session, both.clusters)
         assert len(components) >= 2
         np.testing.assert_allclose(
@@ -177,6 +180,16 @@ def test_components_are_centroids_and_masks_the_members(both: BothRuns) -> None:
         assert "cluster" in timings
         assert "reduce" not in timings
     assert_network_is_that_of_the_masks("subj01")
+
+
+def _patterns(label: str, decoder: Decoder) -> np.ndarray:
+    """(V, D) what a participant's decoder reads out, of all trials that are not test."""
+    dataset = load_dataset("small")
+    (subject,) = [each for each in dataset.subjects if each.label == label]
+    folds = development_folds(fitting_folds(dataset))
+    x, _ = load_responses(get_store(), subject.artefacts, folds, "development")
+    tensors = get_store().get(Artefact(sha256=decoder.artefact_sha256, size=0))
+    return np.cov(x.T, dtype=np.float64) @ tensors["weight"].T
 
 
 def test_terms_that_were_built_are_near_and_label_nothing(both: BothRuns) -> None:

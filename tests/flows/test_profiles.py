@@ -14,6 +14,7 @@ from flows.config import RunConfig
 from flows.profiles import PROFILES, settings_of, with_profile
 from flows.science.decoder import PUBLISHED
 from flows.science.masks import PUBLISHED_MASKS
+from flows.science.voxel_clusters import PUBLISHED_CLUSTERS
 
 
 def run(*words: str) -> Any:
@@ -40,6 +41,10 @@ def test_the_published_profile_is_as_the_papers_are() -> None:
     reduction = chosen.reduction
     assert (reduction.components, reduction.steps, reduction.learning_rate) == (128, 15_000, 2e-4)
     assert reduction.starts == 1
+    assert chosen.clusters == PUBLISHED_CLUSTERS
+    assert (PUBLISHED_CLUSTERS.eps, PUBLISHED_CLUSTERS.vectors) == (0.6, "weights")
+    assert (PUBLISHED_CLUSTERS.noise_ceiling, PUBLISHED_CLUSTERS.overlapping) == (8, True)
+    assert (RunConfig().clusters.eps, RunConfig().clusters.vectors) == (None, "patterns")
     assert chosen.statistics == RunConfig().statistics
     assert "accumulated gradients" in PROFILES["published"].description
 

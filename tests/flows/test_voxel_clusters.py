@@ -38,7 +38,9 @@ DIMENSION, VOXELS = 256, 60
 GROUPS = (slice(0, 10), slice(10, 22))
 # The last participant has none of the second group, and a voxel that tells nothing.
 WITHOUT, SILENT = 2, 59
-CONFIG = {"eps": 0.5, "min_neighbours": 1}
+# Of the weights, that need no responses: what is found in them is found in any vectors.
+CHOOSING = {"min_neighbours": 1, "vectors": "weights"}
+CONFIG = CHOOSING | {"eps": 0.5}
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ def _decoder(weights: np.ndarray) -> Json:
     return {"decoder": get_store().put(decoder.tensors()).model_dump(), "kind": "linear"}
 
 
+def _zeros() -> Json:
+    patterns = np.zeros((VOXELS, DIMENSION), dtype=np.float32)
+    return get_store().put({"patterns": patterns}).model_dump()
+
+
 def _ceiling(percent: np.ndarray) -> Json:
     return get_store().put({"noise_ceiling": percent.astype(np.float32)}).model_dump()
 
@@ -125,11 +132,11 @@ def test_planted_groups_are_the_clusters_and_a_silent_voxel_is_in_none(cohort: C
 
 
 def test_eps_is_chosen_and_its_curve_kept(cohort: Cohort) -> None:
-    chosen = find(cohort, {"min_neighbours": 1})
+    chosen = find(cohort, CHOOSING)
     assert [each["eps"] for each in chosen["curve"]] == list(GRID)
     best = max(chosen["curve"], key=lambda each: each["score"])
     assert (chosen["eps"], chosen["count"]) == (best["eps"], best["clusters"]) == (best["eps"], 2)
-    given = find(cohort, {"min_neighbours": 1, "eps": chosen["eps"]})
+    given = find(cohort, CHOOSING | {"eps": chosen["eps"]})
     assert given["components"] == chosen["components"]
     assert given["members"] == chosen["members"]
 
@@ -187,11 +194,16 @@ def test_seeds_are_averaged_at_one_scale(cohort: Cohort) -> None:
     np.testing.assert_array_equal(members_of(again, 0), members_of(together, 0))
 
 
-def test_patterns_are_clustered_where_they_are_asked_for(cohort: Cohort) -> None:
-    patterns = CONFIG | {"vectors": "patterns"}
+@pytest.mark.parametrize("stored", [{}, {"patterns": None}])
+def test_decoders_without_patterns_are_told_what_to_do(cohort: Cohort, stored: Json) -> None:
+    without = replace(cohort, decoders=[[own[0] | stored] for own in cohort.decoders])
     with pytest.raises(InputError, match="stored without patterns") as caught:
-        find(cohort, patterns)
+        find(without, {"min_neighbours": 1})
     assert "set clusters.vectors to weights" in caught.value.hint
+
+
+def test_patterns_are_clustered_unless_weights_are_asked_for(cohort: Cohort) -> None:
+    patterns = {name: value for name, value in CONFIG.items() if name != "vectors"}
     rng = np.random.default_rng(4)
     told = [
         [
@@ -201,9 +213,13 @@ def test_patterns_are_clustered_where_they_are_asked_for(cohort: Cohort) -> None
         for own in cohort.weights
     ]
     found = find(replace(cohort, decoders=told), patterns)
+    assert found["count"] == 2
     weights = find(cohort)
     assert (found["components"], found["members"]) == (weights["components"], weights["members"])
     assert find(replace(cohort, decoders=told))["count"] == 0
+    silent = [[own[0] | {"patterns": _zeros()}] for own in told]
+    with pytest.raises(InputError, match="none with patterns has a noise ceiling above"):
+        find(replace(cohort, decoders=silent), patterns)
 
 
 def test_unrelated_decoders_have_no_cluster(cohort: Cohort) -> None:
@@ -211,12 +227,12 @@ def test_unrelated_decoders_have_no_cluster(cohort: Cohort) -> None:
     apart = replace(
         cohort, decoders=[[_decoder(rng.normal(size=(VOXELS, DIMENSION)))] for _ in range(3)]
     )
-    for config in (CONFIG, {"min_neighbours": 1}):
+    for config in (CONFIG, CHOOSING):
         found = find(apart, config)
         assert (found["count"], found["eps"]) == (0, config.get("eps"))
         assert arrays(found["components"])["components"].shape == (0, DIMENSION)
         assert all(members_of(found, who).shape == (0, VOXELS) for who in range(3))
-        with pytest.raises(InputError, match="there is no cluster") as caught:
+        with pytest.raises(InputError, match="no cluster: no voxel's decoder weights") as caught:
             require_clusters(found["count"], ClusterConfig(**config))
         assert "\n" not in str(caught.value)
         tried = "clusters.eps 0.5" if "eps" in config else "any clusters.eps of 0.1 to 0.7"
@@ -225,6 +241,8 @@ def test_unrelated_decoders_have_no_cluster(cohort: Cohort) -> None:
             assert remedy in caught.value.hint
         # Where the data choose the radius there is none to raise.
         assert ("raise clusters.eps" in caught.value.hint) == ("eps" in config)
+    with pytest.raises(InputError, match="no cluster: no voxel's patterns have others"):
+        require_clusters(0, ClusterConfig())
 
 
 def test_too_few_participants_are_told_what_to_do() -> None:
@@ -319,9 +337,14 @@ def test_nothing_is_shared_where_brains_saw_other_pictures(
         ids[shared:] = rng.permutation(ids[shared:])
     savemat(path, design)
     ingest_dataset(str(cohort), OPTIONS | {"noise_ceiling": 25.0})
-    # A given radius has clusters by chance, which is what is to be tested.
-    given = {"clusters": BY_CLUSTERS["clusters"] | {"eps": 0.6}}
-    run = run_pipeline("small", BY_CLUSTERS | given)["run"]
+    chosen = {"clusters": {"min_neighbours": 1}}
+    with pytest.raises(InputError, match="there is no cluster"):
+        run_pipeline("small", BY_CLUSTERS | chosen)
+    # A given radius has clusters by chance, that nobody finds again.
+    given = {"clusters": BY_CLUSTERS["clusters"] | {"eps": 0.5}}
+    with pytest.raises(InputError, match="these components are not reproducible"):
+        run_pipeline("small", BY_CLUSTERS | given)
+    run = run_pipeline("small", BY_CLUSTERS | given, force=True)["run"]
     with open_session() as session:
         components = session.scalars(select(Component).where(Component.run_id == run)).all()
         assert len(components) >= 2

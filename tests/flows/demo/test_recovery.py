@@ -143,10 +143,7 @@ def test_clusters_name_planted_voxels(flows_home: Path, tmp_path: Path) -> None:
     ingested = ingest_dataset(
         str(tmp_path / "cohort"), INGEST.model_dump() | {"source": {"slug": "demo"}}
     )
-    by_clusters = ONE_SEED.model_dump(mode="json") | {
-        "method": "clusters",
-        "clusters": {"vectors": "patterns"},
-    }
+    by_clusters = ONE_SEED.model_dump(mode="json") | {"method": "clusters"}
     run_pipeline(ingested["dataset"], by_clusters)
     truth = load_truth(tmp_path / "truth")
     with open_session() as session:
