@@ -327,9 +327,9 @@ class VoxelBlock(Base):
 class Component(Base):
     """A direction of an encoder's space that brains carry (METHOD.md b, d).
 
-    It is a concept that participants share where four claims hold: it is `decodable` from its masks
-    in enough participants (`p_value`, `q_value`), `specific`, that is more than a mixture of the
-    run's components by what voxels are tuned to and what masks tell, `agreeing`, that is in like
+    It is a concept that participants share where four claims hold: it is `decodable`, from the
+    voxels that decoders need, in enough participants (`p_value`, `q_value`), `specific`, that is more than a mixture of the
+    run's components by what voxels are tuned to and what those needed tell, `agreeing`, that is in like
     places of participants, and `stable` over seeds, resampled images and participants. A claim
     that was not measured is null, and `shared` is never true then. `reasons` has why, for each
     claim that is false or null, and `reason` the first of these, those that are false before
@@ -398,16 +398,22 @@ class Component(Base):
 class ComponentSubject(Base):
     """How well one participant's brain carries a component, and by how many voxels.
 
-    Each r is a correlation over the test images, of responses that are decoded from all voxels
-    (`r_unmasked`), from the soft and from the hard mask; `r_low` and `r_high` are the 95 % interval
-    of `r_hard` (bootstrap over images), and `r_normalised` is `r_hard` over the noise ceiling.
-    `p_value` and `q_value` are the hard mask's, as `decodes` is: null where it was not tested.
+    `n_voxels` respond to it, more (`response_sign` 1) or less (-1) than to other stimuli;
+    `n_needed` make up the smallest mask that the decoder tells it by. Each r is a correlation over
+    the test images, of responses that are decoded from all voxels (`r_unmasked`), and from those
+    that are needed, by their weights (`r_soft`) or all alike (`r_hard`); `r_low` and `r_high` are
+    the 95 % interval of `r_hard` (bootstrap over images), and `r_normalised` is `r_hard` over the
+    noise ceiling.
+    `p_value` and `q_value` are those of `r_hard`, as `decodes` is: null where it was not tested.
     `specific_p` is against mixtures of the run's components, `replication_r` and
     `replication_p` are of the component that was sought without this participant.
     """
 
     __tablename__ = "component_subject"
-    __table_args__ = (Index(None, "peak_voxel_id"),)
+    __table_args__ = (
+        Index(None, "peak_voxel_id"),
+        CheckConstraint("response_sign IN (-1, 1)", name="response_sign"),
+    )
 
     component_id: Mapped[int] = mapped_column(
         ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
@@ -430,13 +436,19 @@ class ComponentSubject(Base):
     replication_p: Mapped[float | None]
     penalty: Mapped[float | None]
     n_voxels: Mapped[int]
+    n_needed: Mapped[int | None]
+    response_sign: Mapped[int | None] = mapped_column(SmallInteger)
     peak_voxel_id: Mapped[int | None] = mapped_column(ForeignKey("voxel.id", ondelete="CASCADE"))
     decodes: Mapped[bool | None]
     reason: Mapped[str | None]
 
 
 class ComponentVoxel(Base):
-    """A member of a component's hard mask, with its weight in the soft mask."""
+    """A voxel that responds to a component, and how far it stands out.
+
+    `weight` is from 0.5 to 1, in the order of the responses; `needed` is the voxel's weight in the
+    mask that the decoder tells the component by, null in runs that did not tell them apart.
+    """
 
     __tablename__ = "component_voxel"
     __table_args__ = (Index(None, "voxel_id"),)
@@ -448,6 +460,7 @@ class ComponentVoxel(Base):
         ForeignKey("voxel.id", ondelete="CASCADE"), primary_key=True
     )
     weight: Mapped[float] = mapped_column(REAL)
+    needed: Mapped[float | None] = mapped_column(REAL)
 
 
 class ComponentRegion(Base):
