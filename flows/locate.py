@@ -15,11 +15,7 @@ from app.store import Artefact
 from flows.mask import hard_masks, peaks, soft_masks
 from flows.progress import report
 from flows.responses import load_responses
-from flows.science.response_maps import (
-    RespondingVoxels,
-    area_interval,
-    find_responding_voxels,
-)
+from flows.science.response_maps import area_interval, find_responding_voxels
 from flows.science.statistics import Floats, group_means
 from flows.stages import get_store, stage
 from flows.train import development_folds
@@ -73,7 +69,7 @@ def locate_subject(
     reasons: list[str | None] = [None] * len(rows)
     if mask is not None:
         reasons = mask["reasons"]
-        soft = _at_least_as_needed(soft, found, hard_masks(mask).sum(axis=1))
+        soft = _at_least_as_needed(soft, hard_masks(mask).sum(axis=1))
         arrays["needed"] = soft_masks(mask, soft.shape[1])
     arrays |= {
         "soft": soft,
@@ -137,7 +133,7 @@ def _mean_responses(
 
 
 def _at_least_as_needed(
-    soft: NDArray[np.float32], found: RespondingVoxels, needed: NDArray[np.integer]
+    soft: NDArray[np.float32], needed: NDArray[np.integer]
 ) -> NDArray[np.float32]:
     """The weights; where no voxel stands out, those of the most responsive reach one half.
 
@@ -146,8 +142,8 @@ def _at_least_as_needed(
     """
     soft = soft.copy()
     for component in np.flatnonzero(~(soft >= MEMBER).any(axis=1) & (needed > 0)):
-        own = np.maximum(found.deviation[component] * found.sign[component], 0)
+        own = soft[component]
         middle = np.sort(own)[-needed[component]]
         if middle > 0:
-            soft[component] = np.minimum(own / (own + middle), np.nextafter(np.float32(1), 0))
+            soft[component] = own / (own + middle)
     return soft

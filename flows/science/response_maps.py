@@ -20,6 +20,12 @@ from flows.science.statistics import Floats, benjamini_hochberg, require_finite
 # Width of the smoothing, in typical distances between neighbours: a voxel counts about as much as
 # its nearest neighbours together. Patches of 15 voxels survive it.
 WIDTH = 0.75
+# Width of the smoothing that orders voxels which do not stand out. A wide one tells single voxels
+# in the midst of those that respond from voxels elsewhere.
+ORDER_WIDTH = 1.25
+# Deviations, before any smoothing, that a voxel must have of its own to stand out: neighbours of
+# voxels that respond strongly have much in a smoothed map that is not theirs.
+OWN = 1.0
 # The kernel's end, in widths.
 _CUT = 3.0
 # False-discovery rate of the voxels that stand out of one map.
@@ -53,7 +59,8 @@ class RespondingVoxels:
     maps : ndarray
         (K, V) smoothed correlations of responses with scores (`response_maps`, `smoother`).
     deviation : ndarray
-        (K, V) of `deviations`, over the voxels that vary; 0 of those that do not.
+        (K, V) of `deviations`, over the voxels that vary; 0 of those that do not, and of those
+        that do not deviate to the same side by `OWN` before any smoothing.
     sign : ndarray
         (K,) of `signs`.
     soft : ndarray
@@ -72,7 +79,6 @@ def find_responding_voxels(
     places: NDArray[np.floating],
     *,
     level: float = LEVEL,
-    order_width: float | None = None,
 ) -> RespondingVoxels:
     """Smoothed response maps, what stands out of them, its sign and its soft weights.
 
@@ -89,11 +95,6 @@ def find_responding_voxels(
         (V, 3) mm; NaN where a voxel's place is unknown.
     level : float
         False-discovery rate of the voxels that stand out, in (0, 0.5).
-    order_width : float, optional
-        Width of the smoothing, as `smoother` takes it, by which voxels that do not stand out are
-        ordered below one half. A wide one tells single voxels in the midst of those that respond
-        from voxels elsewhere, and spreads what stands out beyond its edges: which do so is still
-        told by the narrow one. Where not given all are ordered by the narrow one.
 
     Returns
     -------
@@ -108,16 +109,14 @@ def find_responding_voxels(
     _check(scores, responses, places)
     raw = response_maps(scores, responses)
     varies = _varying(responses)
-    smooth = smoother(_places_of(varies, places))
-    maps = _smoothed(smooth, raw)
-    deviation = np.zeros(maps.shape)
-    deviation[:, varies] = deviations(maps[:, varies], remaining_noise(smooth)[varies])
-    sign = signs(deviation[:, varies], level)
-    wider = None
-    if order_width is not None:
-        wider = _beyond(smoother(_places_of(varies, places), order_width), raw, varies)
-    soft = np.zeros(maps.shape)
-    soft[:, varies] = soft_weights(deviation[:, varies], sign, level, wider)
+    narrow, wide = _smoothers(varies, places)
+    own, wider = _deviations_of(raw, narrow, wide, varies)
+    deviation = np.zeros(raw.shape)
+    deviation[:, varies] = own
+    sign = signs(own, level)
+    soft = np.zeros(raw.shape)
+    soft[:, varies] = soft_weights(own, sign, level, wider)
+    maps = _smoothed(narrow, raw)
     return RespondingVoxels(maps, deviation, sign, soft)
 
 
@@ -362,7 +361,6 @@ def area_interval(
     draws: int = DRAWS,
     mass: float = 0.95,
     level: float = LEVEL,
-    order_width: float | None = None,
 ) -> tuple[Floats, Floats]:
     """Bootstrap interval of the area under the curve of each component's weights and each region.
 
@@ -374,8 +372,8 @@ def area_interval(
 
     Parameters
     ----------
-    scores, responses, places, level, order_width
-        As `find_responding_voxels` takes them; the level counts only beside an order's width.
+    scores, responses, places, level
+        As `find_responding_voxels` takes them.
     sign : ndarray
         (K,) of `signs`, over all stimuli.
     regions : ndarray
@@ -410,8 +408,7 @@ def area_interval(
     _check_level(level)
     # Before all else, since this refuses what is not finite.
     live = _varying(responses)
-    widths = [WIDTH] if order_width is None else [WIDTH, order_width]
-    smooths = [smoother(_places_of(live, places), width) for width in widths]
+    smooths = _smoothers(live, places)
     if not (partly.any() and varies.any()):
         return low, high
     rng = np.random.default_rng(seed)
@@ -423,7 +420,7 @@ def area_interval(
     for area, maps in zip(areas, _drawn_maps(told[:, varies], responses, drawn), strict=True):
         raw = maps * direction
         order = np.zeros(raw.shape)
-        order[:, live] = _order([_beyond(smooth, raw, live) for smooth in smooths], level)
+        order[:, live] = _order(*_deviations_of(raw, *smooths, live), level)
         ranks = _centred_ranks(order)
         area[:] = (members @ ranks.T).T * scale + 0.5
     ends = np.quantile(areas, [(1 - mass) / 2, (1 + mass) / 2], axis=0)
@@ -464,16 +461,31 @@ def _inverse_deviation(mean: NDArray[np.floating], square: NDArray[np.floating])
     return np.asarray(varies / np.sqrt(np.where(varies, variance, 1)))
 
 
-def _beyond(smooth: sparse.csr_array, raw: NDArray[np.floating], live: NDArray[np.bool_]) -> Floats:
-    """Deviations of the voxels that vary, of maps (K, V) that are not smoothed yet."""
-    return deviations(_smoothed(smooth, raw)[:, live], remaining_noise(smooth)[live])
+def _smoothers(
+    live: NDArray[np.bool_], places: NDArray[np.floating]
+) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """What tells which voxels stand out, and what orders the others."""
+    where = _places_of(live, places)
+    return smoother(where), smoother(where, ORDER_WIDTH)
 
 
-def _order(own: list[Floats], level: float) -> Floats:
-    """What puts voxels in the order of `soft_weights`, of narrow and perhaps wider deviations."""
-    narrow, wide = own[0], own[-1]
-    if len(own) == 1:
-        return np.maximum(narrow, 0)
+def _deviations_of(
+    raw: NDArray[np.floating],
+    narrow: sparse.csr_array,
+    wide: sparse.csr_array,
+    live: NDArray[np.bool_],
+) -> tuple[Floats, Floats]:
+    """Deviations that stand out or do not, and that order: of voxels that vary, of raw maps."""
+    found, wider = (
+        deviations(_smoothed(smooth, raw)[:, live], remaining_noise(smooth)[live])
+        for smooth in (narrow, wide)
+    )
+    alone = deviations(raw[:, live])
+    return np.where(np.sign(found) * alone >= OWN, found, 0), wider
+
+
+def _order(narrow: Floats, wide: Floats, level: float) -> Floats:
+    """What puts voxels in the order of `soft_weights`, in the components' own direction."""
     least = np.array([_smallest(row, level) for row in narrow])[:, None]
     top = wide.max(axis=1, initial=0, keepdims=True)
     return np.where(narrow >= least, top + narrow, np.maximum(wide, 0))

@@ -98,7 +98,7 @@ def test_where_no_voxel_stands_out_as_many_as_are_needed_are_told() -> None:
         members = soft >= MEMBER
         assert members.sum() == 10
         assert order[members].min() > order[~members].max()
-        np.testing.assert_array_equal(np.argsort(soft, kind="stable"), np.argsort(order))
+        assert (np.diff(soft[np.argsort(order)]) >= 0).all()
 
 
 def test_a_component_without_a_usable_mask_keeps_its_reason() -> None:

@@ -328,29 +328,44 @@ def test_planted_patches_are_found_with_their_signs(seed: int) -> None:
     assert np.array_equal(found.soft >= 0.5, standing_out(found.deviation, found.sign))
 
 
-def test_a_wider_order_finds_single_voxels_within_a_patch() -> None:
+def test_a_wider_order_finds_single_voxels_within_a_patch(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, responses, places, members = planted(12)
     rng = np.random.default_rng(12)
     silent = members[0] & (rng.random(len(places)) < 0.3)
     responses[:, silent] = rng.normal(size=(300, silent.sum()))
+    wide = find_responding_voxels(scores, responses, places)
+    ends = area_interval(scores, responses, places, wide.sign, members, seed=0, draws=40)
+    monkeypatch.setattr(module, "ORDER_WIDTH", module.WIDTH)
     narrow = find_responding_voxels(scores, responses, places)
-    wide = find_responding_voxels(scores, responses, places, order_width=1.5)
     assert np.array_equal(wide.soft >= 0.5, narrow.soft >= 0.5)
     assert np.array_equal(wide.deviation, narrow.deviation)
     areas = [auc(found.soft[:1].T, members[0])[0] for found in (narrow, wide)]
     assert areas[1] > areas[0] + 0.005
-    ends = area_interval(
-        scores, responses, places, wide.sign, members, seed=0, draws=40, order_width=1.5
-    )
     plain = area_interval(scores, responses, places, wide.sign, members, seed=0, draws=40)
     assert ends[0][0, 0] > plain[0][0, 0]
     assert ends[1][0, 0] > plain[1][0, 0]
 
 
+def test_neighbours_of_what_responds_strongly_do_not_stand_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(21)
+    places = np.argwhere(np.ones((12, 12, 12))) * 2.0
+    patch = np.all(places < 6, axis=1)
+    scores = rng.normal(size=(200, 1))
+    responses = 6 * np.outer(np.maximum(scores, 0), patch) + rng.normal(size=(200, len(places)))
+    hard = find_responding_voxels(scores, responses, places).soft[0] >= 0.5
+    assert (hard & patch).sum() == patch.sum() == 27
+    assert (hard & ~patch).sum() <= 9
+    monkeypatch.setattr(module, "OWN", -np.inf)
+    loose = find_responding_voxels(scores, responses, places).soft[0] >= 0.5
+    assert (loose & ~patch).sum() > 2 * (hard & ~patch).sum() + 5
+
+
 def test_draws_of_the_stimuli_as_they_are_have_the_area_of_the_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is drawn is in the order of what is given out, whichever order is asked for."""
+    """What is drawn is in the order of what is given out."""
     scores, responses, places, members = planted(13)
     responses[:, ::50] = 0.1
 
@@ -359,14 +374,11 @@ def test_draws_of_the_stimuli_as_they_are_have_the_area_of_the_weights(
             return np.ones((size, count), dtype=int)
 
     monkeypatch.setattr(module.np.random, "default_rng", lambda seed: Once())
-    for width in (None, 1.25):
-        found = find_responding_voxels(scores, responses, places, order_width=width)
-        low, high = area_interval(
-            scores, responses, places, found.sign, members, seed=0, draws=2, order_width=width
-        )
-        expected = np.array([auc(found.soft.T, member) for member in members]).T
-        assert np.allclose(low, expected, atol=2e-5)
-        assert np.array_equal(low, high)
+    found = find_responding_voxels(scores, responses, places)
+    low, high = area_interval(scores, responses, places, found.sign, members, seed=0, draws=2)
+    expected = np.array([auc(found.soft.T, member) for member in members]).T
+    assert np.allclose(low, expected, atol=2e-5)
+    assert np.array_equal(low, high)
 
 
 def test_smoothing_finds_what_noise_hides() -> None:
@@ -459,6 +471,23 @@ def test_what_does_not_match_or_is_not_finite_is_refused() -> None:
             area_interval(**given, places=places, sign=sign, regions=regions, seed=0)
 
 
+def literal_deviations(row: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    noise = np.sqrt((kernel**2).sum(axis=1))
+    beyond = (row - np.median(row)) / noise
+    spread = 1.4826 * np.median(np.abs(beyond))
+    return np.asarray(beyond / spread) if spread > 0 else np.zeros(len(row))
+
+
+def literal_standing_out(deviation: np.ndarray) -> np.ndarray:
+    """Benjamini and Hochberg's procedure, from the largest p down."""
+    p = stats.norm.sf(deviation)
+    order = np.argsort(p)
+    passed = np.flatnonzero(p[order] <= 0.01 * np.arange(1, len(p) + 1) / len(p))
+    out = np.zeros(len(p), dtype=bool)
+    out[order[: passed[-1] + 1 if len(passed) else 0]] = True
+    return out
+
+
 def literal_interval(
     scores: np.ndarray,
     responses: np.ndarray,
@@ -473,15 +502,22 @@ def literal_interval(
     count = len(scores)
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=draws)
     # Voxels that do not vary have no neighbours.
-    smooth = literal_smoother(np.where(np.ptp(responses, axis=0)[:, None] > 0, places, np.nan))
+    live = np.ptp(responses, axis=0) > 0
+    alone = np.eye(len(live))
+    kernels = [alone] + [
+        literal_smoother(np.where(live[:, None], places, np.nan), width) for width in (0.75, 1.25)
+    ]
     areas = []
     for times in drawn:
         rows = np.repeat(np.arange(count), times)
-        maps = literal_maps(scores[rows], responses[rows]) @ smooth.T * sign[:, None]
-        weights = np.zeros(maps.shape)
-        for k, v in np.argwhere(np.broadcast_to(np.ptp(responses, axis=0) > 0, maps.shape)):
-            beyond = maps[k, v] - np.median(maps[k, np.ptp(responses, axis=0) > 0])
-            weights[k, v] = max(beyond / np.sqrt((smooth[v] ** 2).sum()), 0)
+        raw = literal_maps(scores[rows], responses[rows]) * sign[:, None]
+        weights = np.zeros(raw.shape)
+        for k, row in enumerate(raw):
+            own, narrow, wide = (
+                literal_deviations((row @ kernel.T)[live], kernel[live]) for kernel in kernels
+            )
+            out = literal_standing_out(np.where(own * np.sign(narrow) >= 1, narrow, 0))
+            weights[k, live] = np.where(out, 1000 + narrow, np.maximum(wide, 0))
         areas.append([auc(weights.T, region) for region in regions])
     return np.quantile(np.array(areas).transpose(0, 2, 1), [0.025, 0.975], axis=0)
 
