@@ -196,8 +196,10 @@ def given_to(finished: Finished, stage: str) -> list[dict[str, Any]]:
 def test_further_seeds_are_tasks_that_are_told_by_references(first: Finished) -> None:
     # What starts from a ridge solution is trained once: a seed would change nothing.
     assert [each["label"] for each in given_to(first, "train_subject")] == ["p0", "p1"]
-    masked = [(each["seed"], each["label"]) for each in given_to(first, "mask_subject")]
-    assert masked == [(seed, label) for seed in SEEDS for label in ("p0", "p1")]
+    # Masks of what is sought again are the voxels that respond: no decoder is asked what it needs.
+    assert [each["label"] for each in given_to(first, "mask_subject")] == ["p0", "p1"]
+    located = [each["label"] for each in given_to(first, "locate_subject")]
+    assert located == ["p0", "p1"] * len(SEEDS)
     # Once a seed, and once without each participant.
     reduced = given_to(first, "reduce_components")
     assert [each["seed"] for each in reduced] == [*SEEDS, *[0] * SUBJECTS]
@@ -219,14 +221,14 @@ def test_a_further_seed_finds_what_its_own_draw_of_stimuli_gives(
     monkeypatch.setenv("SDC_STORE", str(first.store))
     forget_settings()
     own, *again = given_to(first, "reduce_components")[: len(SEEDS)]
-    masked = given_to(first, "mask_subject")[SUBJECTS:]
+    located = given_to(first, "locate_subject")[SUBJECTS:]
     for number, (repeat, reduced) in enumerate(zip(repeats_of(first), again, strict=True)):
         folds = draw_again(own["folds"], FURTHER[number])
         # Some stimuli are left out, and none that is test comes in.
         assert folds != own["folds"]
         assert all(new in (old, LEFT_OUT) for new, old in zip(folds, own["folds"], strict=True))
         assert reduced["folds"] == folds
-        for given in masked[SUBJECTS * number : SUBJECTS * (number + 1)]:
+        for given in located[SUBJECTS * number : SUBJECTS * (number + 1)]:
             assert given["folds"] == folds
             assert given["components"] == repeat["components"]
         # As many directions are looked for, of which fewer may be found by enough starts.
@@ -242,11 +244,13 @@ def test_what_is_stored_is_a_literal_comparison(first: Finished) -> None:
     own = np.array([each.vector for each in first.components])
     (compared,) = given_to(first, "compare_seeds")
     masks = [members_of(first, each) for each in compared["masks"]]
+    vectors = np.unique(arrays(first, compared["vectors"])["vectors"], axis=0)
     cosine = np.full((len(FURTHER), len(own)), np.nan)
     overlap = np.full((len(FURTHER), SUBJECTS, len(own)), np.nan)
     for row, repeat in enumerate(repeats_of(first)):
         others = arrays(first, repeat["components"])["components"]
-        similarity = own @ others.T
+        both = np.concatenate([own, others]) @ vectors.T
+        similarity = np.corrcoef(both)[: len(own), len(own) :]
         again = [members_of(first, each) for each in repeat["masks"]]
         rows, partners = linear_sum_assignment(-similarity)
         for index, partner in zip(rows.tolist(), partners.tolist(), strict=True):
