@@ -22,7 +22,7 @@ from app.keys.schemas import KeyList, NewKey
 from app.maps.schemas import MapAnswer
 from app.networks.schemas import NetworkAnswer
 from app.paging import Page
-from app.regions.schemas import Millimetres, Space
+from app.regions.schemas import Millimetres, RegionAnswer, Space
 from app.regions.service import SIGNIFICANT
 from app.runs.schemas import RunList
 from app.schedules.schemas import ScheduleList
@@ -47,24 +47,20 @@ def print_search(answer: SearchAnswer) -> None:
     print_table(
         (*CONCEPT_COLUMNS, "region"),
         [
-            (*_hit(each), f"{each.regions[0].atlas}:{each.regions[0].region}")
-            if each.regions
-            else (*_hit(each), None)
+            (*_hit(each), _named(each.regions[0]) if each.regions else None)
             for each in answer.concepts
         ],
     )
     print_line()
     print_table(
-        ("subject", "atlas", "region", "score", "AUC", "q", "voxels", "peak mm", "space"),
+        (
+            *("subject", "atlas", "region", "score", "AUC", "q", "voxels", "responds"),
+            *("peak mm", "space"),
+        ),
         [
             (
-                each.subject,
-                each.atlas,
-                each.region,
-                each.score,
-                each.auc,
-                each.q_value,
-                each.n_voxels,
+                *(each.subject, each.atlas, each.region, each.score, each.auc),
+                *(each.q_value, each.n_voxels, each.responds),
                 *_peak(each.peak_mm, each.space),
             )
             for each in answer.regions
@@ -264,7 +260,7 @@ def print_concept(answer: ConceptAnswer) -> None:
         (
             *("subject", "decodes", "r hard", "95 %", "r normalised", "p", "q", "r soft", "p soft"),
             *("r unmasked", "p unmasked", "p specific", "r without", "p without"),
-            *("voxels", "peak mm", "space", "reason"),
+            *("voxels", "responds", "voxels needed", "peak mm", "space", "reason"),
         ),
         [
             (
@@ -272,7 +268,8 @@ def print_concept(answer: ConceptAnswer) -> None:
                 *(_interval(each.r_low, each.r_high), each.r_normalised),
                 *(each.p_value, each.q_value, each.r_soft, each.p_soft),
                 *(each.r_unmasked, each.p_unmasked, each.specific_p),
-                *(each.replication_r, each.replication_p, each.n_voxels),
+                *(each.replication_r, each.replication_p),
+                *(each.n_voxels, each.responds, each.n_needed),
                 *_peak(each.peak_mm, each.space),
                 each.reason,
             )
@@ -283,13 +280,13 @@ def print_concept(answer: ConceptAnswer) -> None:
     print_table(
         (
             *("subject", "atlas", "region", "AUC", "95 %", "Dice", "p", "q", "voxels"),
-            *("peak mm", "space"),
+            *("responds", "peak mm", "space"),
         ),
         [
             (
                 *(each.subject, each.atlas, each.region, each.auc),
                 *(_interval(each.auc_low, each.auc_high), each.dice),
-                *(each.p_value, each.q_value, each.n_voxels),
+                *(each.p_value, each.q_value, each.n_voxels, each.responds),
                 *_peak(each.peak_mm, each.space),
             )
             for each in answer.regions[:SHOWN_REGIONS]
@@ -320,11 +317,11 @@ def print_network(answer: NetworkAnswer) -> None:
     )
     print_line()
     print_table(
-        ("community", "concept", "label", "shared", "voxels", "strength"),
+        ("community", "concept", "label", "shared", "voxels", "responds", "strength"),
         [
             (
                 *(each.community, each.id, each.label, _verdict(each.shared)),
-                *(each.n_voxels, each.strength),
+                *(each.n_voxels, each.responds, each.strength),
             )
             for each in answer.nodes
         ],
@@ -361,13 +358,13 @@ def print_validation(answer: ValidationAnswer) -> None:
     print_line()
     print_table(
         (
-            *("category", "subject", "decodes", "AUC", "Dice", "p", "q", "rho", "t-map"),
-            *("voxels", "of region", "reason"),
+            *("category", "subject", "decodes", "responds", "AUC", "Dice", "p", "q", "rho"),
+            *("t-map", "voxels", "of region", "reason"),
         ),
         [
             (
-                *(one.category, each.subject, _verdict(each.decodes), each.auc, each.dice),
-                *(each.p_value, each.q_value, each.rho, each.map),
+                *(one.category, each.subject, _verdict(each.decodes), each.responds),
+                *(each.auc, each.dice, each.p_value, each.q_value, each.rho, each.map),
                 *(each.n_voxels, each.n_region, each.reason),
             )
             for one in answer.categories
@@ -469,6 +466,11 @@ def _asked(answer: SearchAnswer | VoxelsAnswer) -> str:
 def _hit(hit: ConceptHit) -> tuple[Cell, ...]:
     found = (hit.id, hit.label, hit.similarity, _verdict(hit.shared), hit.subjects, hit.q_value)
     return (*found, _dice_of_seeds(hit.stability))
+
+
+def _named(region: RegionAnswer) -> str:
+    less = " (responds less)" if region.responds == "less" else ""
+    return f"{region.atlas}:{region.region}{less}"
 
 
 def _verdict(holds: bool | None) -> Cell:

@@ -13,7 +13,7 @@ CLAIMS = ("decodable", "specific", "agreeing", "stable")
 
 
 class Prevalence(BaseModel):
-    """In what share of participants masks decode a concept, an estimate for the population."""
+    """In what share of participants a concept is decoded, an estimate for the population."""
 
     estimate: float
     low: float | None = Field(description="Lower end of the 95 % interval.")
@@ -28,12 +28,12 @@ class Claims(BaseModel):
         "none fails."
     )
     decodable: bool | None = Field(
-        description="Whether the hard masks of enough participants decode it; null where that was "
-        "not measured, as for each claim."
+        description="Whether the voxels that the decoder needs decode it in enough participants; "
+        "null where that was not measured, as for each claim."
     )
     specific: bool | None = Field(
         description="Whether it is more than a mixture of the run's concepts: voxels are tuned "
-        "to it, and masks tell it, more than mixtures."
+        "to it, and those that the decoder needs tell it, more than mixtures."
     )
     agreeing: bool | None = Field(
         description="Whether participants' masks agree more than those of different concepts."
@@ -49,8 +49,8 @@ class Claims(BaseModel):
         description="Of each claim that fails or was not measured, by its name: why."
     )
     prevalence: Prevalence | None = Field(
-        description="Share of participants whose masks decode it; null where that was not "
-        "measured."
+        description="Share of participants in whom the voxels that the decoder needs decode it; "
+        "null where that was not measured."
     )
 
 

@@ -21,7 +21,7 @@ def concepts(
     dataset: Annotated[str | None, typer.Option(help="Of this dataset alone.")] = None,
     run: OldRun = None,
     subject: Annotated[
-        str | None, typer.Option(help="That this participant's mask decodes.")
+        str | None, typer.Option(help="That this participant's brain decodes.")
     ] = None,
     text: Annotated[str | None, typer.Option(help="Part of the label or nearest terms.")] = None,
     cursor: Annotated[

@@ -26,7 +26,7 @@ class ClaimFilter(TypedDict, total=False):
             "That participants share, or of which a claim fails.",
         ),
     ]
-    decodable: Annotated[bool | None, FilterText(_CLAIM, "That masks decode.")]
+    decodable: Annotated[bool | None, FilterText(_CLAIM, "That enough brains decode.")]
     specific: Annotated[bool | None, FilterText(_CLAIM, "More than a mixture of others.")]
     agreeing: Annotated[bool | None, FilterText(_CLAIM, "Whose masks agree.")]
     stable: Annotated[bool | None, FilterText(_CLAIM, "That are found again.")]

@@ -136,18 +136,18 @@ def decoding_subjects(session: Session, components: Sequence[int]) -> dict[int, 
     return found
 
 
-def decoding_verdicts(
+def masks_by_subject(
     session: Session, components: Sequence[int]
-) -> dict[int, dict[str, bool | None]]:
-    """Whether participants decode each component, by its id and by label; None: not tested."""
-    found: dict[int, dict[str, bool | None]] = defaultdict(dict)
-    for component, label, decodes in session.execute(
-        select(ComponentSubject.component_id, Subject.label, ComponentSubject.decodes)
+) -> dict[int, dict[str, ComponentSubject]]:
+    """How participants carry each component, by its id and by their labels."""
+    found: dict[int, dict[str, ComponentSubject]] = defaultdict(dict)
+    for mask, label in session.execute(
+        select(ComponentSubject, Subject.label)
         .join(Subject, Subject.id == ComponentSubject.subject_id)
         .where(ComponentSubject.component_id.in_(components))
         .order_by(Subject.label)
     ):
-        found[component][label] = decodes
+        found[mask.component_id][label] = mask
     return found
 
 

@@ -5,8 +5,11 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from app.concepts.claims import Claims
+from app.masks.response import RESPONDS, Response
 from app.regions.schemas import Millimetres, RegionOverlap, Space
 from app.runs.schemas import OfRun
+
+SUBJECTS = "Participants in whom the voxels that the decoder needs decode it."
 
 
 class Stability(BaseModel):
@@ -49,7 +52,7 @@ class ListedConcept(NamedConcept):
 class ConceptSummary(Claims, ListedConcept):
     """A concept in a list."""
 
-    subjects: list[str] = Field(description="Participants whose hard masks decode it.")
+    subjects: list[str] = Field(description=SUBJECTS)
     p_value: float | None = Field(description="Of being decodable.")
     q_value: float | None
     stability: Stability | None
@@ -65,7 +68,7 @@ class NearConcept(NamedConcept):
 class ConceptHit(Claims, NearConcept):
     """A concept found by its nearness to something."""
 
-    subjects: list[str] = Field(description="Participants whose hard masks decode it.")
+    subjects: list[str] = Field(description=SUBJECTS)
     p_value: float | None = Field(description="Of being decodable.")
     q_value: float | None
     stability: Stability | None
@@ -104,13 +107,18 @@ class SubjectStatistics(BaseModel):
 
     subject: str
     decodes: bool | None = Field(
-        description="Whether the hard mask decodes it; null where that was not tested."
+        description="Whether the voxels that the decoder needs decode it; null where that was not "
+        "tested."
     )
     r_unmasked: float | None = Field(
         description="Correlation over test images of the response decoded from all voxels."
     )
-    r_soft: float | None = Field(description="As `r_unmasked`, from the soft mask.")
-    r_hard: float | None = Field(description="As `r_unmasked`, from the hard mask's members.")
+    r_soft: float | None = Field(
+        description="As `r_unmasked`, from all voxels by how far the decoder needs them."
+    )
+    r_hard: float | None = Field(
+        description="As `r_unmasked`, from the voxels that the decoder needs alone."
+    )
     r_low: float | None = Field(
         description="Lower end of the 95 % interval of `r_hard`, by bootstrap over images."
     )
@@ -125,14 +133,20 @@ class SubjectStatistics(BaseModel):
         description="Of `p_value`, over all of the run's concepts and participants."
     )
     specific_p: float | None = Field(
-        description="Of being more than a mixture of the run's concepts, by voxels and mask."
+        description="Of being more than a mixture of the run's concepts, by what voxels are tuned "
+        "to and by what those that the decoder needs tell."
     )
     replication_r: float | None = Field(
         description="Of the concept that was sought without this participant, in this participant."
     )
     replication_p: float | None
     penalty: float | None
-    n_voxels: int
+    n_voxels: int = Field(description="Members of the mask: voxels that respond to it.")
+    n_needed: int | None = Field(
+        description="Voxels that the decoder needs to tell it; null where they are the mask's "
+        "members: of clusters, and in runs published before responses were measured."
+    )
+    responds: Response | None = Field(description=RESPONDS)
     peak_mm: Millimetres | None
     space: Space | None
     reason: str | None
@@ -170,7 +184,7 @@ class ConceptAnswer(Claims, ListedConcept):
 
     current: bool
     index: int
-    subjects: list[str] = Field(description="Participants whose hard masks decode it.")
+    subjects: list[str] = Field(description=SUBJECTS)
     p_value: float | None = Field(description="Of being decodable.")
     q_value: float | None
     specific_p: float | None

@@ -24,6 +24,7 @@ from app.concepts.schemas import (
 )
 from app.database.models import Component, Run
 from app.errors import ConflictError, InputError, NotFoundError
+from app.masks.response import response_of
 from app.observing.traces import traced
 from app.paging import PAGE, Page, check_limit, page_of, read_cursor
 from app.regions.repository import list_overlaps, peak_of
@@ -43,7 +44,7 @@ CONCEPT_FAMILY = (
 _OF_SUBJECT = (
     *("decodes", "r_unmasked", "r_soft", "r_hard", "r_low", "r_high", "r_normalised"),
     *("p_unmasked", "p_soft", "p_value", "q_value", "specific_p"),
-    *("replication_r", "replication_p", "penalty", "n_voxels", "reason"),
+    *("replication_r", "replication_p", "penalty", "n_voxels", "n_needed", "reason"),
 )
 
 
@@ -100,7 +101,7 @@ def list_concepts(
     run : int, optional
         Of this run, current or not.
     subject : str, optional
-        Decoded by this participant's hard mask.
+        Decoded by the voxels that this participant's decoder needs.
     text : str, optional
         Part of the label or of the nearest terms, in any case.
     cursor : str, optional
@@ -170,6 +171,7 @@ def show_concept(session: Session, component_id: int) -> ConceptAnswer:
         SubjectStatistics(
             subject=label,
             **{name: getattr(row, name) for name in _OF_SUBJECT},
+            responds=response_of(row.response_sign),
             **dict(peak_of(voxel)),
         )
         for row, label, voxel in repository.subject_statistics(session, component.id)

@@ -328,12 +328,12 @@ class Component(Base):
     """A direction of an encoder's space that brains carry (METHOD.md b, d).
 
     It is a concept that participants share where four claims hold: it is `decodable`, from the
-    voxels that decoders need, in enough participants (`p_value`, `q_value`), `specific`, that is more than a mixture of the
-    run's components by what voxels are tuned to and what those needed tell, `agreeing`, that is in like
-    places of participants, and `stable` over seeds, resampled images and participants. A claim
-    that was not measured is null, and `shared` is never true then. `reasons` has why, for each
-    claim that is false or null, and `reason` the first of these, those that are false before
-    those that are null.
+    voxels that decoders need, in enough participants (`p_value`, `q_value`), `specific`, that is
+    more than a mixture of the run's components by what voxels are tuned to and what those needed
+    tell, `agreeing`, that is in like places of participants, and `stable` over seeds, resampled
+    images and participants. A claim that was not measured is null, and `shared` is never true then.
+    `reasons` has why, for each claim that is false or null, and `reason` the first of these, those
+    that are false before those that are null.
 
     `terms` are the vocabulary's nearest to it, `negations` the farthest. `stability_seeds` counts
     the further seeds that found a partner of it, `stability_cosine` and `stability_dice` are means

@@ -12,6 +12,7 @@ from app.concepts.claims import CLAIMS, Claims, claims_of
 from app.database.models import Component
 from app.errors import ConflictError
 from app.exports import repository
+from app.masks.response import MEMBER, response_of
 from app.masks.service import MNI_MM, Progress, Space, mask_volumes
 from app.runs.service import ChosenRun
 
@@ -31,6 +32,11 @@ members' weights (`stat-weight`, 0 to 1, dimensionless; 0 outside of the mask), 
 responses (`space-scanner`, or of a surface its mesh, as CIFTI-2) and, where it is known, in MNI
 space at 2 mm. `descriptions.tsv` tells which concept each `desc` is, and the sidecars which run a
 file comes from.
+
+A mask holds the voxels that respond more, or less, to the concept than to other stimuli
+(`Responds`), and weights are in the order of their responses. `R`, `PValue` and `Decodes` are of
+the voxels that the decoder needs to tell it (`VoxelsNeeded`), which may be others. Where `Responds`
+is null the two were not told apart.
 
 - Licence: {licence}
 - Please cite: {citation}
@@ -75,11 +81,16 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
         },
     )
     in_mni = {row.Subject.label for row in subjects if row.mni}
+    # Of the decoder's masks; members of a cluster have a weight of 1, and met no threshold.
+    threshold = chosen.run.configuration.get("masks", {}).get("threshold")
     masks = repository.list_masks(session, chosen.run.id)
     for done, (statistics, component, label) in enumerate(masks):
         on_progress("writing masks", done, len(masks))
         place = folder / f"sub-{names[label]}" / "func"
         place.mkdir(parents=True, exist_ok=True)
+        responds = response_of(statistics.response_sign)
+        does = f"respond {responds}" if responds else "belong"
+        members = f"voxels that {does} to the concept {component.label!r}"
         spaces: tuple[Space, ...] = ("native", "MNI") if label in in_mni else ("native",)
         for space in spaces:
             volumes = mask_volumes(session, component.id, label, space)
@@ -89,13 +100,14 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
                 f"_desc-{_desc(component.id)}"
             )
             sidecar = {
-                "Description": f"Voxels that carry the concept {component.label!r}.",
+                "Description": f"The {members}.",
                 "Type": "ROI",
                 "SpatialReference": "MNI152NLin6Asym" if space == "MNI" else surface or "orig",
                 **({"Resolution": f"{MNI_MM:g} mm isotropic"} if space == "MNI" else {}),
-                # Members of a cluster have a weight of 1, and met no threshold.
-                "Threshold": chosen.run.configuration.get("masks", {}).get("threshold"),
+                "Threshold": MEMBER if responds else threshold,
                 "Voxels": statistics.n_voxels,
+                "Responds": responds,
+                "VoxelsNeeded": statistics.n_needed,
                 "R": statistics.r_hard,
                 "RInterval95": [statistics.r_low, statistics.r_high],
                 "PValue": statistics.p_value,
@@ -112,7 +124,7 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
                 place / f"{stem}_stat-weight_statmap.json",
                 sidecar
                 | {
-                    "Description": f"Weights of the voxels that carry {component.label!r}.",
+                    "Description": f"Weights of the {members}.",
                     "Units": "arbitrary",
                     "Range": [0, 1],
                 },

@@ -11,6 +11,7 @@ from app.concepts.claims import Claims, claims_of
 from app.errors import ConflictError
 from app.exports import repository
 from app.exports.bids import bids_name
+from app.masks.response import response_of
 from app.masks.service import Progress, mask_volume
 from app.runs.service import ChosenRun
 
@@ -44,10 +45,11 @@ def write_neurovault(
         )
     masks = repository.list_masks(session, chosen.run.id)
     images: list[dict[str, Any]] = []
-    for done, (_, component, label) in enumerate(masks):
+    for done, (statistics, component, label) in enumerate(masks):
         on_progress("writing maps", done, len(masks))
         volume = mask_volume(session, component.id, label, "MNI").content
         told = {"component": component.id, "label": component.label, "subject": label}
+        told["responds"] = response_of(statistics.response_sign)
         told |= Claims(**claims_of(component)).model_dump()
         file = f"{bids_name(label)}_{len(images):04d}_concept-{component.id}.nii.gz"
         (folder / file).write_bytes(volume)

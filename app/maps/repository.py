@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from app.database.models import Component, ComponentVoxel, Decoder, Subject, Voxel
+from app.database.models import Component, ComponentSubject, ComponentVoxel, Decoder, Subject, Voxel
 from app.regions.schemas import Space
 
 
@@ -46,3 +46,14 @@ def mask_members(
         .join(Component, Component.id == ComponentVoxel.component_id)
         .where(Component.run_id == run_id, ComponentVoxel.voxel_id.between(first, last))
     ).all()
+
+
+def mask_signs(session: Session, run_id: int) -> dict[tuple[int, str], int | None]:
+    """Whether a run's masks respond more (1) or less (-1), by component and participant's label."""
+    rows = session.execute(
+        select(ComponentSubject.component_id, Subject.label, ComponentSubject.response_sign)
+        .join(Component, Component.id == ComponentSubject.component_id)
+        .join(Subject, Subject.id == ComponentSubject.subject_id)
+        .where(Component.run_id == run_id)
+    )
+    return {(row.component_id, row.label): row.response_sign for row in rows}

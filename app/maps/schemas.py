@@ -4,6 +4,7 @@ from pydantic import BaseModel, Field
 
 from app.concepts.claims import Claims
 from app.concepts.schemas import NamedConcept
+from app.masks.response import RESPONDS, Response
 from app.regions.schemas import Space
 from app.runs.schemas import OfRun
 
@@ -14,6 +15,7 @@ class MapShare(BaseModel):
     subject: str
     correlation: float = Field(description="Pearson's r over the voxels covered.")
     n_voxels: int = Field(description="Members of the mask among the voxels covered.")
+    responds: Response | None = Field(description=RESPONDS)
 
 
 class MapConcept(Claims, NamedConcept):

@@ -16,6 +16,7 @@ from app.maps import repository
 from app.maps.correlation import Correlations, Covered, correlate
 from app.maps.nifti import BrainMap, read_map
 from app.maps.schemas import MapAnswer, MapConcept, MapShare
+from app.masks.response import response_of
 from app.observing.traces import traced
 from app.places.repository import run_components
 from app.regions.schemas import Space
@@ -93,6 +94,7 @@ def search_map(
     ids = np.array(sorted(components))
     voxels, covered = _cover(session, chosen, brain_map, name, space, subject, ids)
     found = correlate(list(covered.values()), permutations=permutations, seed=seed)
+    signs = repository.mask_signs(session, chosen.run.id)
     tested = np.flatnonzero(np.isfinite(found.p))
     q_values = false_discovery_control(found.p[tested])
     concepts = [
@@ -103,7 +105,7 @@ def search_map(
             correlation=float(found.mean[at]),
             p_value=float(found.p[at]),
             q_value=float(q_value),
-            subjects=_shares(covered, found, int(at)),
+            subjects=_shares(covered, found, int(at), int(ids[at]), signs),
         )
         for at, q_value in zip(tested, q_values, strict=True)
     ]
@@ -191,12 +193,19 @@ def _weights(
     return weights
 
 
-def _shares(covered: Mapping[str, Covered], found: Correlations, at: int) -> list[MapShare]:
+def _shares(
+    covered: Mapping[str, Covered],
+    found: Correlations,
+    at: int,
+    component: int,
+    signs: Mapping[tuple[int, str], int | None],
+) -> list[MapShare]:
     return [
         MapShare(
             subject=label,
             correlation=float(found.each[number, at]),
             n_voxels=int(np.count_nonzero(each.weights[:, at])),
+            responds=response_of(signs.get((component, label))),
         )
         for number, (label, each) in enumerate(covered.items())
         if np.isfinite(found.each[number, at])

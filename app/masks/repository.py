@@ -35,21 +35,21 @@ def component_subjects(session: Session, component_id: int) -> list[str]:
 def voxels_with_weight(
     session: Session, component_id: int, subject_id: int, *, members: bool
 ) -> Sequence[Row[*tuple[Any, ...]]]:
-    """A participant's voxels by i, j and k, with their weight in a mask (null outside it).
+    """A participant's voxels by i, j and k, with their weights in a mask (null outside it).
 
     Parameters
     ----------
     session : Session
     component_id, subject_id : int
     members : bool
-        The hard mask's alone.
+        The mask's alone.
     """
     query = (
         select(
             Voxel.id.label("voxel_id"),
             *(Voxel.i, Voxel.j, Voxel.k, Voxel.x, Voxel.y, Voxel.z),
             *(Voxel.mni_x, Voxel.mni_y, Voxel.mni_z),
-            *(Voxel.noise_ceiling, ComponentVoxel.weight),
+            *(Voxel.noise_ceiling, ComponentVoxel.weight, ComponentVoxel.needed),
         )
         .join(
             ComponentVoxel,

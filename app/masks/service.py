@@ -17,6 +17,7 @@ from app.concepts.service import require_component
 from app.database.models import Component, Subject
 from app.errors import ConflictError, NotFoundError
 from app.masks import repository
+from app.masks.response import Response, response_of
 from app.observing.traces import traced
 from app.runs.service import ChosenRun, choose_run
 from app.volumes import cell_centres, voxel_of_cells
@@ -50,6 +51,7 @@ class _Mask:
     component: Component
     subject: Subject
     chosen: ChosenRun
+    responds: Response | None
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -57,6 +59,7 @@ class _Mask:
             "component": self.component.id,
             "label": self.component.label,
             "subject": self.subject.label,
+            "responds": self.responds,
         }
 
     def file_name(self, *rest: str) -> str:
@@ -72,7 +75,7 @@ class _Mask:
 
 @traced
 def mask_volume(session: Session, component_id: int, subject: str, space: Space) -> MaskFile:
-    """A participant's hard mask, each member with its weight, as a gzipped NIfTI volume.
+    """A participant's mask, each member with its weight, as a gzipped NIfTI volume.
 
     On a surface, in its native space, it is a CIFTI-2 file (dscalar) of both hemispheres.
 
@@ -111,7 +114,7 @@ def mask_volume(session: Session, component_id: int, subject: str, space: Space)
 
 @dataclass(frozen=True)
 class MaskVolumes:
-    """A hard mask as 0 and 1, and its members' weights; files of one suffix."""
+    """A mask as 0 and 1, and its members' weights; files of one suffix."""
 
     members: bytes
     weights: bytes
@@ -120,7 +123,7 @@ class MaskVolumes:
 
 
 def mask_volumes(session: Session, component_id: int, subject: str, space: Space) -> MaskVolumes:
-    """A participant's hard mask twice: who is a member, and by how much.
+    """A participant's mask twice: who is a member, and by how much.
 
     Raises
     ------
@@ -139,10 +142,11 @@ def mask_volumes(session: Session, component_id: int, subject: str, space: Space
 
 @traced
 def mask_table(session: Session, component_id: int, subject: str, kind: TableFormat) -> MaskFile:
-    """The members of a participant's hard mask, as CSV or parquet.
+    """The members of a participant's mask, as CSV or parquet.
 
-    Places are mm, native and MNI, noise ceilings fractions. Every row names run, component and
-    participant; parquet's metadata hold the rest of where it comes from.
+    Places are mm, native and MNI, noise ceilings fractions; `needed` is how far the decoder needs
+    the voxel, null where that is not told apart. Every row names run, component and participant;
+    parquet's metadata hold the rest of where it comes from.
 
     Raises
     ------
@@ -157,7 +161,7 @@ def mask_table(session: Session, component_id: int, subject: str, kind: TableFor
         "voxel_id": polars.Int64,
         **dict.fromkeys(("i", "j", "k"), polars.Int32),
         **dict.fromkeys(("x", "y", "z", "mni_x", "mni_y", "mni_z"), polars.Float32),
-        **dict.fromkeys(("noise_ceiling", "weight"), polars.Float32),
+        **dict.fromkeys(("noise_ceiling", "weight", "needed"), polars.Float32),
     }
     table = polars.DataFrame(
         [tuple(row) for row in rows], schema=columns, orient="row"
@@ -166,6 +170,8 @@ def mask_table(session: Session, component_id: int, subject: str, kind: TableFor
         component=polars.lit(component_id),
         subject=polars.lit(mask.subject.label),
     )
+    # New columns come last, for programs that count on the places of those before.
+    table = table.select(polars.exclude("needed"), "needed")
     out = BytesIO()
     if kind == "csv":
         table.write_csv(out)
@@ -250,7 +256,7 @@ def _require_mask(session: Session, component_id: int, label: str) -> _Mask:
             f"{statistics.reason or 'no voxel is in it'}",
             hint="ask for another participant",
         )
-    return _Mask(component, subject, chosen)
+    return _Mask(component, subject, chosen, response_of(statistics.response_sign))
 
 
 def _in_mni(mask: _Mask, rows: Any, weight: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -23,7 +23,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 INSTRUCTIONS = (
     "A catalog of shared decodable concepts: fMRI responses to pictures, decoded to CLIP space."
     " Concepts are directions of that space which brains carry; their masks are the voxels that"
-    " carry them. Begin with `datasets`, ask in words with `search` or `regions`, list `concepts`,"
+    " respond to them, more or less than to other stimuli (`responds`). Begin with `datasets`, ask"
+    " in words with `search` or `regions`, list `concepts`,"
     " look at one with `show` and `similar`, and use `sql` for anything else. Name dataset, run and"
     " encoder with what you report, call nothing a finding whose q_value is 0.05 or more, and no"
     " concept shared unless `shared` is true: null says that it was not measured."

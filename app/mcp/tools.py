@@ -57,7 +57,8 @@ def search(
     (`p_value` and `q_value` tell how sure that is), `specific`, `agreeing` and `stable`; null where
     one of these was not measured and none fails, and `reasons` tells why. `regions` names each
     participant's regions that carry these concepts: `score` is similarity x (2 AUC - 1), `auc` how
-    well the concept's mask tells the region's voxels (chance is 0.5). Of the answer, what has a
+    well the concept's mask tells the region's voxels (chance is 0.5), and `responds` whether they
+    respond more or less to it than to other stimuli (null: not known). Of the answer, what has a
     q_value of 0.05 or more is no finding.
     """
     with open_reader(call) as session:
@@ -70,6 +71,8 @@ def show(call: Call, component: Component) -> ConceptAnswer:
     Whether participants share it and by which claims, with the reason of each that fails or was not
     measured; statistics per participant, overlap with every region, the stimuli that brains tell
     best and worst by it, the words and stimuli farthest from it, and whether other seeds find it.
+    A mask is the `n_voxels` that respond to it, more or less than to other stimuli (`responds`);
+    `r_hard`, `p_value` and `decodes` are of the `n_needed` voxels that the decoder needs.
     """
     with open_reader(call) as session:
         return show_concept(session, component)
@@ -154,8 +157,8 @@ def regions(
 
     Give either `prompt` or `component`. The regions of a prompt are those that carry the k
     concepts nearest to it. `score` is similarity x (2 AUC - 1), the similarity of a concept with
-    itself being 1; `peak_mm` is where its mask is strongest inside the participant, in the `space`
-    told.
+    itself being 1; `responds` tells whether they respond more or less to it than to other stimuli;
+    `peak_mm` is where its mask is strongest inside the participant, in the `space` told.
     """
     with open_reader(call) as session:
         return find_regions(

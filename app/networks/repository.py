@@ -16,10 +16,10 @@ from app.database.models import (
 
 def nodes(
     session: Session, run_id: int, subject: str
-) -> Sequence[Row[Component, ComponentCommunity, int]]:
-    """Components of a participant's network with community and voxels, the firmest first."""
+) -> Sequence[Row[Component, ComponentCommunity, ComponentSubject]]:
+    """Components of a participant's network with community and mask, the firmest first."""
     return session.execute(
-        select(Component, ComponentCommunity, ComponentSubject.n_voxels)
+        select(Component, ComponentCommunity, ComponentSubject)
         .join(ComponentCommunity, ComponentCommunity.component_id == Component.id)
         .join(Subject, Subject.id == ComponentCommunity.subject_id)
         .join(

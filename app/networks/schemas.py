@@ -4,12 +4,14 @@ from pydantic import BaseModel, Field
 
 from app.concepts.claims import Claims
 from app.concepts.schemas import NamedConcept
+from app.masks.response import RESPONDS, Response
 
 
 class NetworkNode(Claims, NamedConcept):
     """A concept that the participant has a mask of."""
 
     n_voxels: int = Field(description="Members of the participant's mask.")
+    responds: Response | None = Field(description=RESPONDS)
     community: int = Field(description="From 1, larger communities first.")
     strength: float = Field(
         description="How firmly it belongs: the weights of its edges to its community, summed."

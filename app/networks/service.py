@@ -4,6 +4,7 @@ from sqlalchemy.orm import Session
 
 from app.concepts.claims import claims_of
 from app.errors import NotFoundError
+from app.masks.response import response_of
 from app.networks import repository
 from app.networks.schemas import NetworkAnswer, NetworkEdge, NetworkNode
 from app.runs.service import ChosenRun, choose_run, require_subject
@@ -51,11 +52,12 @@ def network(
             id=component.id,
             label=component.label,
             **claims_of(component),
-            n_voxels=n_voxels,
+            n_voxels=mask.n_voxels,
+            responds=response_of(mask.response_sign),
             community=place.community,
             strength=place.strength,
         )
-        for component, place, n_voxels in repository.nodes(session, chosen.run.id, subject)
+        for component, place, mask in repository.nodes(session, chosen.run.id, subject)
     ]
     if not nodes:
         raise _missing(session, chosen, subject)

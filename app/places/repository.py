@@ -6,7 +6,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, func, select
 from sqlalchemy.orm import Session
 
-from app.database.models import Component, ComponentVoxel, Decoder, Subject, Voxel
+from app.database.models import (
+    Component,
+    ComponentSubject,
+    ComponentVoxel,
+    Decoder,
+    Subject,
+    Voxel,
+)
 from app.regions.schemas import Space
 
 Point = tuple[float, float, float]
@@ -28,12 +35,13 @@ def voxels_in_ball(
 def masks_in_ball(
     session: Session, run_id: int, centre: Point, radius: float, space: Space, subject: str | None
 ) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Component, participant, members inside, their weights' sum, and the nearest one's mm."""
+    """Component, participant, sign, members inside, their weights' sum, nearest one's mm."""
     distance = _distance(centre, space)
     query = (
         select(
             Component,
             Subject.label,
+            ComponentSubject.response_sign,
             func.count().label("n_voxels"),
             func.sum(ComponentVoxel.weight).label("weight"),
             func.min(distance).label("nearest"),
@@ -42,8 +50,13 @@ def masks_in_ball(
         .join(Component, Component.id == ComponentVoxel.component_id)
         .join(Voxel, Voxel.id == ComponentVoxel.voxel_id)
         .join(Subject, Subject.id == Voxel.subject_id)
+        .outerjoin(
+            ComponentSubject,
+            (ComponentSubject.component_id == Component.id)
+            & (ComponentSubject.subject_id == Subject.id),
+        )
         .where(Component.run_id == run_id, distance <= radius)
-        .group_by(Component.id, Subject.label)
+        .group_by(Component.id, Subject.label, ComponentSubject.response_sign)
         .order_by(Component.id, Subject.label)
     )
     if subject is not None:

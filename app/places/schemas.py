@@ -4,6 +4,7 @@ from pydantic import BaseModel, Field
 
 from app.concepts.claims import Claims
 from app.concepts.schemas import NamedConcept
+from app.masks.response import RESPONDS, Response
 from app.regions.schemas import RegionOverlap, Space
 from app.runs.schemas import OfRun
 
@@ -15,6 +16,7 @@ class BallShare(BaseModel):
     n_voxels: int = Field(description="Members of the mask inside the ball.")
     coverage: float = Field(description="Their weights' sum over the voxels kept in the ball.")
     nearest_mm: float = Field(description="Distance of the nearest member from the centre.")
+    responds: Response | None = Field(description=RESPONDS)
 
 
 class PlaceConcept(Claims, NamedConcept):

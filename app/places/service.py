@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from app.concepts.claims import claims_of
 from app.concepts.service import check_k
 from app.errors import InputError, NotFoundError
+from app.masks.response import response_of
 from app.observing.traces import traced
 from app.places import repository
 from app.places.schemas import (
@@ -95,6 +96,7 @@ def search_place(
                 n_voxels=row.n_voxels,
                 coverage=row.weight / voxels[row.label],
                 nearest_mm=row.nearest,
+                responds=response_of(row.response_sign),
             )
         )
     concepts = [

@@ -16,12 +16,13 @@ from app.database.models import (
     Voxel,
     VoxelRegion,
 )
+from app.masks.response import Response, response_of
 from app.regions.schemas import Peak
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """One row of ``component_region`` with its names; `decodes`: the participant's mask does."""
+    """One row of ``component_region`` with its names, and of the participant's mask as such."""
 
     component: int
     subject: str
@@ -36,6 +37,7 @@ class Overlap:
     peak: Peak
     auc_low: float | None = None
     auc_high: float | None = None
+    responds: Response | None = None
 
 
 def list_overlaps(
@@ -48,7 +50,10 @@ def list_overlaps(
 ) -> list[Overlap]:
     """Overlaps of some components' masks, in all participants, atlases and regions or in one."""
     query = (
-        select(ComponentRegion, Subject.label, Region, ComponentSubject.decodes, Voxel)
+        select(
+            *(ComponentRegion, Subject.label, Region, Voxel),
+            *(ComponentSubject.decodes, ComponentSubject.response_sign),
+        )
         .join(Subject, Subject.id == ComponentRegion.subject_id)
         .join(Region, Region.id == ComponentRegion.region_id)
         .outerjoin(
@@ -81,8 +86,9 @@ def list_overlaps(
             peak=peak_of(voxel),
             auc_low=overlap.auc_low,
             auc_high=overlap.auc_high,
+            responds=response_of(sign),
         )
-        for overlap, label, place, decodes, voxel in session.execute(query)
+        for overlap, label, place, voxel, decodes, sign in session.execute(query)
     ]
 
 

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from app.masks.response import RESPONDS, Response
+
 Millimetres = tuple[float, float, float]
 Space = Literal["MNI", "native"]
 
@@ -33,12 +35,16 @@ class RegionAnswer(BaseModel):
     atlas: str
     region: str
     score: float = Field(description="similarity x (2 AUC - 1)")
-    auc: float
-    auc_low: float | None = Field(description="Lower end of the AUC's 95 % interval.")
+    auc: float = Field(
+        description="Area under the curve, the voxels in the order of their responses as a guess "
+        "at the region's; chance is 0.5."
+    )
+    auc_low: float | None = Field(description="Lower end of its 95 % interval.")
     auc_high: float | None = Field(description="Upper end of that interval.")
     p_value: float
     q_value: float
     n_voxels: int = Field(description="Members of the concept's mask inside the region.")
+    responds: Response | None = Field(description=RESPONDS)
     peak_mm: Millimetres | None
     space: Space | None
 
@@ -49,12 +55,16 @@ class RegionOverlap(BaseModel):
     subject: str
     atlas: str
     region: str
-    auc: float
-    auc_low: float | None = Field(description="Lower end of the AUC's 95 % interval.")
+    auc: float = Field(
+        description="Area under the curve, the voxels in the order of their responses as a guess "
+        "at the region's; chance is 0.5."
+    )
+    auc_low: float | None = Field(description="Lower end of its 95 % interval.")
     auc_high: float | None = Field(description="Upper end of that interval.")
     dice: float
     p_value: float
     q_value: float
-    n_voxels: int
+    n_voxels: int = Field(description="Members of the mask inside the region.")
+    responds: Response | None = Field(description=RESPONDS)
     peak_mm: Millimetres | None
     space: Space | None

@@ -190,6 +190,7 @@ def region_answer(overlap: Overlap, score: float) -> RegionAnswer:
         p_value=overlap.p_value,
         q_value=overlap.q_value,
         n_voxels=overlap.n_voxels,
+        responds=overlap.responds,
         **dict(overlap.peak),
     )
 
@@ -207,6 +208,7 @@ def region_overlap(overlap: Overlap) -> RegionOverlap:
         p_value=overlap.p_value,
         q_value=overlap.q_value,
         n_voxels=overlap.n_voxels,
+        responds=overlap.responds,
         **dict(overlap.peak),
     )
 

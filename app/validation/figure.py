@@ -32,9 +32,9 @@ MOST_PIXELS = 20_000
 CELL_MM = 2.0
 MASK_COLOURS, OUTLINE = "YlOrRd", "tab:blue"
 MEASURES = (
-    ("AUC of the soft mask", "auc", (0.0, 1.0)),
-    ("Dice of the hard mask", "dice", (0.0, 1.0)),
-    ("Spearman's rho of soft mask and t-map", "rho", (-0.5, 1.0)),
+    ("AUC of responses", "auc", (0.0, 1.0)),
+    ("Dice of the mask", "dice", (0.0, 1.0)),
+    ("Spearman's rho of responses and t-map", "rho", (-0.5, 1.0)),
 )
 CHANCE = {"auc": 0.5, "rho": 0.0}
 
@@ -107,7 +107,8 @@ def _draw(answer: ValidationAnswer, views: Views) -> "Figure":
             if result is None:
                 continue
             unseen = {True: "", False: " (not decoded)", None: " (not tested)"}[result.decodes]
-            write(left, above, f"{subject}{unseen}  {_numbers(result)}", fontsize=7)
+            less = " (responds less)" if result.responds == "less" else ""
+            write(left, above, f"{subject}{unseen}{less}  {_numbers(result)}", fontsize=7)
             view = views.get((one.category, subject))
             if view is not None:
                 of_brain = box(left, above + LINE, BRAIN_WIDTH - GAP, BRAIN_HEIGHT)
@@ -116,7 +117,7 @@ def _draw(answer: ValidationAnswer, views: Views) -> "Figure":
         MARGIN,
         height - 0.3,
         f"red: members of the mask, by weight; blue: the localiser's regions; * q < {SIGNIFICANT}; "
-        "hollow: the participant's mask does not decode the concept, or was not tested",
+        "hollow: the concept is not decoded in the participant, or was not tested",
         fontsize=7,
     )
     return figure

@@ -34,7 +34,7 @@ class MaskView:
     is_mni : bool
         Whether these are MNI mm, else native.
     weight : ndarray
-        (V,) of the soft mask for members of the hard mask, 0 elsewhere.
+        (V,) members' weights in the mask, 0 elsewhere.
     inside : ndarray
         (V,) bool, the category's regions.
     """

@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field
 
 from app.concepts.claims import Claims
+from app.masks.response import RESPONDS, Response
 from app.runs.schemas import OfRun
 
 
@@ -23,14 +24,16 @@ class SubjectResult(BaseModel):
 
     subject: str
     decodes: bool | None = Field(
-        description="Whether the participant's hard mask decodes the concept on trials unseen; "
-        "where it does not, how the mask lies says nothing of the concept. Null: not tested."
+        description="Whether the voxels that the participant's decoder needs decode the concept on "
+        "trials unseen; where they do not, how the mask lies says nothing of the concept. Null: "
+        "not tested."
     )
-    auc: float | None = Field(description="Of the soft mask.")
-    dice: float | None = Field(description="Of the hard mask.")
+    responds: Response | None = Field(description=RESPONDS)
+    auc: float | None = Field(description="Area under the curve, of all voxels' responses.")
+    dice: float | None = Field(description="Of the mask.")
     p_value: float | None = Field(description="Of the AUC, by placing the regions elsewhere.")
     q_value: float | None
-    rho: float | None = Field(description="Spearman's, of the soft mask with the t-map.")
+    rho: float | None = Field(description="Spearman's, of all voxels' responses with the t-map.")
     map: str | None = Field(description="The t-map's name.")
     n_voxels: int | None
     n_region: int | None

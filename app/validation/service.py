@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy.orm import Session
 
 from app.concepts.claims import claims_of, no_claims
-from app.concepts.repository import decoding_verdicts, nearest_to_vector
-from app.database.models import Component, Dataset, Encoder, Run, Validation
+from app.concepts.repository import masks_by_subject, nearest_to_vector
+from app.database.models import Component, ComponentSubject, Dataset, Encoder, Run, Validation
 from app.embedding import Encoder as Model
 from app.errors import ConflictError, InputError, NotFoundError
+from app.masks.response import response_of
 from app.regions import repository as regions
 from app.runs.service import ChosenRun, choose_run, require_subject
 from app.terms.prompts import clean_text, prompt_direction
@@ -135,12 +136,12 @@ def validate(
                 f"no category of run {chosen.run.id} is held against the atlas {atlas}",
                 hint=f"ask for one: --prompt TEXT --atlas {atlas}",
             )
-    decoding = decoding_verdicts(session, [each.component.id for each in found if each.component])
+    masks = masks_by_subject(session, [each.component.id for each in found if each.component])
     return ValidationAnswer(
         **chosen.names,
         choice=CHOICE,
         q_family=STORED_FAMILY if prompt is None else ASKED_FAMILY,
-        categories=[_told(each, decoding, subject) for each in found],
+        categories=[_told(each, masks, subject) for each in found],
     )
 
 
@@ -382,11 +383,11 @@ def _atlases(session: Session, dataset: Dataset, run: Run) -> list[str]:
 
 
 def _told(
-    one: Validated, decoding: Mapping[int, Mapping[str, bool | None]], subject: str | None
+    one: Validated, masks: Mapping[int, Mapping[str, ComponentSubject]], subject: str | None
 ) -> CategoryResult:
     told = [each for each in one.measurements if subject in (None, each.subject)]
     component = one.component
-    verdicts = decoding.get(component.id, {}) if component else {}
+    of_subject = masks.get(component.id, {}) if component else {}
     claims = claims_of(component) if component else no_claims(one.reason)
     return CategoryResult(
         category=one.category,
@@ -400,7 +401,8 @@ def _told(
             SubjectResult(
                 **_numbers(each, ("rho", "map", "reason")),
                 subject=each.subject,
-                decodes=verdicts.get(each.subject),
+                decodes=mask.decodes if (mask := of_subject.get(each.subject)) else None,
+                responds=response_of(mask.response_sign) if mask else None,
                 regions=[
                     RegionResult(**_numbers(part), region=part.region)
                     for part in told

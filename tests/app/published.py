@@ -58,6 +58,13 @@ AGAINST_RIDGE = {
     "high": 0.05,
 }
 VOXELS_A_REGION = 5
+# Weights in the mask that a decoder needs, of voxels that respond; one that it needs does not.
+NEEDED = (0.875, 0.75, 0.5, 0.25, 0.0)
+N_NEEDED = 4
+# The concept that voxels respond less to, and the one of which responses were not measured.
+LESS = "food"
+UNLOCATED = "letter"
+RESPONDS = {**dict.fromkeys(CONCEPTS, "more"), LESS: "less", UNLOCATED: None}
 COMMUNITIES = (("face", "body", "animal"), ("house", "food"), ("letter",))
 # Dice, p, q and cosine of what is linked, made up like all statistics here.
 LINKS = {
@@ -332,6 +339,7 @@ def _subject(
         },
     )
     for own, component in enumerate(components):
+        located = run.method == "masks" and CONCEPTS[own] != UNLOCATED
         decodes = not (CONCEPTS[own] == UNSHARED and label == SUBJECTS[1])
         session.add(
             models.ComponentSubject(
@@ -352,6 +360,8 @@ def _subject(
                 replication_p=0.005 if CONCEPTS[own] in PREVALENCE else None,
                 penalty=1.0,
                 n_voxels=VOXELS_A_REGION,
+                n_needed=N_NEEDED if located else None,
+                response_sign=(-1 if CONCEPTS[own] == LESS else 1) if located else None,
                 peak_voxel_id=int(voxels[own, 0]),
                 decodes=decodes,
             )
@@ -364,6 +374,7 @@ def _subject(
                 "component_id": component.id,
                 "voxel_id": voxels[own].tolist(),
                 "weight": np.linspace(1, 0.6, VOXELS_A_REGION),
+                "needed": list(NEEDED) if located else None,
             },
         )
         aucs = [

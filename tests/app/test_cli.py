@@ -16,7 +16,9 @@ from app.settings import get_settings
 from tests.app.conftest import Counts, Sdc
 from tests.app.published import (
     AGAINST_RIDGE,
+    LESS,
     SHARED,
+    UNLOCATED,
     UNMASKED,
     UNMEASURED,
     Published,
@@ -35,7 +37,7 @@ CONCEPT_FIELDS = [
 ]
 REGION_FIELDS = [
     *("subject", "atlas", "region", "score", "auc", "auc_low", "auc_high"),
-    *("p_value", "q_value", "n_voxels", "peak_mm", "space"),
+    *("p_value", "q_value", "n_voxels", "responds", "peak_mm", "space"),
 ]
 
 
@@ -102,9 +104,17 @@ def test_search_as_tables(sdc: Sdc, published: Published) -> None:
     assert hits[0].startswith(f"{published.components['face']}\tface, ")
     assert hits[0].endswith("\t0.75 (2)\tfloc:FFA")
     assert (len(hits), blank) == (2, "")
-    assert regions.startswith("subject\tatlas\tregion")
+    assert regions == "subject\tatlas\tregion\tscore\tAUC\tq\tvoxels\tresponds\tpeak mm\tspace"
+    assert "\t0.004\t5\tmore\t-40 -40 -40\tMNI" in first
     assert "FFA" in first
     assert "FFA" in second
+
+
+def test_a_region_that_responds_less_is_named_so(sdc: Sdc, published: Published) -> None:
+    lines = sdc("search", LESS, "-k", "1").stdout.splitlines()
+    assert lines[3].endswith("\tfloc:food patch (responds less)")
+    assert "\t5\tless\t" in lines[6]
+    assert "responds less" not in sdc("search", UNLOCATED, "-k", "1").stdout
 
 
 def test_options_narrow_a_search(sdc: Sdc, published: Published) -> None:
@@ -221,10 +231,13 @@ def test_show_tells_each_claim_and_each_participant(sdc: Sdc, published: Publish
     ) in told["face"]
     assert (
         "subject\tdecodes\tr hard\t95 %\tr normalised\tp\tq\tr soft\tp soft\tr unmasked"
-        "\tp unmasked\tp specific\tr without\tp without\tvoxels\tpeak mm\tspace\treason\n"
+        "\tp unmasked\tp specific\tr without\tp without\tvoxels\tresponds\tvoxels needed\tpeak mm"
+        "\tspace\treason\n"
         "subj01\tyes\t0.400\t0.30 to 0.50\t0.800\t0.001\t0.002\t0.450\t0.003\t0.500\t0.002"
-        "\t0.004\t0.350\t0.005\t5\t"
+        "\t0.004\t0.350\t0.005\t5\tmore\t4\t-40 -40 -40\t"
     ) in told["face"]
+    assert "\t5\tless\t4\t" in told[LESS]
+    assert "\t5\t-\t-\t" in told[UNLOCATED]
     assert "shared: not measured\n" in told[UNMEASURED]
     assert "reason: other seeds have no masks of it\n" in told[UNMEASURED]
     assert "\nstable\tnot measured\t-\t-\tcosine 0.90, chance 0.35\tother" in told[UNMEASURED]
@@ -235,7 +248,7 @@ def test_show_tells_each_claim_and_each_participant(sdc: Sdc, published: Publish
         in (told["animal"])
     )
     assert "\nagreeing\tnot measured\t-\t-\t-\tthere is one mask alone\n" in told["animal"]
-    assert "\tAUC\t95 %\tDice\t" in told["face"]
+    assert "\tAUC\t95 %\tDice\tp\tq\tvoxels\tresponds\tpeak mm\t" in told["face"]
 
 
 def test_concepts_are_listed_by_what_is_claimed_of_them(sdc: Sdc, published: Published) -> None:
@@ -328,7 +341,7 @@ def test_network_tells_communities_and_edges(sdc: Sdc, published: Published) -> 
     assert (answer["subject"], answer["run"]) == ("subj01", published.run)
     assert sorted(answer["nodes"][0]) == sorted(
         (
-            *("id", "label", "n_voxels", "community", "strength"),
+            *("id", "label", "n_voxels", "responds", "community", "strength"),
             *("shared", "decodable", "specific", "agreeing", "stable"),
             *("reason", "reasons", "prevalence"),
         )
@@ -343,10 +356,10 @@ def test_network_tells_communities_and_edges(sdc: Sdc, published: Published) -> 
         f"subj01 in lab-a, run {published.run} (masks), {published.encoder}: "
         "6 concepts, 3 edges, 3 communities"
     )
-    assert columns == "community\tconcept\tlabel\tshared\tvoxels\tstrength"
+    assert columns == "community\tconcept\tlabel\tshared\tvoxels\tresponds\tstrength"
     assert sum("\tnot measured\t" in line for line in lines[:6]) == 1
     assert lines[0].startswith(f"1\t{published.components['face']}\tface, ")
-    assert lines[0].endswith("\tyes\t5\t0.700")
+    assert lines[0].endswith("\tyes\t5\tmore\t0.700")
     assert lines[6:8] == ["", "concept\tlabel\tconcept\tlabel\tweight\tDice\tq\tcosine"]
     assert lines[8].endswith("\t0.400\t0.000\t1.000\t0.800")
     assert len(lines) == 11

@@ -16,6 +16,7 @@ from app.api import make_api
 from app.concepts.service import concept_terms, show_concept, similar_concepts
 from tests.app.published import (
     CONCEPTS,
+    NEEDED,
     SHARED,
     UNMEASURED,
     UNSHARED,
@@ -137,7 +138,8 @@ def test_mask_as_nifti(client: TestClient, published: Published, space: str) -> 
     name = f"lab-a_run-{published.run}_component-{component}_subj01_space-{space}_mask.nii.gz"
     assert response.headers["content-disposition"] == f'attachment; filename="{name}"'
     image = Nifti1Image.from_bytes(gzip.decompress(response.content))
-    assert f'"run": {published.run}' in image.header.extensions[0].get_content().decode()
+    told = json.loads(image.header.extensions[0].get_content())
+    assert (told["run"], told["subject"], told["responds"]) == (published.run, "subj01", "more")
     data = image.get_fdata()
     at = CONCEPTS.index("house")
     weights = np.linspace(1, 0.6, VOXELS_A_REGION)
@@ -206,6 +208,8 @@ def test_voxels_as_tables(client: TestClient, published: Published, kind: str) -
     assert table["i"].to_list() == [CONCEPTS.index("house")] * VOXELS_A_REGION
     np.testing.assert_allclose(table["mni_y"], 2.0 * np.arange(VOXELS_A_REGION) - 40)
     np.testing.assert_allclose(table["weight"], np.linspace(1, 0.6, VOXELS_A_REGION), atol=1e-6)
+    assert table["needed"].to_list() == list(NEEDED)
+    assert table.columns[-2:] == ["subject", "needed"]
     if kind == "parquet":
         content.seek(0)
         assert polars.read_parquet_metadata(content)["encoder"] == published.encoder

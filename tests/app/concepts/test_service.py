@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from app.concepts.claims import CLAIMS
@@ -21,14 +21,17 @@ from app.store import ArtefactStore
 from tests.app.published import (
     CHANCE,
     CONCEPTS,
+    N_NEEDED,
     PREVALENCE,
     REASONS,
     REGIONS,
+    RESPONDS,
     SHARED,
     STABILITY,
     UNMASKED,
     UNMEASURED,
     VERDICTS,
+    VOXELS_A_REGION,
     WHY_UNSHARED,
     Published,
     publish,
@@ -59,6 +62,7 @@ def test_a_concept_is_told_with_all_that_is_known(session: Session, published: P
     assert (first.r_hard, first.r_low, first.r_high, first.r_normalised) == (0.4, 0.3, 0.5, 0.8)
     assert (first.p_unmasked, first.p_soft, first.p_value) == (0.002, 0.003, 0.001)
     assert (first.specific_p, first.replication_r, first.replication_p) == (0.004, None, None)
+    assert (first.n_voxels, first.n_needed, first.responds) == (VOXELS_A_REGION, N_NEEDED, "more")
     for region in answer.regions:
         assert region.auc_low == pytest.approx(region.auc - 0.05)
         assert region.auc_high == pytest.approx(min(1, region.auc + 0.05))
@@ -73,6 +77,43 @@ def test_a_concept_is_told_with_all_that_is_known(session: Session, published: P
     assert answer.negation.terms == ["body"]
     (far,) = answer.negation.stimuli
     assert (far.stimulus, far.captions, far.similarity) == ("body-1", ["body"], -0.4)
+
+
+@pytest.mark.parametrize("concept", CONCEPTS)
+def test_responses_are_told_beside_what_the_decoder_needs(
+    session: Session, published: Published, concept: str
+) -> None:
+    answer = show_concept(session, published.components[concept])
+    expected = RESPONDS[concept]
+    assert [each.responds for each in answer.statistics] == [expected, expected]
+    needed = None if expected is None else N_NEEDED
+    assert [each.n_needed for each in answer.statistics] == [needed, needed]
+    assert {each.responds for each in answer.regions} == {expected}
+
+
+def test_of_clusters_no_response_is_told(
+    session: Session, published: Published, store: ArtefactStore
+) -> None:
+    spec = session.get_one(Encoder, 1).spec
+    other = publish(session, spec, store, slug="lab-b", method="clusters")
+    answer = show_concept(session, other.components["face"])
+    assert [(each.n_needed, each.responds) for each in answer.statistics] == [(None, None)] * 2
+
+
+def test_responses_are_each_participants_own(session: Session, published: Published) -> None:
+    component = published.components["face"]
+    session.execute(
+        update(ComponentSubject)
+        .where(
+            ComponentSubject.component_id == component,
+            ComponentSubject.subject_id == published.subjects["subj02"],
+        )
+        .values(response_sign=-1)
+    )
+    answer = show_concept(session, component)
+    told = {"subj01": "more", "subj02": "less"}
+    assert {each.subject: each.responds for each in answer.statistics} == told
+    assert all(each.responds == told[each.subject] for each in answer.regions)
 
 
 def test_similar_concepts_are_ranked_by_cosine(session: Session, published: Published) -> None:

@@ -11,8 +11,11 @@ from app.database.models import Base
 from tests.app.database.conftest import Embargoed
 from tests.app.published import (
     CONCEPTS,
+    N_NEEDED,
+    NEEDED,
     PREVALENCE,
     REASONS,
+    RESPONDS,
     SHARED,
     SUBJECTS,
     UNMEASURED,
@@ -422,7 +425,11 @@ def test_new_columns_come_last(reader: psycopg.Connection) -> None:
         return [column.name for column in found[-count:]]
 
     assert last("concepts", 16)[:2] == ["reason", "decodable"]
-    assert last("concept_regions", 5) == ["method", "auc_low", "auc_high", "decodes", "shared"]
+    assert last("concept_regions", 6) == [
+        *("method", "auc_low", "auc_high", "decodes", "shared", "response_sign")
+    ]
+    assert last("concept_subjects", 3) == ["method", "n_needed", "response_sign"]
+    assert last("concept_voxels", 2) == ["method", "needed"]
     assert last("runs", 2) == ["published_at", "reproducible"]
     assert last("search_concepts('face', 1)", 10)[:2] == ["method", "decodable"]
 
@@ -440,3 +447,26 @@ def test_participants_tell_how_well_masks_decode(
     assert rows == [("subj01", True, *figures), ("subj02", True, *figures)]
     (first, second) = reader.execute(query, [embargoed.open.components[UNSHARED]])
     assert (first[1], second[1], second[7]) == (True, False, 0.9)
+
+
+def test_responses_are_told_beside_what_the_decoder_needs(
+    reader: psycopg.Connection, embargoed: Embargoed
+) -> None:
+    signs = {"more": 1, "less": -1, None: None}
+    for concept, word in RESPONDS.items():
+        component = [embargoed.open.components[concept]]
+        query = (
+            "SELECT DISTINCT n_voxels, n_needed, response_sign FROM catalog.concept_subjects"
+            " WHERE component_id = %s"
+        )
+        needed = None if word is None else N_NEEDED
+        told = (VOXELS_A_REGION, needed, signs[word])
+        assert reader.execute(query, component).fetchall() == [told]
+        query = "SELECT DISTINCT response_sign FROM catalog.concept_regions WHERE component_id = %s"
+        assert reader.execute(query, component).fetchall() == [(signs[word],)]
+        query = (
+            "SELECT needed FROM catalog.concept_voxels WHERE component_id = %s"
+            " AND subject = 'subj01' ORDER BY weight DESC"
+        )
+        weights = [None] * VOXELS_A_REGION if word is None else list(NEEDED)
+        assert [row[0] for row in reader.execute(query, component)] == weights

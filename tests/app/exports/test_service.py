@@ -25,8 +25,12 @@ from app.store import ArtefactStore
 from tests.app.conftest import Counts, Sdc
 from tests.app.published import (
     CONCEPTS,
+    LESS,
+    N_NEEDED,
+    RESPONDS,
     SHARED,
     SUBJECTS,
+    UNLOCATED,
     UNMEASURED,
     VOXELS_A_REGION,
     Published,
@@ -92,9 +96,19 @@ def test_bids_volumes_are_the_catalogs_masks(
         assert told["Provenance"]["encoder"] == published.encoder
         assert (told["Shared"], told["Decodes"], told["R"]) == (True, True, 0.4)
         assert told["RInterval95"] == [0.3, 0.5]
+        assert (told["Responds"], told["Threshold"]) == ("more", 0.5)
+        assert told["VoxelsNeeded"] == N_NEEDED
+        label = told["Provenance"]["label"]
+        assert told["Description"] == f"The voxels that respond more to the concept {label!r}."
         assert told["Prevalence"] == {"estimate": 0.9, "low": 0.4, "high": 1.0}
         units = json.loads((place / f"{stem}_stat-weight_statmap.json").read_text())["Units"]
         assert units == "arbitrary"
+    for concept, words in ((LESS, "respond less"), (UNLOCATED, "belong")):
+        stem = f"sub-subj02_task-pictures_space-scanner_desc-concept{published.components[concept]}"
+        told = json.loads((place / f"{stem}_stat-weight_statmap.json").read_text())
+        assert f"Weights of the voxels that {words} to the concept" in told["Description"]
+        assert told["Responds"] == RESPONDS[concept]
+        assert told["Threshold"] == (None if concept == UNLOCATED else 0.5)
     description = json.loads((folder / "dataset_description.json").read_text())
     assert (description["DatasetType"], description["License"]) == ("derivative", "CC0")
     assert description["HowToAcknowledge"] == "Cite Nobody, 2024"
@@ -179,6 +193,7 @@ def test_a_neurovault_collection_lists_maps_that_are_there(
         images = list(csv.DictReader(file))
     assert len(images) == len(CONCEPTS) * len(SUBJECTS)
     assert {each["file"] for each in images} == {each.name for each in folder.glob("*.nii.gz")}
+    names = {id_: name for name, id_ in published.components.items()}
     for image in images:
         assert (image["map_type"], image["analysis_level"], image["modality"]) == (
             *("R", "S"),
@@ -187,6 +202,8 @@ def test_a_neurovault_collection_lists_maps_that_are_there(
         assert image["target_template_image"] == "GenericMNI"
         told = json.loads(image["description"])
         assert TOLD.items() <= told.items()
+        concept = names[told["component"]]
+        assert told["responds"] == RESPONDS[concept]
         assert (told["shared"], told["stable"]) == {
             **{published.components[name]: (True, True) for name in SHARED},
             published.components["house"]: (False, False),

@@ -23,6 +23,7 @@ from tests.app.published import (
     CONCEPTS,
     REASONS,
     REGIONS,
+    RESPONDS,
     SHARED,
     VERDICTS,
     VOXELS_A_REGION,
@@ -75,6 +76,7 @@ def test_correlations_are_of_the_voxels_covered(session: Session, published: Pub
         for one in each.subjects:
             assert one.correlation == pytest.approx(expected, abs=1e-5)
             assert one.n_voxels == (3 if at == 0 else 5)
+            assert one.responds == RESPONDS[CONCEPTS[at]]
     p_values = {each.id: each.p_value for each in answer.concepts}
     assert [each.q_value for each in answer.concepts] == pytest.approx(
         false_discovery_control([p_values[each.id] for each in answer.concepts])

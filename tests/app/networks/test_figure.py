@@ -43,7 +43,13 @@ def test_linked_nodes_lie_nearer_to_each_other(answer: NetworkAnswer) -> None:
 def test_unlinked_nodes_stand_below_and_apart(answer: NetworkAnswer) -> None:
     answer.nodes += [
         NetworkNode(
-            **no_claims(None), id=1000 + i, label="x", n_voxels=1, community=4 + i, strength=0
+            **no_claims(None),
+            id=1000 + i,
+            label="x",
+            n_voxels=1,
+            responds=None,
+            community=4 + i,
+            strength=0,
         )
         for i in range(12)
     ]

@@ -17,6 +17,7 @@ from tests.app.published import (
     COMMUNITIES,
     LINKS,
     REASONS,
+    RESPONDS,
     SHARED,
     VERDICTS,
     Published,
@@ -37,6 +38,7 @@ def test_a_network_is_told_as_it_was_published(session: Session, published: Publ
     }
     assert found == {number: set(names) for number, names in enumerate(COMMUNITIES, start=1)}
     assert {node.n_voxels for node in answer.nodes} == {5}
+    assert {concept[node.id]: node.responds for node in answer.nodes} == RESPONDS
     for node in answer.nodes:
         claims = (node.decodable, node.specific, node.agreeing, node.stable)
         assert claims == VERDICTS[concept[node.id]]

@@ -13,6 +13,7 @@ from tests.app.published import (
     CONCEPTS,
     REASONS,
     REGIONS,
+    RESPONDS,
     SHARED,
     VERDICTS,
     VOXELS_A_REGION,
@@ -32,6 +33,7 @@ def test_a_ball_around_one_mask(session: Session, published: Published, concept:
     assert found.id == published.components[concept]
     assert found.coverage == pytest.approx(1.0)
     assert found.subjects[0].nearest_mm == 0
+    assert found.subjects[0].responds == RESPONDS[concept]
 
 
 def test_coverage_is_weight_over_all_voxels_kept(session: Session, published: Published) -> None:

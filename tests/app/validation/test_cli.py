@@ -15,8 +15,8 @@ CATEGORY_FIELDS = [
     *("similarity", "subjects"),
 ]
 SUBJECT_FIELDS = [
-    *("subject", "decodes", "auc", "dice", "p_value", "q_value", "rho", "map", "n_voxels"),
-    *("n_region", "reason", "regions"),
+    *("subject", "decodes", "responds", "auc", "dice", "p_value", "q_value", "rho", "map"),
+    *("n_voxels", "n_region", "reason", "regions"),
 ]
 REGION_FIELDS = ["region", "auc", "dice", "p_value", "q_value", "n_voxels", "n_region"]
 
@@ -57,11 +57,14 @@ def test_validate_as_tables(sdc: Sdc, localised: Published) -> None:
     assert cars.endswith("has no vector for 'a car'")
     assert blank == ""
     assert of_subjects == (
-        "category\tsubject\tdecodes\tAUC\tDice\tp\tq\trho\tt-map\tvoxels\tof region\treason"
+        "category\tsubject\tdecodes\tresponds\tAUC\tDice\tp\tq\trho\tt-map\tvoxels\tof region"
+        "\treason"
     )
-    assert first == "faces\tsubj01\tyes\t1.000\t1.000\t0.001\t0.001\t0.400\tfloc_facestval\t5\t5\t-"
+    assert first == (
+        "faces\tsubj01\tyes\tmore\t1.000\t1.000\t0.001\t0.001\t0.400\tfloc_facestval\t5\t5\t-"
+    )
     assert rest[2] == (
-        "words\tsubj02\tyes\t-\t-\t-\t-\t0.400\tfloc_wordtval\t0\t0"
+        "words\tsubj02\tyes\t-\t-\t-\t-\t-\t0.400\tfloc_wordtval\t0\t0"
         "\tno voxel kept of subj02 lies in floc-words"
     )
     assert rest[4] == "category\tsubject\tregion\tAUC\tDice\tp\tq\tvoxels\tof region"

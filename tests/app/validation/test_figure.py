@@ -9,6 +9,7 @@ from PIL import Image
 
 from app.concepts.claims import no_claims
 from app.errors import InputError
+from app.masks.response import Response
 from app.validation.figure import write_figure
 from app.validation.repository import MaskView
 from app.validation.schemas import CategoryResult, SubjectResult, ValidationAnswer
@@ -40,7 +41,11 @@ def view(*, is_mni: bool = True, mask: bool = True, regions: bool = True) -> Mas
 
 
 def subject(
-    label: str, auc: float | None = 0.93, reason: str | None = None, decodes: bool | None = True
+    label: str,
+    auc: float | None = 0.93,
+    reason: str | None = None,
+    decodes: bool | None = True,
+    responds: Response | None = "more",
 ) -> SubjectResult:
     numbers = (
         {"dice": 0.5, "p_value": 0.001, "q_value": 0.004, "rho": 0.4}
@@ -51,6 +56,7 @@ def subject(
         **numbers,
         subject=label,
         decodes=decodes,
+        responds=responds,
         auc=auc,
         map="t",
         n_voxels=10,
@@ -133,6 +139,19 @@ def test_who_does_not_decode_has_a_hollow_dot(tmp_path: Path) -> None:
     filled, hollow, untested = dark
     assert hollow < filled
     assert untested == hollow
+
+
+def test_who_responds_less_is_named_so(tmp_path: Path) -> None:
+    pictures = []
+    answers: tuple[Response | None, ...] = ("more", "less", None)
+    for responds in answers:
+        file = tmp_path / f"{responds}.png"
+        write_figure(answer(category("faces", subject("subj01", responds=responds))), {}, file)
+        with Image.open(file) as picture:
+            pictures.append(np.asarray(picture.convert("L")))
+    more, less, unknown = pictures
+    assert (more == unknown).all()
+    assert (less < 100).sum() > (more < 100).sum()
 
 
 def test_native_space_is_cut_where_the_regions_are(tmp_path: Path) -> None:

@@ -120,6 +120,10 @@ def test_whose_brain_decodes_the_concept_is_told(
         "subj01": True,
         "subj02": False,
     }
+    own_session.execute(update(models.ComponentSubject).filter_by(**key).values(response_sign=-1))
+    faces, words = validate(own_session).categories[:2]
+    assert [each.responds for each in faces.subjects] == ["more", "less"]
+    assert [each.responds for each in words.subjects] == [None, None]
 
 
 def test_unions_are_one_family_and_single_regions_another(
