@@ -133,17 +133,22 @@ def _without(views: tuple[str, ...]) -> Iterator[dict[str, str]]:
     comments = {row.name: connection.execute(sa.text(TOLD), {"view": row.name}) for row in known}
     told = {name: [tuple(row) for row in rows] for name, rows in comments.items()}
     for row in reversed(known):
-        connection.exec_driver_sql(f"DROP VIEW {row.name}")
+        _run(f"DROP VIEW {row.name}")
     queries = {row.name: row.query for row in known}
     yield queries
     for row in known:
         options = f" WITH ({row.options})" if row.options else ""
-        connection.exec_driver_sql(f"CREATE VIEW {row.name}{options} AS {queries[row.name]}")
+        _run(f"CREATE VIEW {row.name}{options} AS {queries[row.name]}")
         columns = connection.scalars(sa.text(COLUMNS), {"view": row.name}).all()
         for column, comment in told[row.name]:
             if column in ("", *columns):
                 what = f"COLUMN {row.name}.{column}" if column else f"VIEW {row.name}"
-                connection.exec_driver_sql(f"COMMENT ON {what} IS {comment}")
+                _run(f"COMMENT ON {what} IS {comment}")
         for grant in acl[row.name]:
-            connection.exec_driver_sql(grant)
-        connection.exec_driver_sql(f"ALTER VIEW {row.name} OWNER TO {row.owner}")
+            _run(grant)
+        _run(f"ALTER VIEW {row.name} OWNER TO {row.owner}")
+
+
+def _run(statement: str) -> None:
+    # The driver takes a percent sign for the beginning of a placeholder.
+    op.get_bind().exec_driver_sql(statement.replace("%", "%%"))

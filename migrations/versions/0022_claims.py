@@ -556,7 +556,7 @@ def _make_searches(columns: dict[str, str], told: str) -> None:
         op.execute(f"COMMENT ON FUNCTION catalog.{bare} IS $${told_of_it}$$")
         op.execute(f"REVOKE EXECUTE ON FUNCTION catalog.{bare} FROM PUBLIC")
     for (grant,) in grants:
-        op.get_bind().exec_driver_sql(grant)
+        _run(grant)
 
 
 def _path() -> str:
@@ -613,13 +613,13 @@ def _without(views: Sequence[str], functions: Sequence[str]) -> Iterator[dict[st
     acl = {row.name: _rows(GRANTS_ON_VIEW, row.name) for row in known}
     told = {row.name: _rows(COMMENTS_OF_VIEW, row.name) for row in known}
     for row in reversed(known):
-        connection.exec_driver_sql(f"DROP VIEW {row.name}")
+        _run(f"DROP VIEW {row.name}")
     queries = {row.name: row.query for row in known}
     yield queries
     for row in known:
         options = f" WITH ({row.options})" if row.options else ""
         try:
-            connection.exec_driver_sql(f"CREATE VIEW {row.name}{options} AS {queries[row.name]}")
+            _run(f"CREATE VIEW {row.name}{options} AS {queries[row.name]}")
         except sa.exc.ProgrammingError as error:
             if not isinstance(error.orig, errors.UndefinedColumn | errors.InvalidColumnReference):
                 raise
@@ -631,10 +631,15 @@ def _without(views: Sequence[str], functions: Sequence[str]) -> Iterator[dict[st
         for column, comment in told[row.name]:
             if not column or column in columns:
                 what = f"COLUMN {row.name}.{column}" if column else f"VIEW {row.name}"
-                connection.exec_driver_sql(f"COMMENT ON {what} IS {comment}")
+                _run(f"COMMENT ON {what} IS {comment}")
         for (grant,) in acl[row.name]:
-            connection.exec_driver_sql(grant)
-        connection.exec_driver_sql(f"ALTER VIEW {row.name} OWNER TO {row.owner}")
+            _run(grant)
+        _run(f"ALTER VIEW {row.name} OWNER TO {row.owner}")
+
+
+def _run(statement: str) -> None:
+    # The driver takes a percent sign for the beginning of a placeholder.
+    op.get_bind().exec_driver_sql(statement.replace("%", "%%"))
 
 
 def _rows(query: str, name: str) -> list[tuple[str, ...]]:

@@ -260,7 +260,8 @@ CREATE VIEW public.listed WITH (security_barrier) AS
     SELECT component_id, shared, reason FROM catalog.concepts;
 CREATE VIEW public.found AS
     SELECT found.*, listed.reason AS why
-    FROM catalog.search_concepts('face', 2) AS found JOIN public.listed USING (component_id);
+    FROM catalog.search_concepts('face', 2) AS found JOIN public.listed USING (component_id)
+    WHERE label LIKE '%o%' OR label LIKE '%e';
 CREATE VIEW public.over_both AS
     SELECT label, why, n_voxels FROM public.found
     LEFT JOIN catalog.concept_regions USING (component_id, label);

@@ -293,7 +293,7 @@ CREATE VIEW public.theirs WITH (security_barrier) AS
 CREATE VIEW public.ours AS
     SELECT theirs.subject, count(*) AS n, max(grid[1]) AS wide
     FROM public.theirs JOIN catalog.subjects USING (subject) GROUP BY 1;
-COMMENT ON VIEW public.ours IS 'it''s ours';
+COMMENT ON VIEW public.ours IS 'it''s ours, 100 %';
 COMMENT ON COLUMN public.theirs.i IS 'an index';
 GRANT SELECT ON public.ours TO pg_monitor WITH GRANT OPTION;
 ALTER VIEW public.theirs OWNER TO pg_read_all_data
