@@ -168,13 +168,13 @@ class StabilityConfig(BaseModel):
         The run's own seed and as many further ones, for each of which components and masks are
         sought again on stimuli drawn with replacement; 1 measures nothing.
     cosine : float
-        From which a component that is sought again is the same one.
+        Of its scores over the stimuli, from which a component that is sought again is the same.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seeds: int = Field(default=2, ge=1)
-    cosine: float = Field(default=0.75, gt=0, lt=1)
+    cosine: float = Field(default=0.8, gt=0, lt=1)
 
 
 class RunConfig(BaseModel):

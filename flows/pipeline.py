@@ -7,8 +7,8 @@ it stopped:
 2. fit (`flows.fit`): each participant's decoder; components and each participant's voxels that
    carry them, by one of two methods. *masks*: reduce what decoders tell of stimuli that they never
    saw to components, mask each participant's voxels that are needed to tell each of them, and
-   locate those that respond to it; *clusters*: cluster the voxels of all participants by their
-   decoder weights;
+   locate those that respond to it; *clusters*: cluster the voxels of all participants by what
+   their decoders make of them;
 3. test on stimuli that nothing has seen (`flows.measure`): of folds that rotate, each group of
    stimuli with what was found without it;
 4. repeat with further seeds and other stimuli, seek components without each participant, and see
