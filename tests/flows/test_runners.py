@@ -56,13 +56,16 @@ RUN = {
 SENT = {
     # With all participants, by the further seed, and without each participant.
     "reduce_components": 4,
-    # Of each participant, by both seeds; what starts from a ridge solution is trained by one.
-    "mask_subject": 4,
+    # Of each participant, by both seeds; decoders and masks are the run's own seed's alone.
+    "locate_subject": 4,
     **dict.fromkeys(
         (
             "train_subject",
+            "mask_subject",
+            "interval_regions",
             "choose_order",
             "respond_subject",
+            "tune_subject",
             "test_subject",
             "measure_decoder",
             "replicate_subject",
