@@ -72,7 +72,8 @@ def compare_subjects(
     components : dict
         Reference to ``components`` and, of the masks' method, ``start_cosine``.
     masks, tests : list of dict
-        A participant each, what `flows.mask.mask_subject` and `flows.measure.test_subject` told.
+        A participant each, what `flows.locate.locate_subject` and `flows.measure.test_subject`
+        told.
     tables : list of dict
         References to ``mni`` (V, 3).
     stability : dict, optional
@@ -100,7 +101,8 @@ def compare_subjects(
     minimum = fewest_participants(participants, len(masks))
     decodes = usable & (np.nan_to_num(p_hard, nan=1.0) <= level)
     agreement, agreement_p = agreement_test(
-        [fit["soft"].T for fit in fits],
+        # Voxels that respond less in one participant do not agree with such as respond more.
+        [(fit["soft"] * fit["sign"][:, None] if "sign" in fit else fit["soft"]).T for fit in fits],
         [store.get(Artefact.model_validate(table))["mni"] for table in tables],
         decodes,
         permutations=permutations,

@@ -26,7 +26,7 @@ def link_subject(
     Parameters
     ----------
     mask : dict
-        What `flows.mask.mask_subject` returned. A component without a usable mask is no part of
+        What `flows.locate.locate_subject` returned. A component without a usable mask is no part of
         the participant's network.
 
     Returns

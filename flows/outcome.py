@@ -19,7 +19,7 @@ def tell_outcome(labels: Sequence[str], masks: Sequence[Json], comparison: Json)
     labels : sequence of str
         Participants.
     masks : sequence of dict
-        What `flows.mask.mask_subject` returned of each.
+        What `flows.locate.locate_subject` returned of each.
     comparison : dict
         What `flows.compare.compare_subjects` returned.
 

@@ -28,7 +28,7 @@ def write_atlases(
     validated : dict
         What `flows.validate.validate_subject` returned.
     mask : dict
-        What `flows.mask.mask_subject` returned.
+        What `flows.locate.locate_subject` returned.
     ids : list of int
         Row id of each component.
     """

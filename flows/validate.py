@@ -38,7 +38,7 @@ def validate_subject(
     Parameters
     ----------
     mask : dict
-        What `flows.mask.mask_subject` returned.
+        What `flows.locate.locate_subject` returned.
     tables : dict
         Reference to ``native`` (V, 3) mm and ``regions`` (R, V).
     atlases : list of str
