@@ -16,7 +16,7 @@ from flows.run_context import RunContext, testing_folds
 from flows.science.checks import on_device
 from flows.science.device import resolve_device
 from flows.science.mask_descent import masked_predictions
-from flows.science.specificity import Sums, add, draw_mixtures, mix, mixture_sums, tuned_p
+from flows.science.specificity import Sums, add, draw_mixtures, mix, mixture_sums, voxel_p
 from flows.science.statistics import Floats, correlation_test, group_means
 from flows.science.stats.intervals import correlation_interval, normalised_correlation
 from flows.science.stats.orders import (
@@ -364,22 +364,27 @@ def tune_subject(
     mixtures: int,
     seed: int,
 ) -> Json:
-    """Whether one participant's voxels are tuned to each component more than to mixtures of two.
+    """Whether one participant's voxels answer to each component unlike they do to mixtures.
 
     Returns
     -------
     dict
-        ``tuned``: reference to ``p`` (K,), of `flows.science.specificity.tuned_p` over the mean
-        responses to all stimuli that are not test.
+        ``tuned``: reference to ``tuned_p``, ``sparse_p`` and ``voxel_p`` (K,), the two parts and
+        both together of `flows.science.specificity.voxel_p`, over the mean responses to all
+        stimuli that are not test.
     """
     store = get_store()
     y = store.get(Artefact.model_validate(vectors))["vectors"]
     rows = store.get(Artefact.model_validate(components))["components"]
     x, image = load_responses(store, artefacts, development_folds(folds), "development")
     shown, of = np.unique(image, return_inverse=True)
-    p = tuned_p(y[shown] @ rows.T, group_means(x, of.ravel()), mixtures=mixtures, seed=seed)
+    p = voxel_p(y[shown] @ rows.T, group_means(x, of.ravel()), mixtures=mixtures, seed=seed)
     report(f"measuring {label}", 1, 1)
-    return {"tuned": store.put({"p": p}).model_dump()}
+    return {
+        "tuned": store.put(
+            {"tuned_p": p.tuned, "sparse_p": p.sparse, "voxel_p": p.combined}
+        ).model_dump()
+    }
 
 
 @stage("test-subject", "label")
@@ -413,10 +418,10 @@ def test_subject(
     -------
     dict
         ``tests``: reference to (K,) ``r_unmasked``, ``r_soft``, ``r_hard``, their ``p_``, ``r_low``
-        and ``r_high`` (95 % of r_hard), ``r_normalised``, ``specific_p`` and its two parts,
-        ``tuned_p`` (voxels are tuned to it more than to mixtures) and ``own_p`` (the mask tells
-        the component better than it tells mixtures); and, for components that have a mask, why
-        they have no p.
+        and ``r_high`` (95 % of r_hard), ``r_normalised``, and ``specific_p``, the larger of two:
+        ``voxel_p`` (voxels answer to it unlike they do to mixtures; by ``tuned_p`` and
+        ``sparse_p`` together) and ``own_p`` (the mask tells the component better than it tells
+        mixtures); and, for components that have a mask, why they have no p.
     """
     store = get_store()
     parts = [store.get(Artefact.model_validate(each["responses"])) for each in responses]
@@ -456,9 +461,9 @@ def test_subject(
         tests["r_low"][columns], tests["r_high"][columns] = low, high
         tests["r_normalised"][columns] = normalised_correlation(of["truth"], of["hard"], unit)
     masked = add([Sums(int(part["units"][0]), part["mixture_sums"]) for part in parts])
-    tests["tuned_p"] = store.get(Artefact.model_validate(tuned["tuned"]))["p"]
+    tests |= store.get(Artefact.model_validate(tuned["tuned"]))
     tests["own_p"] = permutation_p(tests["r_hard"], masked.correlations().T)
-    tests["specific_p"] = np.maximum(tests["tuned_p"], tests["own_p"])
+    tests["specific_p"] = np.maximum(tests["voxel_p"], tests["own_p"])
     return {
         "tests": store.put(tests).model_dump(),
         "untested": [

@@ -11,14 +11,21 @@ import numpy as np
 from scipy import stats
 
 from flows.science.sharing import agreement_test, shared_concepts
-from flows.science.specificity import draw_mixtures, mix, mixture_sums, tuned_p
-from flows.science.statistics import benjamini_hochberg, correlation_test, region_test
+from flows.science.specificity import draw_mixtures, mix, mixture_sums, voxel_p
+from flows.science.statistics import (
+    benjamini_hochberg,
+    correlation_test,
+    group_means,
+    region_test,
+)
 from flows.science.stats.orders import choose_order_scheme
 from flows.science.stats.tails import permutation_p
 from tests.benchmarks.nulls import (
     SCALES_MM,
     Brain,
     MaskKind,
+    Told,
+    ToldNull,
     draw_masks,
     draw_told,
     grow_brain,
@@ -48,8 +55,13 @@ ORDERS = {
 }
 """Orders of the stimuli, number of runs, and trials of each."""
 MIXTURES = 999
-"""Of a run's components, what one of them must be told better than."""
-SPECIFICITY = {"4 components": 4, "12": 12, "24": 24}
+"""Of a run's components, what one of them is held against."""
+SPECIFICITY = {"4 components": 4, "12 components": 12, "24 components": 24}
+SPECIFICITY_NULLS: dict[str, ToldNull] = {
+    "any direction": "any",
+    "the sum of two that are planted": "sum",
+    "two that are planted, of either sign": "pair",
+}
 AGREEMENT = {
     "4 participants, 12 smooth masks each": MaskKind(4, 12),
     "2 participants, 8 smooth masks each": MaskKind(2, 8),
@@ -79,8 +91,8 @@ def measure() -> Iterator[str]:
     yield "the same in the order of the trials, predictions smooth in time (AR(1) 0.8)"
     yield from _measure_orders()
     yield (
-        f"specific, {MIXTURES} mixtures: random directions, voxels tuned to them more than to "
-        "mixtures; told by a mask better than mixtures"
+        f"specific, {MIXTURES} mixtures of each kind: what is no more than a direction that voxels "
+        "carry"
     )
     yield from _measure_specificity()
     yield "region, maps smoothed by a full width at half maximum; whole brains are the clusters"
@@ -155,27 +167,43 @@ def _measure_orders() -> Iterator[str]:
 
 
 def _measure_specificity() -> Iterator[str]:
-    """Of what is decodable, some of it better than the rest, nothing is singled out.
+    """Of what voxels carry and a mask tells, the last component is nothing more than the rest.
 
-    Beside it a component that voxels are tuned to, and that its mask tells best.
+    Any direction among such; and an equal mixture of two planted components among all planted
+    ones. Beside it power for the first of the planted, with a mask that tells it best.
     """
     for name, count in SPECIFICITY.items():
-        p, power = np.empty((2, REPETITIONS, 1)), np.empty((REPETITIONS, 2))
-        for number in range(REPETITIONS):
-            rng = np.random.default_rng([number, 7])
-            drawn = draw_told(count, rng)
-            scores = drawn.y @ drawn.components.T
-            tuned = tuned_p(scores, drawn.x, mixtures=MIXTURES, seed=number)
-            power[number, 0], p[0, number, 0] = tuned[0], tuned[-1]
-            mixtures = mix(draw_mixtures(count, MIXTURES, number), drawn.components)
-            judged = drawn.components[[0, -1]]
-            r, null = (
-                mixture_sums(drawn.y, drawn.masked, drawn.image, each).correlations()
-                for each in (judged, mixtures)
-            )
-            power[number, 1], p[1, number, 0] = permutation_p(r, null)
-        tuned, own = (_told_p(each) for each in p)
-        yield f"  {name}: {tuned}; {own}; power {_told(power < LEVEL)}"
+        for title, null in SPECIFICITY_NULLS.items():
+            p, power = np.empty((2, REPETITIONS, 5))
+            for number in range(REPETITIONS):
+                drawn = draw_told(count, np.random.default_rng([number, 7]), null=null)
+                p[number], power[number] = _specificity(drawn, number)
+            parts = ("tuned", "sparse", "both", "by the mask", "specific")
+            told = zip(parts, p.T, power.T, strict=True)
+            yield f"  {name}, {title}"
+            for part, judged, planted in told:
+                found = f"; power {_told(planted[:, None] < LEVEL)}" if null == "sum" else ""
+                yield f"    {part}: {_told_p(judged[:, None])}{found}"
+
+
+def _specificity(drawn: Told, seed: int) -> tuple[list[float], list[float]]:
+    """p of the last component, and of the first with a mask of its own, by every part."""
+    count = len(drawn.components)
+    scores, responses = (
+        group_means(values, drawn.image) for values in (drawn.y @ drawn.components.T, drawn.x)
+    )
+    voxels = voxel_p(scores, responses, mixtures=MIXTURES, seed=seed)
+    mixtures = mix(draw_mixtures(count, MIXTURES, seed), drawn.components)
+    judged = []
+    for index, masked in ((count - 1, drawn.masked), (0, drawn.own)):
+        r, null = (
+            mixture_sums(drawn.y, masked, drawn.image, each).correlations()
+            for each in (drawn.components[[index]], mixtures)
+        )
+        own = float(permutation_p(r, null)[0])
+        told = [float(each[index]) for each in (voxels.tuned, voxels.sparse, voxels.combined)]
+        judged.append([*told, own, max(told[-1], own)])
+    return judged[0], judged[1]
 
 
 def _measure_regions(brains: list[Brain]) -> Iterator[str]:

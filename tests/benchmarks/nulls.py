@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -243,16 +244,20 @@ def respond_in_order(
     return Ordered(vectors, image, run, z, zhat)
 
 
+ToldNull = Literal["any", "sum", "pair"]
+
+
 @dataclass(frozen=True)
 class Told:
-    """Vectors of trials as voxels answer to them, and as a mask tells them.
+    """Vectors of trials as voxels answer to them, and as masks tell them.
 
     Attributes
     ----------
     components : ndarray
         (K, D) unit rows.
-    y, masked : ndarray
-        (N, D) targets, and what one mask's voxels tell of them.
+    y, masked, own : ndarray
+        (N, D) targets; what a mask tells of them that prefers no direction, and what a mask tells
+        that tells the first component best.
     x : ndarray
         (N, V) responses.
     image : ndarray
@@ -262,28 +267,49 @@ class Told:
     components: np.ndarray
     y: np.ndarray
     masked: np.ndarray
+    own: np.ndarray
     x: np.ndarray
     image: np.ndarray
 
 
-def draw_told(components: int, rng: np.random.Generator, *, images: int = 100) -> Told:
-    """Voxels that answer to directions of their own, some of them to the first component.
+def draw_told(
+    components: int, rng: np.random.Generator, *, null: ToldNull, images: int = 100
+) -> Told:
+    """Directions that 600 voxels carry; the last component is nothing but one of them.
 
-    The other components are random directions, which no voxel is tuned to and which a mask tells
-    to some degree, unevenly. The first is what its mask tells best.
+    Parameters
+    ----------
+    components : int
+        K.
+    rng : Generator
+    null : {"any", "sum", "pair"}
+        Components are any directions, and so is what each voxel answers to. Or all components but
+        the last are planted: voxels of a patch of its own answer to each, 5 to 120 of them
+        anywhere, some in several patches; and the last is made of two of the others in equal
+        parts, their sum, or with either sign of each.
+    images : int
     """
-    dimensions, voxels = 32, 200
+    dimensions, voxels = 32, 600
     rows = _unit(rng.standard_normal((components, dimensions)))
     image = np.repeat(np.arange(images), rng.integers(1, 4, images))
-    y = _unit(rng.standard_normal((images, dimensions)))[image]
-    tuned = _unit(rng.standard_normal((voxels, dimensions)))
-    tuned[:10] = rows[0]
+    vectors = _unit(rng.standard_normal((images, dimensions)))
+    if null != "any":
+        patches = np.zeros((components - 1, voxels))
+        for patch in patches:
+            size = int(np.exp(rng.uniform(np.log(5), np.log(120))))
+            patch[rng.choice(voxels, size, replace=False)] = rng.uniform(0.5, 1.5)
+        tuned = patches.T @ rows[:-1]
+        both = rng.choice(components - 1, 2, replace=False)
+        # In equal parts of what scores vary by.
+        parts = rows[both] / (vectors @ rows[both].T).std(axis=0)[:, None]
+        signs = np.ones((1, 2)) if null == "sum" else rng.choice([-1.0, 1.0], (1, 2))
+        rows[-1] = _unit(signs @ parts)[0]
+    else:
+        tuned = _unit(rng.standard_normal((voxels, dimensions)))
+    y = vectors[image]
     x = y @ tuned.T + 0.3 / np.sqrt(dimensions) * rng.standard_normal((len(image), voxels))
-    noise = _unit(rng.standard_normal((len(image), dimensions)))
-    uneven = np.linalg.qr(rng.standard_normal((dimensions, dimensions)))[0]
-    told = (y @ uneven) * np.linspace(0.3, 0.1, dimensions) @ uneven.T
-    along = np.outer(y @ rows[0], rows[0])
-    return Told(rows, y, told + noise + 2 * along, x, image)
+    masked = 0.3 * y + _unit(rng.standard_normal((len(image), dimensions)))
+    return Told(rows, y, masked, masked + 2 * np.outer(y @ rows[0], rows[0]), x, image)
 
 
 def _smooth_in_time(

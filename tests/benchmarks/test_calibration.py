@@ -93,13 +93,33 @@ def test_predictions_are_smooth_in_time_and_know_nothing_of_the_stimuli(order: s
     assert drawn.image.max() < len(drawn.vectors)
 
 
-def test_voxels_are_tuned_to_the_first_component_and_its_mask_tells_it_best() -> None:
-    drawn = draw_told(6, np.random.default_rng(0), images=2000)
-    tuned = tuning(drawn.y @ drawn.components.T, drawn.x, np.eye(6))
-    assert tuned[0] > tuned[1:].max() + 0.1
+def test_the_last_component_is_the_sum_of_two_that_voxels_are_tuned_to() -> None:
+    drawn = draw_told(6, np.random.default_rng(0), null="sum", images=2000)
+    scores = drawn.y @ drawn.components.T
+    tuned = tuning(scores, drawn.x, np.eye(6))
+    assert tuned[:-1].min() > 0.9
+    assert 0.6 < tuned[-1] < tuned[:-1].min() - 0.05
+    related = np.sort(np.corrcoef(scores.T)[-1, :-1])
+    assert related[-2:] == pytest.approx(np.sqrt(0.5), abs=0.15)
+    assert related[-3] < 0.5
+
+
+def test_no_component_is_more_than_others_where_all_are_any_directions() -> None:
+    drawn = draw_told(6, np.random.default_rng(0), null="any", images=2000)
+    scores = drawn.y @ drawn.components.T
+    others = np.random.default_rng(1).standard_normal((200, 6))
+    own, null = (tuning(scores, drawn.x, each) for each in (np.eye(6), others))
+    assert null.min() < own.min() < own.max() < null.max()
+
+
+def test_one_mask_prefers_nothing_and_the_other_tells_the_first_component_best() -> None:
+    drawn = draw_told(6, np.random.default_rng(0), null="any", images=2000)
     others = np.random.default_rng(1).standard_normal((20, drawn.components.shape[1]))
-    told = mixture_sums(
-        drawn.y, drawn.masked, drawn.image, np.concatenate([drawn.components, others])
-    ).correlations()
-    assert told[0] > told[1:].max() + 0.1
-    assert told.min() > 0
+    directions = np.concatenate([drawn.components, others])
+    told, own = (
+        mixture_sums(drawn.y, masked, drawn.image, directions).correlations()
+        for masked in (drawn.masked, drawn.own)
+    )
+    assert told.min() > 0.1
+    assert np.ptp(told) < 0.15
+    assert own[0] > own[1:].max() + 0.1

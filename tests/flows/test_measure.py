@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.measure import choose_order, join_predictions, replicate_subject
+from flows.measure import choose_order, join_predictions, replicate_subject, tune_subject
 from flows.measure import test_subject as measure_subject
 from tests.flows.stored import arrays, put
 
@@ -46,7 +46,8 @@ def responses(y: np.ndarray, image: np.ndarray, predicted: np.ndarray, rows: np.
 
 
 def told_by(parts: list[Json], vectors: Json, count: int = 30, seed: int = 0) -> Json:
-    tuned = {"tuned": put(p=np.full(count, 0.01))}
+    names = ("tuned_p", "sparse_p", "voxel_p")
+    tuned = {"tuned": put(**{name: np.full(count, 0.01) for name in names})}
     return measure_subject.function(
         "p0", parts, tuned, [None] * count, vectors, FREE, 199, 0.05, seed
     )
@@ -72,6 +73,38 @@ def test_categories_that_are_told_right_are_decodable() -> None:
     assert known.sum() >= 20
     assert (found["r_low"] <= found["r_hard"])[known].all()
     assert (found["r_hard"] <= found["r_high"])[known].all()
+
+
+def test_both_what_voxels_and_what_a_mask_tell_must_be_specific() -> None:
+    _, vectors, told = categories(0, decoded=True)
+    found = arrays(told_by([told], vectors)["tests"])
+    assert {"tuned_p", "sparse_p", "voxel_p", "own_p"} <= set(found)
+    np.testing.assert_array_equal(found["specific_p"], np.maximum(found["voxel_p"], found["own_p"]))
+
+
+def test_voxels_are_tuned_to_what_drives_them() -> None:
+    rng = np.random.default_rng(4)
+    y = rng.normal(size=(200, 6)).astype(np.float32)
+    folds = ["train"] * 150 + ["validation"] * 30 + ["test"] * 20
+    image = np.repeat(np.arange(200), 2)
+    betas = np.kron(np.eye(5), np.ones((20, 1))) @ y[image, :5].T
+    betas = (betas + rng.normal(size=betas.shape)).astype(np.float32)
+    # Of test stimuli nothing may be seen.
+    betas[:, image >= 180] = np.nan
+    artefacts = {
+        "voxels": put(kept=np.arange(100), image=image),
+        "sessions": [put(betas=betas[:, :200]), put(betas=betas[:, 200:])],
+    }
+    components = put(components=np.eye(6, dtype=np.float32))
+    tuned = tune_subject.function("p0", artefacts, put(vectors=y), components, folds, 499, 0)[
+        "tuned"
+    ]
+    found = arrays(tuned)
+    assert set(found) == {"tuned_p", "sparse_p", "voxel_p"}
+    assert (found["voxel_p"][:5] < 0.05).all()
+    for p in found.values():
+        assert p[:5].max() < p[5]
+        assert p[5] > 0.05
 
 
 def test_two_distinct_vectors_are_too_few() -> None:

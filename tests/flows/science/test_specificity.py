@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from flows.science import specificity
 from flows.science.metrics import pearson
@@ -9,8 +10,9 @@ from flows.science.specificity import (
     draw_pairs,
     mix,
     mixture_sums,
-    tuned_p,
+    relative_sparseness,
     tuning,
+    voxel_p,
 )
 from flows.science.stats.tails import permutation_p
 
@@ -223,54 +225,278 @@ def test_voxels_are_tuned_to_concepts_however_well_they_tell_them_and_not_to_mix
     own = tuning(scores, responses, np.eye(6))
     assert own.min() > 0.9
     pairs = tuning(scores, responses, draw_pairs(6, 200, 0))
-    assert 0.6 < np.median(pairs) < 0.8
+    assert 0.7 < np.median(pairs) < 0.85
     assert pairs.max() < own.min()
 
 
-def test_pairs_are_equal_parts_of_two() -> None:
+def literal_sparseness(
+    scores: np.ndarray,
+    responses: np.ndarray,
+    coefficients: np.ndarray,
+    turns: np.ndarray | None = None,
+) -> np.ndarray:
+    """Each turned direction's scores, its map, voxel by voxel, and the skewness of that map."""
+    standard = (scores - scores.mean(axis=0)) / scores.std(axis=0)
+
+    def skewness(along: np.ndarray) -> float:
+        of_voxels = np.corrcoef(along, responses.T)[0, 1:]
+        return abs(float(stats.skew(of_voxels)))
+
+    found = []
+    for direction in coefficients:
+        along = standard @ direction
+        along /= along.std()
+        beside = []
+        for axis in standard.T if turns is None else turns @ standard.T:
+            off = axis - (axis @ along) / len(along) * along
+            if off.std() < 1e-3:
+                continue
+            off /= off.std()
+            for sign in (1, -1):
+                turned = np.cos(np.pi / 6) * along + sign * np.sin(np.pi / 6) * off
+                beside.append(skewness(turned))
+        found.append(skewness(along) / max(beside))
+    return np.array(found)
+
+
+def plant(
+    seed: int, *, share: float = 0.05, concepts: int = 12, images: int = 300, voxels: int = 400
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores along concepts, and voxels of which a share, drawn anew, answers to each."""
+    rng = np.random.default_rng(seed)
+    scores = rng.standard_normal((images, concepts)) + 0.3 * rng.standard_normal((images, 1))
+    patches = rng.random((concepts, voxels)) < share
+    gains = rng.uniform(0.5, 1.5, (concepts, 1)) * rng.uniform(0.7, 1.3, patches.shape)
+    return scores, scores @ (patches * gains) + rng.standard_normal((images, voxels))
+
+
+def test_sparseness_is_the_literal_one() -> None:
+    scores, responses = plant(0, voxels=60, images=80, concepts=4, share=0.2)
+    directions = np.concatenate([np.eye(4), np.random.default_rng(1).standard_normal((5, 4))])
+    expected = literal_sparseness(scores, responses, directions)
+    np.testing.assert_allclose(relative_sparseness(scores, responses, directions), expected)
+    assert np.ptp(expected) > 0.3
+
+
+def test_concepts_are_sparser_than_what_lies_beside_them_and_mixtures_are_not() -> None:
+    scores, responses = plant(0)
+    assert relative_sparseness(scores, responses, np.eye(12)).min() > 0.9
+    pairs = draw_pairs(12, 200, 0)
+    assert np.quantile(relative_sparseness(scores, responses, pairs), 0.95) < 0.9
+    random = draw_mixtures(12, 200, 0)
+    assert np.median(relative_sparseness(scores, responses, random)) < 0.6
+
+
+def test_what_voxels_answer_less_to_is_as_sparse() -> None:
+    scores, responses = plant(0)
+    directions = np.concatenate([np.eye(12), draw_pairs(12, 20, 0)])
+    np.testing.assert_allclose(
+        relative_sparseness(scores, responses, -directions),
+        relative_sparseness(scores, responses, directions),
+    )
+
+
+def test_blocks_of_tuned_voxels_and_of_maps_are_the_same_as_all_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores, responses = plant(0)
+    directions = draw_mixtures(12, 11, 0)
+    whole = [each(scores, responses, directions) for each in (tuning, relative_sparseness)]
+    monkeypatch.setattr(specificity, "_ENTRIES", 3 * responses.shape[1])
+    parts = [each(scores, responses, directions) for each in (tuning, relative_sparseness)]
+    np.testing.assert_allclose(parts, whole)
+
+
+def test_a_component_on_the_direction_is_nothing_to_turn_to() -> None:
+    """As where a component is found twice, or the components of a run sum to another."""
+    scores, responses = plant(0, concepts=4)
+    found = relative_sparseness(scores, responses, np.eye(4))
+    twice = np.column_stack([scores, scores[:, 0]])
+    np.testing.assert_allclose(relative_sparseness(twice, responses, np.eye(5)[:4]), found)
+    assert np.isnan(relative_sparseness(scores[:, :1], responses, np.eye(1))).all()
+    # Of the difference of the two nothing is left but rounding.
+    difference = np.array([[1.0, 0, 0, 0, -1]])
+    assert np.isnan(relative_sparseness(twice, responses, difference)).all()
+    assert np.isnan(tuning(twice, responses, difference)).all()
+    nearly = np.column_stack([scores[:, 0], scores[:, 0] + 1e-4 * scores[:, 1]])
+    assert np.isnan(relative_sparseness(nearly, responses, np.eye(2))).all()
+
+
+def test_sparseness_of_what_does_not_vary_is_unknown() -> None:
+    scores, responses = plant(0, concepts=4)
+    flat = scores.copy()
+    flat[:, 1] = 3
+    found = relative_sparseness(flat, responses, np.eye(4))
+    assert np.isnan(found[1])
+    # Nor does it lie beside the others.
+    np.testing.assert_allclose(
+        np.delete(found, 1),
+        relative_sparseness(np.delete(scores, 1, axis=1), responses, np.eye(3)),
+    )
+    assert np.isnan(relative_sparseness(scores, responses * 0, np.eye(4))).all()
+    assert np.isnan(relative_sparseness(scores, responses[:, :1], np.eye(4))).all()
+    # Constant voxels answer to nothing, as most do.
+    half = responses.copy()
+    half[:, ::2] = 2
+    assert np.isfinite(relative_sparseness(scores, half, np.eye(4))).all()
+
+
+def test_pairs_are_sums_of_two_in_equal_parts() -> None:
     pairs = draw_pairs(4, 4000, 0)
-    assert set(np.unique(pairs)) == {-1, 0, 1}
-    assert (np.abs(pairs).sum(axis=1) == 2).all()
-    # 24 of them, all as likely.
+    assert set(np.unique(pairs)) == {0, 1}
+    assert (pairs.sum(axis=1) == 2).all()
+    # 6 of them, all as likely.
     counts = np.unique(pairs, axis=0, return_counts=True)[1]
-    assert len(counts) == 24
-    assert counts.min() > 110
+    assert len(counts) == 6
+    assert counts.min() > 550
     np.testing.assert_array_equal(pairs, draw_pairs(4, 4000, 0))
     assert (pairs != draw_pairs(4, 4000, 1)).any()
 
 
+def test_differences_of_two_go_either_way() -> None:
+    pairs = draw_pairs(4, 4000, 0, sign=-1)
+    assert (np.sort(pairs, axis=1) == [-1, 0, 0, 1]).all()
+    counts = np.unique(pairs, axis=0, return_counts=True)[1]
+    assert len(counts) == 12
+    assert counts.min() > 250
+
+
+def literal_combined(own: np.ndarray, others: np.ndarray) -> float:
+    """Each rank counted one by one; no tail is fitted to fewer than 200."""
+    both = np.concatenate([own[:, None], others], axis=1)
+    total = np.zeros(both.shape[1])
+    for values in both:
+        total += [-np.log((values >= value - 1e-6).mean()) for value in values]
+    return float((total >= total[0] - 1e-6).mean())
+
+
+def test_both_witnesses_are_combined_by_their_ranks() -> None:
+    scores, responses = respond(0, noise=4)
+    responses = responses[:, ::2]
+    found = voxel_p(scores, responses, mixtures=80, seed=3)
+    kinds = [
+        draw_pairs(6, 80, 3),
+        draw_pairs(6, 80, 3, sign=-1),
+        draw_mixtures(6, 80, 3),
+    ]
+    witnesses = (tuning, relative_sparseness)
+    own = np.array([each(scores, responses, np.eye(6)) for each in witnesses])
+    expected = np.zeros((3, 6))
+    for kind in kinds:
+        against = np.array([each(scores, responses, kind) for each in witnesses])
+        for k in range(6):
+            if (kind != 0).all():
+                # None of all is turned to the component whose place it takes.
+                turns = np.delete(np.eye(6), k, axis=0)
+                others = against.copy()
+                others[1] = literal_sparseness(scores, responses, kind, turns)
+            else:
+                others = against[:, kind[:, k] == 0]
+            for row in range(2):
+                reached = (others[row] >= own[row, k] - 1e-6).sum()
+                p = (1 + reached) / (1 + others.shape[1])
+                expected[row, k] = max(expected[row, k], p)
+            expected[2, k] = max(expected[2, k], literal_combined(own[:, k], others))
+    np.testing.assert_allclose([found.tuned, found.sparse, found.combined], expected)
+    assert len(set(found.combined)) > 2
+
+
 def test_concepts_are_more_than_mixtures_and_mixtures_are_not() -> None:
     """Also where mixtures are told far better: of strong concepts, beside a weak one."""
-    mixed = []
     for seed in range(10):
         scores, responses = respond(seed)
-        assert (tuned_p(scores, responses, mixtures=499, seed=seed) < 0.01).all()
-        pairs = np.array([scores[:, a] + scores[:, b] for a in range(6) for b in range(a)]).T
-        mixed.append((tuned_p(pairs, responses, mixtures=499, seed=seed) < 0.05).mean())
-    assert np.mean(mixed) < 0.1
+        assert (voxel_p(scores, responses, mixtures=499, seed=seed).combined < 0.01).all()
+        sums = np.array([scores[:, a] + scores[:, b] for a in range(6) for b in range(a)]).T
+        for among in (sums, sums[:, [0, 5, 9, 14]]):
+            p = voxel_p(np.concatenate([scores, among], axis=1), responses, mixtures=499, seed=seed)
+            assert (p.combined[:6] < 0.01).all()
+            assert (p.combined[6:] > 0.05).all()
+
+
+@pytest.mark.parametrize("share", [0.04, 0.2])
+def test_concepts_pass_and_a_mixture_in_the_place_of_one_does_not(share: float) -> None:
+    """Places may be few voxels each, or so large that a voxel carries two concepts or three."""
+    missed, mixed = [], []
+    for seed in range(8):
+        scores, responses = plant(seed, share=share)
+        missed.append(voxel_p(scores, responses, mixtures=299, seed=seed).combined > 0.05)
+        scores[:, 11] = scores[:, 0] + scores[:, 1]
+        p = voxel_p(scores, responses, mixtures=299, seed=seed)
+        mixed.append(p.combined[11])
+    assert np.mean(missed) < 0.05
+    assert min(mixed) > 0.01
+    assert np.mean(np.array(mixed) < 0.05) < 0.3
+
+
+def test_where_no_voxel_is_tuned_to_one_concept_sparseness_tells_them() -> None:
+    """Each voxel carries four of 12: the five best carry others as well."""
+    tuned, both = [], []
+    for seed in range(5):
+        p = voxel_p(*plant(seed, share=0.33), mixtures=299, seed=seed)
+        tuned.append((p.tuned <= 0.05).mean())
+        both.append((p.combined <= 0.05).mean())
+    assert np.mean(tuned) < 0.8
+    assert np.mean(both) > 0.9
+
+
+def test_a_concept_that_voxels_answer_less_to_is_one_too() -> None:
+    suppressed = []
+    for seed in range(5):
+        scores, responses = plant(seed)
+        scores[:, 3] *= -1
+        p = voxel_p(scores, responses, mixtures=499, seed=seed)
+        suppressed.append(p.combined[3])
+        assert p.tuned[3] > 0.5
+        assert (np.delete(p.combined, 3) < 0.05).all()
+    assert max(suppressed) < 0.05
+
+
+def test_a_concept_whose_voxels_never_answer_is_none() -> None:
+    scores, responses = plant(0, concepts=12)
+    scores[:, 5] = np.random.default_rng(1).standard_normal(len(scores))
+    p = voxel_p(scores, responses, mixtures=299, seed=0)
+    assert p.combined[5] > 0.2
+    rng = np.random.default_rng(2)
+    scores, _ = plant(0)
+    patches = np.kron(np.eye(12), np.ones(20))
+    silent = scores @ patches + rng.standard_normal((len(scores), 240))
+    silent[:, 100:120] = 1
+    p = voxel_p(scores, silent, mixtures=299, seed=0)
+    assert p.combined[5] > 0.2
+    assert (np.delete(p.combined, 5) < 0.05).all()
 
 
 def test_random_directions_and_voxels_of_noise_are_tuned_to_nothing() -> None:
-    share = []
-    for seed in range(40):
+    """Also where there are few of them, and so few sums of two to hold them against."""
+    share = {4: [], 12: []}
+    for seed in range(30):
         rng = np.random.default_rng(seed)
         scores, responses = respond(seed)
-        random = scores @ rng.standard_normal((6, 12))
-        share.append((tuned_p(random, responses, mixtures=499, seed=seed) < 0.05).mean())
+        for count, found in share.items():
+            random = scores @ rng.standard_normal((6, count))
+            p = voxel_p(random, responses, mixtures=299, seed=seed)
+            found.append((p.combined < 0.05).mean())
         noise = rng.standard_normal(responses.shape)
-        share.append((tuned_p(scores, noise, mixtures=499, seed=seed) < 0.05).mean())
-    assert np.mean(share) < 0.1
+        p = voxel_p(scores, noise, mixtures=299, seed=seed)
+        share[12].append((p.combined < 0.05).mean())
+    assert np.mean(share[12]) < 0.1
+    assert np.mean(share[4]) < 0.1
 
 
 def test_what_cannot_be_held_against_mixtures_has_no_p() -> None:
     scores, responses = respond(0)
-    assert np.isnan(tuned_p(scores[:, :2], responses, mixtures=99, seed=0)).all()
+    few = voxel_p(scores[:, :2], responses, mixtures=99, seed=0)
+    assert np.isnan([few.tuned, few.sparse, few.combined]).all()
     flat = scores.copy()
     flat[:, 1] = 3
-    p = tuned_p(flat, responses, mixtures=99, seed=0)
-    assert np.isnan(p[1])
-    assert np.isfinite(np.delete(p, 1)).all()
+    found = voxel_p(flat, responses, mixtures=99, seed=0)
+    for p in (found.tuned, found.sparse, found.combined):
+        assert np.isnan(p[1])
+        assert np.isfinite(np.delete(p, 1)).all()
     assert np.isfinite(tuning(scores, responses[:, :2], np.eye(6))).all()
+    alone = voxel_p(scores, responses[:, :1], mixtures=99, seed=0)
+    assert np.isfinite(alone.tuned).all()
+    assert np.isnan([alone.sparse, alone.combined]).all()
 
 
 def test_tuning_of_what_does_not_match_is_refused() -> None:
@@ -279,9 +505,16 @@ def test_tuning_of_what_does_not_match_is_refused() -> None:
         tuning(scores[1:], responses, np.eye(6))
     with pytest.raises(ValueError, match="do not match"):
         tuning(scores, responses, np.eye(5))
+    with pytest.raises(ValueError, match="do not match"):
+        relative_sparseness(scores, responses, np.eye(5))
+    with pytest.raises(ValueError, match="do not match"):
+        voxel_p(scores[1:, :2], responses, mixtures=9, seed=0)
     responses[3, 4] = np.nan
+    for each in (tuning, relative_sparseness):
+        with pytest.raises(ValueError, match="not finite"):
+            each(scores, responses, np.eye(6))
     with pytest.raises(ValueError, match="not finite"):
-        tuning(scores, responses, np.eye(6))
+        voxel_p(scores, responses, mixtures=9, seed=0)
 
 
 def test_inputs_are_left_as_they_were() -> None:
@@ -290,3 +523,8 @@ def test_inputs_are_left_as_they_were() -> None:
     mixture_sums(y, yhat, image, planted)
     for kept, array in zip(before, (y, yhat, image, planted), strict=True):
         np.testing.assert_array_equal(kept, array)
+    scores, responses = respond(0)
+    before = [scores.copy(), responses.copy()]
+    voxel_p(scores, responses, mixtures=9, seed=0)
+    np.testing.assert_array_equal(scores, before[0])
+    np.testing.assert_array_equal(responses, before[1])
