@@ -45,8 +45,8 @@ class Case:
         return make(self.seed, self.participants, config=self.config)
 
 
-# No setting was chosen on these: others are for that. The last two were added after the first had
-# shown that settings needed another choice.
+# No setting was chosen on these: others are for that. From the seventh on each was added after
+# those before it had shown that settings needed another choice.
 CASES = (
     Case("captions", 101),
     Case("captions, another", 102),
@@ -56,6 +56,12 @@ CASES = (
     Case("CLIP, another", 202, clip=True),
     Case("captions, 8 other participants", 105, participants=8),
     Case("CLIP, a third", 203, clip=True),
+    Case("captions, a third", 106),
+    Case("captions, a fourth", 107),
+    Case("CLIP, a fourth", 204, clip=True),
+    Case("CLIP, a fifth", 205, clip=True),
+    Case("captions, 8 participants more", 108, participants=8),
+    Case("large patches, another", 109, config=LARGE_PATCHES),
 )
 
 
