@@ -15,7 +15,9 @@ SUBJECTS = "Participants in whom the voxels that the decoder needs decode it."
 class Stability(BaseModel):
     """How far other seeds find a concept: means over them, and over participants."""
 
-    cosine: float | None = Field(description="With its partner of each other seed.")
+    cosine: float | None = Field(
+        description="Of its scores over the stimuli with its partner's of each other seed."
+    )
     dice: float | None = Field(description="Of its masks with its partner's.")
     seeds: int = Field(description="Other seeds that found a partner of it.")
     chance: float | None = Field(default=None, description="Cosine that unmatched concepts reach.")

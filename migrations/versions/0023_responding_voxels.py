@@ -112,6 +112,16 @@ COLUMN_COMMENTS: dict[str, tuple[str | None, str]] = {
         "Of being decodable, in enough participants, from the voxels that the decoder needs: 0 to "
         "1; null where it could not be tested.",
     ),
+    "concepts.stability_cosine": (
+        "Cosine with its partners of other seeds, mean, -1 to 1.",
+        "Cosine of its scores over the stimuli with those of its partners of other seeds, mean, -1 "
+        "to 1; of directions in runs published before.",
+    ),
+    "concepts.prevalence": (
+        "Share of such participants in the population, an estimate, 0 to 1.",
+        "Share of participants in the population in whom the voxels that the decoder needs decode "
+        "it, an estimate, 0 to 1.",
+    ),
     "concepts.subjects": (
         "Labels of the participants whose hard masks decode it.",
         "Labels of the participants in whom the voxels that the decoder needs decode it.",
