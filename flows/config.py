@@ -1,4 +1,4 @@
-"""What a run and an ingestion can be told; the defaults are the published values (METHOD.md)."""
+"""What a run and an ingestion can be told; `--profile published` holds the papers' values."""
 
 import math
 import tomllib
