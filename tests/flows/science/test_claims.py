@@ -4,6 +4,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from flows.science import claims
 from flows.science.claims import (
@@ -264,7 +265,13 @@ def literal_conjunction(p: list[float], minimum: int) -> float:
         return NAN
     known = [1.0 if np.isnan(each) else each for each in p]
     return max(
-        min(1.0, len(together) * min(together))
+        min(
+            1.0,
+            *(
+                len(together) / number * each
+                for number, each in enumerate(sorted(together), start=1)
+            ),
+        )
         for needed in range(1, minimum + 1)
         for together in combinations(known, len(p) - needed + 1)
     )
@@ -281,12 +288,34 @@ def test_partial_conjunction_equals_the_literal_one(minimum: int) -> None:
     assert np.isnan(found).any() == (minimum > 1)
 
 
-def test_the_conjunction_of_all_is_the_largest_p_and_of_one_bonferroni() -> None:
+def test_the_conjunction_of_all_is_the_largest_p_and_of_one_that_of_simes() -> None:
     p = np.array([[0.001], [0.002], [0.01]])
     assert partial_conjunction(p, 3).tolist() == [0.01]
     np.testing.assert_allclose(partial_conjunction(p, 1), 0.003)
-    # Monotone in u: two of three cannot be surer than one of three.
-    assert partial_conjunction(np.array([[0.02], [0.021], [0.5]]), 2) == pytest.approx(0.06)
+    # Three alike say as much together as one of them.
+    np.testing.assert_allclose(partial_conjunction(np.full((3, 1), 0.02), 2), 0.02)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.6])
+def test_participants_who_depend_on_each_other_make_p_no_smaller(shared: float) -> None:
+    """Where fewer than u carry it, p lies below its level no more often than that."""
+    rng = np.random.default_rng(3)
+    z = np.sqrt(shared) * rng.normal(size=(1, 20000)) + np.sqrt(1 - shared) * rng.normal(
+        size=(8, 20000)
+    )
+    z[:3] += 6
+    p = stats.norm.sf(z)
+    for level in (0.05, 0.01):
+        assert (partial_conjunction(p, 4) < level).mean() <= level + 0.004
+
+
+def test_the_conjunction_is_monotone() -> None:
+    # Two of three cannot be surer than one of three.
+    p = np.array([[0.02], [0.021], [0.5]])
+    assert partial_conjunction(p, 1) == pytest.approx(0.0315)
+    assert partial_conjunction(p, 2) == pytest.approx(0.042)
+    few = np.array([[0.03], [0.03], [0.03], [0.9]])
+    assert partial_conjunction(few, 2) >= partial_conjunction(few, 1)
 
 
 def test_families_are_components_and_for_single_tests_all_of_them() -> None:
