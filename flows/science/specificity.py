@@ -443,17 +443,19 @@ def _one_p(own: float, others: Floats) -> float:
 def _combined_p(own: Floats, others: Floats) -> float:
     """p of statistics (W,) together, of which others (W, M) are draws under the null.
 
-    Ranks are among the others and the component's own, of which each is ranked as any other.
+    Each draw's p are its ranks among all. The component's own are those of fitted tails beyond
+    the ranks, and so is what they come to together: else none of many components could be told.
     """
     others = others[:, np.isfinite(others).all(axis=0)]
     if not np.isfinite(own).all() or not others.shape[1]:
         return np.nan
-    both = np.concatenate([own[:, None], others], axis=1)
-    total = np.zeros(both.shape[1])
-    for values in both:
+    total = np.zeros(others.shape[1])
+    for value, values in zip(own, others, strict=True):
         below = np.searchsorted(np.sort(values), values - SLACK, side="left")
-        total -= np.log(1 - below / len(values))
-    return _one_p(float(total[0]), total[1:])
+        below += value < values - SLACK
+        total -= np.log(1 - below / (len(values) + 1))
+    own_total = -sum(np.log(_one_p(value, each)) for value, each in zip(own, others, strict=True))
+    return _one_p(float(own_total), total)
 
 
 def _standard(values: NDArray[np.floating]) -> Floats:

@@ -14,6 +14,7 @@ from flows.science.specificity import (
     tuning,
     voxel_p,
 )
+from flows.science.statistics import benjamini_hochberg
 from flows.science.stats.tails import permutation_p
 
 DIMENSIONS = 24
@@ -399,6 +400,19 @@ def test_both_witnesses_are_combined_by_their_ranks() -> None:
             expected[2, k] = max(expected[2, k], literal_combined(own[:, k], others))
     np.testing.assert_allclose([found.tuned, found.sparse, found.combined], expected)
     assert len(set(found.combined)) > 2
+
+
+@pytest.mark.parametrize("components", [24, 48, 128])
+def test_one_concept_among_many_components_can_be_told(components: int) -> None:
+    """In a family of as many, by the mixtures that a run draws, and none of the others with it."""
+    rng = np.random.default_rng(6)
+    scores = rng.standard_normal((400, components))
+    responses = rng.standard_normal((400, 500))
+    responses[:, :30] += 2 * scores[:, :1]
+    found = voxel_p(scores, responses, mixtures=1000, seed=0).combined
+    assert found[0] < 0.05 / components
+    q = benjamini_hochberg(found)
+    assert np.flatnonzero(q < 0.05).tolist() == [0]
 
 
 def test_concepts_are_more_than_mixtures_and_mixtures_are_not() -> None:
