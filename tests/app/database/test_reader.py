@@ -40,8 +40,10 @@ FUNCTIONS = {
     "search_voxels(text,integer,text,text,text)",
 }
 
+# Rows are compared by their contents: how many a table is thought to have changes by itself, where
+# autovacuum comes by.
 STATE = """
-SELECT 'relation', concat_ws(' ', oid::regclass, relacl, reloptions), reltuples::text
+SELECT 'relation', concat_ws(' ', oid::regclass, relacl, reloptions), relkind::text
 FROM pg_class WHERE relkind <> 't' AND relnamespace <> 'pg_catalog'::regnamespace
 UNION ALL SELECT 'function', oid::regprocedure::text, concat_ws(' ', proacl, md5(prosrc))
 FROM pg_proc WHERE pronamespace <> 'pg_catalog'::regnamespace
