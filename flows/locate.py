@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from app.store import Artefact
 from flows.mask import hard_masks, peaks, soft_masks
-from flows.progress import report
+from flows.progress import report, steps_of
 from flows.responses import load_responses
-from flows.science.response_maps import area_interval, find_responding_voxels
+from flows.science.response_maps import DRAWS, area_interval, find_responding_voxels
 from flows.science.statistics import Floats, group_means
 from flows.stages import get_store, stage
 from flows.train import development_folds
@@ -116,8 +116,9 @@ def interval_regions(
         store.get(Artefact.model_validate(located["masks"]))["sign"],
         place["regions"].astype(bool),
         seed=seed,
+        on_progress=steps_of(f"areas of {label}"),
     )
-    report(f"areas of {label}", 1, 1)
+    report(f"areas of {label}", DRAWS, DRAWS)
     return {"interval": store.put({"auc_low": low, "auc_high": high}).model_dump()}
 
 

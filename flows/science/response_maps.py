@@ -6,7 +6,7 @@ responds to it: voxels whose responses go with its scores, smoothed over neighbo
 the bulk of the participant's voxels do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -361,6 +361,7 @@ def area_interval(
     draws: int = DRAWS,
     mass: float = 0.95,
     level: float = LEVEL,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Floats, Floats]:
     """Bootstrap interval of the area under the curve of each component's weights and each region.
 
@@ -382,6 +383,8 @@ def area_interval(
     draws : int
     mass : float
         Of the interval, in (0, 1).
+    on_progress : callable, optional
+        Called with draws done and draws in all, after each of them.
 
     Returns
     -------
@@ -417,12 +420,15 @@ def area_interval(
     # Rank sum to area; ranks are centred, so no offset but one half.
     scale = 1 / (size[partly] * (count - size[partly]).astype(np.float64))
     areas = np.empty((draws, int(varies.sum()), int(partly.sum())))
-    for area, maps in zip(areas, _drawn_maps(told[:, varies], responses, drawn), strict=True):
+    each = _drawn_maps(told[:, varies], responses, drawn)
+    for done, (area, maps) in enumerate(zip(areas, each, strict=True), start=1):
         raw = maps * direction
         order = np.zeros(raw.shape)
         order[:, live] = _order(*_deviations_of(raw, *smooths, live), level)
         ranks = _centred_ranks(order)
         area[:] = (members @ ranks.T).T * scale + 0.5
+        if on_progress is not None:
+            on_progress(done, draws)
     ends = np.quantile(areas, [(1 - mass) / 2, (1 + mass) / 2], axis=0)
     low[np.ix_(varies, partly)], high[np.ix_(varies, partly)] = ends
     return low, high

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from flows.locate import MEMBER, interval_regions, locate_subject
+from flows.progress import listening
 from flows.science.metrics import auc
-from flows.science.response_maps import area_interval, find_responding_voxels
+from flows.science.response_maps import DRAWS, area_interval, find_responding_voxels
 from tests.flows.stored import arrays, put
 
 Json = dict[str, Any]
@@ -112,7 +113,11 @@ def test_a_component_without_a_usable_mask_keeps_its_reason() -> None:
 def test_intervals_are_of_stimuli_drawn_again() -> None:
     given, _ = plant(signal=1.0)
     located = locate_subject.function("p0", **given, mask=None)
-    told = interval_regions.function("p0", **given, located=located, seed=3)
+    heard: list[tuple[str, int, int]] = []
+    with listening(lambda *told: heard.append(told[:3])):
+        told = interval_regions.function("p0", **given, located=located, seed=3)
+    assert [done for _, done, _ in heard[:3]] == [1, 2, 3]
+    assert heard[-1] == ("areas of p0", DRAWS, DRAWS)
     found = arrays(told["interval"])
     regions = arrays(given["tables"])["regions"].astype(bool)
     sign = arrays(located["masks"])["sign"]
