@@ -11,19 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.masks.response import MEMBER
 from app.store import Artefact
 from flows.mask import hard_masks, peaks, soft_masks
 from flows.progress import report, steps_of
-from flows.responses import load_responses
+from flows.responses import load_mean_responses
 from flows.science.response_maps import DRAWS, area_interval, find_responding_voxels
-from flows.science.statistics import Floats, group_means
+from flows.science.statistics import Floats
 from flows.stages import get_store, stage
 from flows.train import development_folds
 
 Json = dict[str, Any]
-
-# Weight from which a voxel stands out (`flows.science.response_maps.soft_weights`).
-MEMBER = 0.5
 
 
 @stage("locate-subject", "label")
@@ -62,7 +60,7 @@ def locate_subject(
     store = get_store()
     place = store.get(Artefact.model_validate(tables))
     rows = store.get(Artefact.model_validate(components))["components"]
-    scores, responses = _mean_responses(artefacts, vectors, rows, folds)
+    scores, responses = _scores_and_responses(artefacts, vectors, rows, folds)
     found = find_responding_voxels(scores, responses, place["native"])
     soft = np.asarray(found.soft, dtype=np.float32)
     arrays = {"sign": found.sign.astype(np.float32)}
@@ -108,7 +106,7 @@ def interval_regions(
     store = get_store()
     place = store.get(Artefact.model_validate(tables))
     rows = store.get(Artefact.model_validate(components))["components"]
-    scores, responses = _mean_responses(artefacts, vectors, rows, folds)
+    scores, responses = _scores_and_responses(artefacts, vectors, rows, folds)
     low, high = area_interval(
         scores,
         responses,
@@ -122,15 +120,14 @@ def interval_regions(
     return {"interval": store.put({"auc_low": low, "auc_high": high}).model_dump()}
 
 
-def _mean_responses(
+def _scores_and_responses(
     artefacts: Json, vectors: Json, rows: NDArray[np.float32], folds: list[str]
 ) -> tuple[Floats, NDArray[np.floating]]:
     """(I, K) scores of the stimuli that are not test, and (I, V) mean responses to them."""
     store = get_store()
-    x, image = load_responses(store, artefacts, development_folds(folds), "development")
+    x, shown = load_mean_responses(store, artefacts, development_folds(folds), "development")
     y = store.get(Artefact.model_validate(vectors))["vectors"]
-    shown, of = np.unique(image, return_inverse=True)
-    return y[shown] @ rows.T, group_means(x, of.ravel())
+    return y[shown] @ rows.T, x
 
 
 def _at_least_as_needed(

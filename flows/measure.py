@@ -11,13 +11,18 @@ from app.store import Artefact
 from flows.fit import Fit, fit_rotation
 from flows.mask import hard_masks
 from flows.progress import report
-from flows.responses import load_responses, load_trial_positions, load_trial_sessions
+from flows.responses import (
+    load_mean_responses,
+    load_responses,
+    load_trial_positions,
+    load_trial_sessions,
+)
 from flows.run_context import RunContext, testing_folds
 from flows.science.checks import on_device
 from flows.science.device import resolve_device
 from flows.science.mask_descent import masked_predictions
 from flows.science.specificity import Sums, add, draw_mixtures, mix, mixture_sums, voxel_p
-from flows.science.statistics import Floats, correlation_test, group_means
+from flows.science.statistics import Floats, correlation_test
 from flows.science.stats.intervals import correlation_interval, normalised_correlation
 from flows.science.stats.orders import (
     OrderScheme,
@@ -376,9 +381,8 @@ def tune_subject(
     store = get_store()
     y = store.get(Artefact.model_validate(vectors))["vectors"]
     rows = store.get(Artefact.model_validate(components))["components"]
-    x, image = load_responses(store, artefacts, development_folds(folds), "development")
-    shown, of = np.unique(image, return_inverse=True)
-    p = voxel_p(y[shown] @ rows.T, group_means(x, of.ravel()), mixtures=mixtures, seed=seed)
+    x, shown = load_mean_responses(store, artefacts, development_folds(folds), "development")
+    p = voxel_p(y[shown] @ rows.T, x, mixtures=mixtures, seed=seed)
     report(f"measuring {label}", 1, 1)
     return {
         "tuned": store.put(

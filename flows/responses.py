@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.store import Artefact, ArtefactStore
+from flows.science.statistics import group_means
 
 
 def load_responses(
@@ -43,6 +44,28 @@ def load_responses(
         start += betas.shape[1]
         row += len(trials)
     return x, image[wanted]
+
+
+def load_mean_responses(
+    store: ArtefactStore, artefacts: dict[str, Any], folds: list[str], fold: str
+) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+    """A participant's mean responses to each of one fold's stimuli.
+
+    Parameters
+    ----------
+    store, artefacts, folds, fold
+        As `load_responses` takes them.
+
+    Returns
+    -------
+    x : ndarray
+        (I, V).
+    image : ndarray
+        (I,) the stimuli that were shown, ascending.
+    """
+    x, image = load_responses(store, artefacts, folds, fold)
+    shown, of = np.unique(image, return_inverse=True)
+    return group_means(x, of.ravel()), shown
 
 
 def load_trial_sessions(

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.locate import MEMBER, interval_regions, locate_subject
+from app.masks.response import MEMBER
+from flows.locate import interval_regions, locate_subject
 from flows.progress import listening
 from flows.science.metrics import auc
 from flows.science.response_maps import DRAWS, area_interval, find_responding_voxels

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.store import ArtefactStore
-from flows.responses import load_responses, load_trial_sessions
+from flows.responses import load_mean_responses, load_responses, load_trial_sessions
 
 FOLDS = ["train", "test", "train", "test", "train"]
 IMAGE = np.array([0, 1, 3, 2, 4, 1, 3, 0, 1])
@@ -44,3 +44,12 @@ def test_sessions_go_with_the_trials_that_are_loaded(
     number_of = dict(zip((1, 3, 4), numbers, strict=True))
     assert found.tolist() == [number_of[SESSION[trial]] for trial in trials]
     assert found.dtype == np.int64
+
+
+def test_mean_responses_are_of_each_stimulus_shown(store: ArtefactStore) -> None:
+    given = artefacts(store, told=True)
+    means, shown = load_mean_responses(store, given, FOLDS, "train")
+    assert shown.tolist() == [0, 2, 4]
+    # Betas count the trials: of each stimulus those at its places.
+    expected = [np.flatnonzero(IMAGE == image).mean() for image in shown]
+    np.testing.assert_allclose(means, np.stack([expected] * 2, axis=1))
