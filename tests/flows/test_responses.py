@@ -51,5 +51,5 @@ def test_mean_responses_are_of_each_stimulus_shown(store: ArtefactStore) -> None
     means, shown = load_mean_responses(store, given, FOLDS, "train")
     assert shown.tolist() == [0, 2, 4]
     # Betas count the trials: of each stimulus those at its places.
-    expected = [np.flatnonzero(IMAGE == image).mean() for image in shown]
+    expected = [np.flatnonzero(image == IMAGE).mean() for image in shown]
     np.testing.assert_allclose(means, np.stack([expected] * 2, axis=1))
