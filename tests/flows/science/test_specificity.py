@@ -402,15 +402,16 @@ def test_both_witnesses_are_combined_by_their_ranks() -> None:
     assert len(set(found.combined)) > 2
 
 
-@pytest.mark.parametrize("components", [24, 48, 128])
-def test_one_concept_among_many_components_can_be_told(components: int) -> None:
-    """In a family of as many, by the mixtures that a run draws, and none of the others with it."""
+# Of 24 components there are 276 pairs, too few distinct ones to fit a tail to.
+@pytest.mark.parametrize(("components", "most"), [(24, 0.05 / 24), (48, 1e-4), (128, 1e-4)])
+def test_one_concept_among_many_components_can_be_told(components: int, most: float) -> None:
+    """By the mixtures that a run draws, surer than their ranks tell, and no other with it."""
     rng = np.random.default_rng(6)
     scores = rng.standard_normal((400, components))
     responses = rng.standard_normal((400, 500))
     responses[:, :30] += 2 * scores[:, :1]
     found = voxel_p(scores, responses, mixtures=1000, seed=0).combined
-    assert found[0] < 0.05 / components
+    assert found[0] < most <= 0.05 / components
     q = benjamini_hochberg(found)
     assert np.flatnonzero(q < 0.05).tolist() == [0]
 
