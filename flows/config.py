@@ -28,6 +28,10 @@ Method = Literal["masks", "clusters"]
 Start = Literal["auto", "ridge", "drawn"]
 Config = TypeVar("Config", bound=BaseModel)
 
+# Groups of stimuli, starts and partitions of voxels are drawn by seeds of their own, counted up
+# from a run's: seeds that lie closer would share draws, and agree for that reason alone.
+SEED_STRIDE = 1000
+
 
 class IngestConfig(BaseModel):
     """How a dataset is split, standardised and thinned out (METHOD.md 0).
@@ -230,6 +234,16 @@ class RunConfig(BaseModel):
         if not isinstance(value, dict) or value.get("kind") != "mlp":
             return value
         return asdict(PUBLISHED["mlp"]) | value
+
+    @property
+    def further_seeds(self) -> list[int]:
+        """The seeds beside the run's own: ``seed + 1000``, ``seed + 2000`` and so on."""
+        return [self.seed + SEED_STRIDE * number for number in range(1, self.stability.seeds)]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether decoders start from a draw, so that those of different seeds differ."""
+        return self.start == "drawn" or self.decoder.kind != "linear"
 
     @model_validator(mode="after")
     def _clusters_of_weights(self) -> "RunConfig":

@@ -63,7 +63,7 @@ def fit_run(context: RunContext, folds: list[str], timed: Timed, *, force: bool 
         trained = train_all(context, folds, config.seed)
     with timed("reduce" if config.method == "masks" else "cluster"):
         if config.method == "clusters":
-            found = cluster_all(context, trained)
+            found = cluster_all(context, to_average(context, trained, folds))
             require_clusters(found["count"], config.clusters)
         else:
             found = reduce_all(context, trained, folds, asdict(config.reduction))
@@ -81,7 +81,7 @@ def fit_rotation(context: RunContext, whole: Fit, folds: list[str]) -> Fit:
     config = context.config
     trained = train_all(context, folds, config.seed)
     if config.method == "clusters":
-        found = cluster_all(context, trained)
+        found = cluster_all(context, to_average(context, trained, folds))
     else:
         found = reduce_all(context, trained, folds, again(config.reduction, whole.found))
     matched = match_components(
@@ -126,10 +126,23 @@ def reduce_all(context: RunContext, trained: list[Json], folds: list[str], reduc
     ).result()
 
 
-def cluster_all(context: RunContext, trained: list[Json]) -> Json:
-    """Clusters of all participants' voxels."""
+def to_average(context: RunContext, trained: list[Json], folds: list[str]) -> list[list[Json]]:
+    """For each participant the decoders whose voxels are clustered by their mean.
+
+    Those that start from a draw differ between seeds, and their mean is nearer to what they have
+    in common: the run's own and those of its further seeds, as released. Those that start from a
+    ridge solution hardly differ, and the run's own stands alone.
+    """
+    several = [trained]
+    if context.config.drawn:
+        several += [train_all(context, folds, seed) for seed in context.config.further_seeds]
+    return [list(own) for own in zip(*several, strict=True)]
+
+
+def cluster_all(context: RunContext, decoders: list[list[Json]]) -> Json:
+    """Clusters of all participants' voxels, of decoders as `to_average` gives them."""
     return find_clusters.submit(
-        [[each] for each in trained],
+        decoders,
         context.voxels,
         asdict(context.config.clusters),
         context.config.seed,

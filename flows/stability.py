@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.store import Artefact
-from flows.fit import Fit, cluster_all, locate_all, train_all
+from flows.fit import Fit, cluster_all, locate_all, to_average, train_all
 from flows.mask import hard_masks, soft_masks
 from flows.matching import match, match_components
 from flows.progress import report
@@ -27,15 +27,6 @@ from flows.stages import gather, get_store, stage
 from flows.voxel_clusters import find_clusters
 
 Json = dict[str, Any]
-
-# Groups of stimuli and partitions of voxels are drawn by seeds of their own, counted up from the
-# run's: seeds that lie closer would share draws, and agree for that reason alone.
-STRIDE = 1000
-
-
-def further_seeds(seed: int, seeds: int) -> list[int]:
-    """The seeds beside a run's own: ``seed + 1000``, ``seed + 2000`` and so on."""
-    return [seed + STRIDE * number for number in range(1, seeds)]
 
 
 def repeat_run(context: RunContext, whole: Fit) -> list[Json]:
@@ -58,14 +49,16 @@ def repeat_run(context: RunContext, whole: Fit) -> list[Json]:
     """
     config = context.config
     repeats = []
-    for seed in further_seeds(config.seed, config.stability.seeds):
+    for seed in config.further_seeds:
         folds = draw_again(whole.folds, seed)
         if config.method == "clusters":
-            found = cluster_all(context, train_all(context, folds, seed))
+            # Of one decoder a participant, where the run may have averaged several: what is found
+            # again all the same is stable.
+            found = cluster_all(context, [[each] for each in train_all(context, folds, seed)])
             masks = found["members"]
         else:
             trained = whole.trained
-            if config.start == "drawn" or config.decoder.kind != "linear":
+            if config.drawn:
                 trained = train_all(context, whole.folds, seed)
             found = reduce_components.submit(
                 context.vectors,
@@ -89,17 +82,18 @@ def seek_without_each(context: RunContext, whole: Fit) -> list[Json] | None:
         A participant each, as `match_components` gives them; None where too few are left.
     """
     config, count = context.config, len(context.labels)
-    fewest = config.clusters.min_neighbours + 1 if config.method == "clusters" else 1
+    clusters = config.method == "clusters"
+    fewest = config.clusters.min_neighbours + 1 if clusters else 1
     if count - 1 < fewest:
         return None
     seeking: list[Any] = []
+    decoders = to_average(context, whole.trained, whole.folds) if clusters else []
     for one in range(count):
         others = [other for other in range(count) if other != one]
-        trained = [whole.trained[other] for other in others]
-        if config.method == "clusters":
+        if clusters:
             seeking.append(
                 find_clusters.submit(
-                    [[each] for each in trained],
+                    [decoders[other] for other in others],
                     [context.voxels[other] for other in others],
                     asdict(config.clusters),
                     config.seed,
@@ -111,7 +105,7 @@ def seek_without_each(context: RunContext, whole: Fit) -> list[Json] | None:
             seeking.append(
                 reduce_components.submit(
                     context.vectors,
-                    [each["predictions"] for each in trained],
+                    [whole.trained[other]["predictions"] for other in others],
                     whole.folds,
                     again(config.reduction, whole.found),
                     config.seed,

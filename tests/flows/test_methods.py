@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prefect import flow
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner
@@ -39,14 +40,16 @@ from app.terms import vocabulary
 from app.terms.service import build_vocabulary
 from app.validation.service import validate
 from flows.catalog import load_dataset
+from flows.config import RunConfig
+from flows.fit import cluster_all, to_average, train_all
 from flows.ingest import ingest_dataset
 from flows.pipeline import run_pipeline
 from flows.publish import TERMS
 from flows.responses import load_responses
-from flows.run_context import fitting_folds
-from flows.science.voxel_clusters import ClusterConfig, cluster_voxels
+from flows.run_context import RunContext, fitting_folds
+from flows.science.voxel_clusters import ClusterConfig, cluster_voxels, mean_weights
 from flows.stages import get_store
-from flows.train import development_folds
+from flows.train import centre_stimuli, development_folds, embed_dataset
 from tests.app.serving import serving
 from tests.flows.conftest import home_of_a_module
 from tests.flows.test_ingest import OPTIONS, counts
@@ -54,9 +57,13 @@ from tests.flows.test_network import assert_network_is_that_of_the_masks
 from tests.flows.test_validate import SMALL
 from tests.flows.through_the_client import assert_the_client_answers_as_the_services, told_of
 
+Json = dict[str, Any]
+
 EVERYDAY = load_everyday_terms()[:500]
 # Of so few stimuli and participants no radius tells more than turned participants do.
 CLUSTERS = ClusterConfig(eps=0.4, min_neighbours=1)
+# Drawn decoders of so few trials lie farther apart.
+WIDE = ClusterConfig(eps=0.9, min_neighbours=1)
 BY_CLUSTERS = SMALL | {
     "method": "clusters",
     "clusters": {"eps": CLUSTERS.eps, "min_neighbours": CLUSTERS.min_neighbours},
@@ -190,6 +197,42 @@ def _patterns(label: str, decoder: Decoder) -> np.ndarray:
     x, _ = load_responses(get_store(), subject.artefacts, folds, "development")
     tensors = get_store().get(Artefact(sha256=decoder.artefact_sha256, size=0))
     return np.cov(x.T, dtype=np.float64) @ tensors["weight"].T
+
+
+@flow(name="decoders-to-average", persist_result=False)
+def _to_average(start: str) -> tuple[list[list[Json]], list[list[Json]], Json]:
+    """What is averaged for each participant, every seed's decoders, and the clusters of the one."""
+    dataset = load_dataset("small")
+    config = RunConfig.model_validate(
+        BY_CLUSTERS
+        | {"clusters": {"eps": WIDE.eps, "min_neighbours": 1}, "start": start, "seed": 3}
+    )
+    folds = fitting_folds(dataset)
+    vectors = embed_dataset(dataset, config.encoder)["vectors"]
+    context = RunContext(dataset, config, centre_stimuli(vectors, folds)["vectors"], [], "cpu")
+    alone = [train_all(context, folds, seed) for seed in (config.seed, *config.further_seeds)]
+    chosen = to_average(context, alone[0], folds)
+    return chosen, alone, cluster_all(context, chosen)
+
+
+@pytest.mark.usefixtures("both")
+def test_decoders_that_start_from_a_draw_are_averaged_over_the_seeds() -> None:
+    several, alone, found = _to_average("drawn")
+    assert several == [list(own) for own in zip(*alone, strict=True)]
+    drawn = [[each["decoder"]["sha256"] for each in own] for own in several]
+    assert all(first != second for first, second in drawn)
+    store = get_store()
+    patterns = [
+        mean_weights([store.get(Artefact(**each["patterns"]))["patterns"] for each in own])
+        for own in several
+    ]
+    expected = cluster_voxels(patterns, WIDE, device="cpu")
+    assert found["count"] == len(expected.centroids) >= 1
+    np.testing.assert_allclose(
+        store.get(Artefact(**found["components"]))["components"], expected.centroids, atol=1e-6
+    )
+    one, _, _ = _to_average("auto")
+    assert [len(own) for own in one] == [1, 1]
 
 
 def test_terms_that_were_built_are_near_and_label_nothing(both: BothRuns) -> None:

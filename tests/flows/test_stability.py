@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.store import Artefact
+from flows.config import RunConfig, StabilityConfig
 from flows.matching import match
 from flows.science.stability import NO_PARTNER
-from flows.stability import compare_seeds, further_seeds
+from flows.stability import compare_seeds
 from flows.stages import get_store
 from tests.conftest import forget_settings
 
@@ -63,7 +64,8 @@ def test_a_lone_pair_has_no_runner_up() -> None:
 @given(st.integers(0, 10**6), st.integers(1, 30))
 def test_no_two_seeds_share_a_start_of_a_reduction(seed: int, seeds: int) -> None:
     """Starts count up from a seed: the demo's, of eight and two a participant, are far apart."""
-    own = [seed, *further_seeds(seed, seeds)]
+    config = RunConfig(seed=seed, stability=StabilityConfig(seeds=seeds))
+    own = [seed, *config.further_seeds]
     assert len(own) == seeds
     starts = [{each + start for start in range(100)} for each in own]
     assert len(set().union(*starts)) == 100 * seeds
