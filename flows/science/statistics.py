@@ -19,6 +19,8 @@ from flows.science.stats.tails import SLACK, Null
 
 # Placements whose memberships are held at once as a dense matrix.
 _PLACEMENT_BLOCK = 256
+# Values whose groups are summed at once, in float64.
+_MEAN_BLOCK = 2**22
 # A region turned about its own centre so often tells how likely it is put back on itself.
 _TURNS = 100
 
@@ -304,12 +306,20 @@ def _rank_sums(placed: NDArray[np.int32], ranks: NDArray[np.float32]) -> NDArray
 
 
 def group_means(values: NDArray[np.floating], label: NDArray[np.integer]) -> Floats:
-    """Mean (L, K) of the rows (N, K) of each label 0..L-1; exactly constant where they are."""
+    """Mean (L, K) of the rows (N, K) of each label 0..L-1; exactly constant where they are.
+
+    Columns are taken in blocks, so that what is held beside the values and their means is small.
+    """
     trials = np.bincount(label)
-    base = np.asarray(values[:1], dtype=np.float64)
-    summed = np.zeros((len(trials), values.shape[1]))
-    np.add.at(summed, label, values - base)
-    return np.asarray(summed / trials[:, None] + base)
+    means = np.zeros((len(trials), values.shape[1]))
+    width = max(_MEAN_BLOCK // max(len(values), 1), 1)
+    for start in range(0, values.shape[1], width):
+        block = slice(start, start + width)
+        base = np.asarray(values[:1, block], dtype=np.float64)
+        summed = np.zeros((len(trials), base.shape[1]))
+        np.add.at(summed, label, values[:, block] - base)
+        means[:, block] = summed / trials[:, None] + base
+    return means
 
 
 def standardised(values: NDArray[np.floating]) -> Floats:

@@ -1,14 +1,16 @@
-"""One participant of NSD's size: decoder and masks from the store, in time and in memory."""
+"""One participant of NSD's size: decoder, masks and their places, in time and in memory."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
-from flows import mask, train
+from flows import locate, mask, train
 from flows.science.decoder import DecoderConfig
 from flows.science.masks import MaskConfig
+from flows.science.response_maps import DRAWS
 from tests.benchmarks.fresh_process import Spent, run_afresh
 from tests.benchmarks.stored_participant import (
     Json,
@@ -44,7 +46,7 @@ SHARE = Share()
 
 
 def measure(size: ParticipantSize = NSD, share: Share = SHARE) -> Iterator[str]:
-    """Write the participant, then run both stages, each in a fresh process."""
+    """Write the participant, then run the stages, each in a fresh process."""
     yield (
         f"{size.voxels:,} of {size.in_mask:,} voxels, {3 * size.images:,} trials in sessions of "
         f"{size.trials_per_session} (float16), {size.dimension} dimensions, "
@@ -77,7 +79,14 @@ def measure(size: ParticipantSize = NSD, share: Share = SHARE) -> Iterator[str]:
         )
         found = sum(reason is None for reason in masked.result["reasons"])
         yield f"  {found} of {size.components} components have a mask"
-        peak = max(trained.peak, masked.peak)
+        located = run_afresh(_locate, folder, written.result, masked.result)
+        yield f"locate_subject: {located.seconds:.0f} s, peak memory {located.peak / 1e9:.1f} GB"
+        varied = run_afresh(_intervals, folder, written.result, located.result)
+        yield (
+            f"interval_regions ({DRAWS} draws, {size.regions} regions): {varied.seconds:.0f} s, "
+            f"peak memory {varied.peak / 1e9:.1f} GB"
+        )
+        peak = max(each.peak for each in (trained, masked, located, varied))
         verdict = "within" if peak <= MEMORY else "beyond"
         yield f"peak memory {peak / 1e9:.1f} GB, {verdict} the target of {MEMORY / 1e9:.0f} GB"
 
@@ -139,3 +148,19 @@ def _mask(folder: str, written: Json, trained: Json, share: Share) -> Json:
         "float32",
     )
     return result | {"seconds": dict(seconds)}
+
+
+def _locate(folder: str, written: Json, masked: Json) -> Json:
+    use_store(folder)
+    result: Json = locate.locate_subject.function("subj01", *_measured(written), masked)
+    return result
+
+
+def _intervals(folder: str, written: Json, located: Json) -> Json:
+    use_store(folder)
+    result: Json = locate.interval_regions.function("subj01", *_measured(written), located, 0)
+    return result
+
+
+def _measured(written: Json) -> list[Any]:
+    return [written[name] for name in ("artefacts", "tables", "vectors", "components", "folds")]

@@ -29,6 +29,8 @@ def test_a_small_participant_is_trained_and_masked() -> None:
     (top1,) = (line for line in lines if "top-1" in line)
     assert float(top1.split("decoder ")[1].split(",")[0]) > 0.1
     assert "  8 of 8 components have a mask" in lines
+    assert any(line.startswith("locate_subject: ") for line in lines)
+    assert any(line.startswith("interval_regions (200 draws, 2 regions): ") for line in lines)
     assert lines[-1].endswith("within the target of 8 GB")
 
 

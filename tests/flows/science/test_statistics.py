@@ -9,6 +9,7 @@ from flows.science.placements import place_region
 from flows.science.statistics import (
     benjamini_hochberg,
     correlation_test,
+    group_means,
     region_test,
     too_few_images,
 )
@@ -235,3 +236,16 @@ def test_bad_maps_are_refused() -> None:
         region_test(maps, REGIONS, CLOUD[:, :2], permutations=5, seed=0)
     with pytest.raises(ValueError, match="not finite"):
         region_test(maps * np.nan, REGIONS, CLOUD, permutations=5, seed=0)
+
+
+def test_means_of_groups_are_those_of_each_alone_and_exact_where_constant() -> None:
+    """More columns than are summed at once, so that ends of blocks are seen too."""
+    rng = np.random.default_rng(3)
+    label = np.array([1, 0, 1, 1, 0])
+    values = rng.normal(size=(5, 2**20)).astype(np.float32)
+    values[:, 1::2] = 0.1
+    means = group_means(values, label)
+    for row in range(2):
+        expected = values[label == row].astype(np.float64).mean(axis=0)
+        np.testing.assert_allclose(means[row], expected, atol=1e-12)
+    assert (means[:, 1::2] == np.float64(np.float32(0.1))).all()
