@@ -1,7 +1,6 @@
 """What participants share: masks that agree, and concepts that several decode."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -11,7 +10,6 @@ from flows.science.participants import participant_names
 from flows.science.similarity import bin_masks, compare_masks
 from flows.science.statistics import (
     Floats,
-    benjamini_hochberg,
     require_finite,
     require_permutations,
 )
@@ -19,8 +17,6 @@ from flows.science.stats.tails import permutation_p
 
 # Pairings that a tail can be fitted to.
 _FEW = 200
-_APART = "masks cannot be compared: participants have too few places in common"
-_FEW_PAIRINGS = "agreement of masks cannot be tested: too few components to compare with"
 
 
 def agreement_test(
@@ -128,112 +124,6 @@ def agreement_test(
             observed = np.mean([score[pair][own] for pair in pairs])
             p[component] = permutation_p([observed], null)[0]
     return agreement, p
-
-
-@dataclass(frozen=True, eq=False)
-class SharedConcepts:
-    """Which components are concepts that participants share.
-
-    Attributes
-    ----------
-    p, q : ndarray
-        (K,) p of the conjunction, and its q over components.
-    shared : ndarray
-        (K,) bool.
-    participants : list of ndarray
-        (K,) indices of the participants who decode each component.
-    reason : list of str or None
-        (K,) why a component is not shared; None where it is.
-    """
-
-    p: Floats
-    q: Floats
-    shared: NDArray[np.bool_]
-    participants: list[NDArray[np.intp]]
-    reason: list[str | None]
-
-
-def shared_concepts(
-    p_test: NDArray[np.floating],
-    agreement_p: NDArray[np.floating],
-    minimum: int | None = None,
-    *,
-    alpha: float = 0.05,
-    agreement: NDArray[np.floating] | None = None,
-) -> SharedConcepts:
-    """Shared decodable concepts: decodable in several participants, whose masks agree.
-
-    "At least u of S participants decode it" has the partial-conjunction p
-    ``(S - u + 1) p_(u)`` of the u-th smallest p (Bonferroni), made monotone in u. Both claims
-    must hold, so the larger p of the two counts (intersection-union), and q values are taken
-    over components. A participant decodes a component where the q of that test, over all
-    participants and components, is at most alpha; a shared one has at least u who do.
-
-    Parameters
-    ----------
-    p_test : ndarray
-        (S, K) decodability on test trials; NaN, not testable, counts as 1.
-    agreement_p : ndarray
-        (K,) of `agreement_test`; NaN counts as 1.
-    minimum : int, optional
-        u, from 2 to S; half of the participants, and at least 2, where not given.
-    alpha : float
-        Level of q.
-    agreement : ndarray, optional
-        (K,) of `agreement_test`; tells apart why there is no `agreement_p`.
-
-    Returns
-    -------
-    SharedConcepts
-        Nothing is shared where there is one participant alone.
-
-    Raises
-    ------
-    ValueError
-        Where shapes do not match, p lie outside [0, 1], or u outside 2 to S.
-
-    References
-    ----------
-    Benjamini and Heller 2008, Biometrics 64, 1215; METHOD.md c.
-    """
-    if p_test.ndim != 2 or len(p_test) == 0 or agreement_p.shape != p_test.shape[1:]:
-        raise ValueError(
-            f"p_test of shape {p_test.shape} and agreement_p of shape {agreement_p.shape} "
-            "must be (S, K) and (K,)"
-        )
-    n_participants, count = p_test.shape
-    decodes = benjamini_hochberg(p_test) <= alpha
-    participants = [np.flatnonzero(column) for column in decodes.T]
-    if n_participants == 1:
-        return SharedConcepts(
-            p=np.ones(count),
-            q=np.ones(count),
-            shared=np.zeros(count, dtype=bool),
-            participants=participants,
-            reason=["one participant alone: nothing can be shared"] * count,
-        )
-    u = max(2, (n_participants + 1) // 2) if minimum is None else minimum
-    if not 2 <= u <= n_participants:
-        raise ValueError(f"minimum must lie between 2 and {n_participants} participants, not {u}")
-    ordered = np.sort(np.nan_to_num(p_test, nan=1.0), axis=0)[:u]
-    factors = n_participants - np.arange(u)
-    decodable = np.minimum((factors[:, None] * ordered).max(axis=0), 1)
-    agrees = np.nan_to_num(agreement_p, nan=1.0)
-    p = np.maximum(decodable, agrees)
-    q = benjamini_hochberg(p)
-    enough = decodes.sum(axis=0) >= u
-    shared = (q <= alpha) & enough
-    few = f"decodable in fewer than {u} participants"
-    weak = f"decodability in {u} participants is not significant among all components"
-    failed = np.where(decodable >= agrees, weak, "masks do not agree")
-    failed = np.where(np.isnan(agreement_p), _FEW_PAIRINGS, failed)
-    if agreement is not None:
-        failed = np.where(np.isnan(agreement), _APART, failed)
-    failed = np.where(enough, failed, few)
-    testable = np.isfinite(p_test).sum(axis=0)
-    failed = np.where(testable < u, f"could be tested in fewer than {u} participants", failed)
-    reason = [None if ok else str(why) for ok, why in zip(shared, failed, strict=True)]
-    return SharedConcepts(p=p, q=q, shared=shared, participants=participants, reason=reason)
 
 
 def _null_scores(

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from flows.science.sharing import agreement_test, shared_concepts
+from flows.science.claims import YES, Evidence, judge
+from flows.science.sharing import agreement_test
 from flows.science.specificity import draw_mixtures, mix, mixture_sums, voxel_p
 from flows.science.statistics import (
     benjamini_hochberg,
@@ -262,13 +263,26 @@ def _measure_discoveries(brains: list[Brain]) -> Iterator[str]:
         decodes = benjamini_hochberg(p_test) <= LEVEL
         tests[:, number] = _judged(decodes, np.broadcast_to(decodable, decodes.shape))
         masks, places = draw_masks(kind, brains, rng)
-        _, agreement_p = agreement_test(
+        agreement, agreement_p = agreement_test(
             masks, places, decodes, permutations=PERMUTATIONS, seed=number
         )
-        concepts[:, number] = _judged(shared_concepts(p_test, agreement_p).shared, shared)
+        evidence = Evidence(
+            usable=np.ones(p_test.shape, dtype=bool),
+            p_hard=p_test,
+            specific_p=np.full(p_test.shape, np.nan),
+            agreement=agreement,
+            agreement_p=agreement_p,
+            cosine=None,
+            chance=None,
+            replication_cosine=None,
+            replication_p=None,
+        )
+        claims = judge(evidence, minimum=kind.participants // 2, level=LEVEL, cosine=0.8).verdicts
+        both = (claims["decodable"] == YES) & (claims["agreeing"] == YES)
+        concepts[:, number] = _judged(both, shared)
     for name, (false, found) in {
         "participants x components that decode": tests,
-        "shared concepts": concepts,
+        "decodable and agreeing concepts": concepts,
     }.items():
         yield f"  {name}: false {_told(false)}, found {_told(found)}"
 

@@ -17,7 +17,7 @@ from flows.science.claims import (
     judge,
     partial_conjunction,
 )
-from flows.science.statistics import benjamini_hochberg
+from flows.science.statistics import benjamini_hochberg, correlation_test
 from flows.science.stats.prevalence import prevalence
 
 NAN = float("nan")
@@ -403,6 +403,26 @@ def test_true_effects_are_claimed_and_nulls_beside_them_are_not() -> None:
         false.append(verdict[5:].sum() / max(verdict.sum(), 1))
     assert all(found)
     assert np.mean(false) <= 0.05
+
+
+def test_one_perfect_component_of_many_can_be_decodable() -> None:
+    """Eight participants and 128 components at 1,000 permutations: four must decode it."""
+    rng = np.random.default_rng(0)
+    z = np.maximum(rng.normal(size=(100, 128)), 0)
+    p_test = []
+    for participant in range(8):
+        zhat = rng.normal(size=z.shape)
+        if participant < 4:
+            zhat[:, 5] = z[:, 5] + 0.3 * rng.normal(size=100)
+        tested = correlation_test(z, zhat, np.arange(100), permutations=1000, seed=participant)
+        p_test.append(tested[1])
+    given = replace(evidence(8, 128), p_hard=np.array(p_test))
+    found = judged(given, 4)
+    assert np.flatnonzero(found.verdicts["shared"] == YES).tolist() == [5]
+    assert np.flatnonzero(found.decodes[:, 5] == YES).tolist() == [0, 1, 2, 3]
+    # At the floor of counted p nothing would be.
+    counted = replace(given, p_hard=np.maximum(p_test, 1 / 1001))
+    assert (judged(counted, 4).verdicts["shared"] == NO).all()
 
 
 def test_more_participants_than_there_are_cannot_be_asked_for() -> None:

@@ -2,13 +2,9 @@ from itertools import combinations, permutations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from flows.science.sharing import _draw_pairings, agreement_test, shared_concepts
+from flows.science.sharing import _draw_pairings, agreement_test
 from flows.science.similarity import bin_masks, compare_masks
-from flows.science.statistics import correlation_test
 from tests.flows.science.fields import smooth_maps, voxel_cloud
 
 
@@ -237,124 +233,3 @@ def test_bad_masks_are_refused() -> None:
     masks[1][0, 0] = np.nan
     with pytest.raises(ValueError, match="masks of participant 2 of 2 hold"):
         agreement_test(masks, clouds, ok, permutations=5, seed=0)
-
-
-@given(
-    p_test=arrays(np.float64, (5, 3), elements=st.floats(0, 1)),
-    agreement_p=arrays(np.float64, 3, elements=st.floats(0, 1)),
-    minimum=st.integers(2, 5),
-)
-def test_conjunction_matches_the_definition(
-    p_test: np.ndarray, agreement_p: np.ndarray, minimum: int
-) -> None:
-    found = shared_concepts(p_test, agreement_p, minimum)
-    for component in range(3):
-        ordered = sorted(p_test[:, component])
-        partial = [min(1.0, (5 - u) * ordered[u]) for u in range(minimum)]
-        assert found.p[component] == pytest.approx(max(*partial, agreement_p[component]))
-    # More participants asked for is never easier.
-    if minimum < 5:
-        assert (shared_concepts(p_test, agreement_p, minimum + 1).p >= found.p).all()
-    for component in np.flatnonzero(found.shared):
-        assert found.q[component] <= 0.05
-        assert len(found.participants[component]) >= minimum
-    assert [reason is None for reason in found.reason] == found.shared.tolist()
-
-
-def test_each_reason_is_named() -> None:
-    p_test = np.full((4, 4), 0.0005)
-    p_test[2:, 1] = 0.7
-    p_test[1:, 2] = np.nan
-    agreement_p = np.array([0.001, 0.001, 0.001, 0.6])
-    found = shared_concepts(p_test, agreement_p, 3)
-    assert found.shared.tolist() == [True, False, False, False]
-    few = "decodable in fewer than 3 participants"
-    untested = "could be tested in fewer than 3 participants"
-    assert found.reason == [None, few, untested, "masks do not agree"]
-    assert [len(who) for who in found.participants] == [4, 2, 1, 4]
-
-
-def test_what_enough_participants_decode_may_not_be_significant_in_all_of_them() -> None:
-    # Each is told from noise, and 4 times 0.02 for the conjunction is too much.
-    found = shared_concepts(np.full((5, 2), 0.02), np.array([0.01, 0.5]), 2)
-    weak = "decodability in 2 participants is not significant among all components"
-    assert found.reason == [weak, "masks do not agree"]
-    assert [len(who) for who in found.participants] == [5, 5]
-
-
-def test_masks_that_could_not_be_compared_are_not_said_to_disagree() -> None:
-    p_test = np.full((4, 3), 0.0005)
-    p_test[1:, 2] = 0.8
-    agreement, agreement_p = np.array([np.nan, 0.7, np.nan]), np.full(3, np.nan)
-    found = shared_concepts(p_test, agreement_p, agreement=agreement)
-    assert not found.shared.any()
-    assert found.reason == [
-        "masks cannot be compared: participants have too few places in common",
-        "agreement of masks cannot be tested: too few components to compare with",
-        "decodable in fewer than 2 participants",
-    ]
-
-
-def test_nothing_testable_is_nothing_shared() -> None:
-    found = shared_concepts(np.full((3, 2), np.nan), np.full(2, np.nan))
-    assert found.reason == ["could be tested in fewer than 2 participants"] * 2
-    assert found.p.tolist() == [1, 1]
-
-
-def test_half_of_the_participants_and_two_at_least_by_default() -> None:
-    p_test = np.full((6, 1), 0.9)
-    p_test[:3] = 0.0001
-    agreement_p = np.array([0.001])
-    assert shared_concepts(p_test, agreement_p).shared.all()
-    assert not shared_concepts(p_test, agreement_p, 4).shared.any()
-    assert not shared_concepts(np.array([[0.0001], [0.9]]), agreement_p).shared.any()
-
-
-def test_one_participants_concept_is_not_shared() -> None:
-    p_test = np.full((4, 2), 0.4)
-    p_test[0] = 0.0001
-    assert not shared_concepts(p_test, np.array([0.001, np.nan])).shared.any()
-    alone = shared_concepts(p_test[:1], np.array([np.nan, np.nan]))
-    assert not alone.shared.any()
-    assert alone.reason == ["one participant alone: nothing can be shared"] * 2
-
-
-def test_one_perfect_component_of_many_can_be_shared() -> None:
-    """Eight participants and 128 components at 1,000 permutations: four must decode it."""
-    rng = np.random.default_rng(0)
-    z = np.maximum(rng.normal(size=(100, 128)), 0)
-    p_test = []
-    for participant in range(8):
-        zhat = rng.normal(size=z.shape)
-        if participant < 4:
-            zhat[:, 5] = z[:, 5] + 0.3 * rng.normal(size=100)
-        tested = correlation_test(z, zhat, np.arange(100), permutations=1000, seed=participant)
-        p_test.append(tested[1])
-    agreement_p = np.full(128, np.nan)
-    agreement_p[5] = 0.05 / 128
-    found = shared_concepts(np.array(p_test), agreement_p)
-    assert np.flatnonzero(found.shared).tolist() == [5]
-    assert found.participants[5].tolist() == [0, 1, 2, 3]
-    # At the floor of counted p nothing would be.
-    counted = np.maximum(p_test, 1 / 1001)
-    assert not shared_concepts(counted, agreement_p).shared.any()
-
-
-def test_shuffled_data_share_nothing() -> None:
-    rng = np.random.default_rng(0)
-    found = [
-        shared_concepts(rng.uniform(size=(6, 20)), rng.uniform(size=20)).shared.any()
-        for _ in range(200)
-    ]
-    assert np.mean(found) <= 0.02
-
-
-def test_bad_tables_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"must be \(S, K\) and \(K,\)"):
-        shared_concepts(np.zeros((3, 2)), np.zeros(3))
-    with pytest.raises(ValueError, match="between 2 and 3 participants, not 1"):
-        shared_concepts(np.zeros((3, 2)), np.zeros(2), 1)
-    with pytest.raises(ValueError, match="between 2 and 3 participants, not 4"):
-        shared_concepts(np.zeros((3, 2)), np.zeros(2), 4)
-    with pytest.raises(ValueError, match="must lie in"):
-        shared_concepts(np.full((3, 2), 1.5), np.zeros(2))
