@@ -77,7 +77,7 @@ def test_what_a_concept_has_in_common_with_all_words_is_no_nearness() -> None:
     similarity = random.normal(0.0, 0.05, (500, 3))
     similarity[:, 1] += 0.4
     null = mirrored_null(similarity)
-    assert best_match_p(np.array([0.0, 0.4, 0.0]), null) > 0.9
+    assert best_match_p(np.array([0.0, 0.4, 0.0]), null) > 0.8
     assert best_match_p(np.array([0.4, 0.4, 0.0]), null) == pytest.approx(1 / 501)
 
 
