@@ -27,13 +27,13 @@ from safetensors import SafetensorError
 from app.embedding.checksum import arrays_checksum
 from app.embedding.device import torch_device
 from app.embedding.encoder import Image, Vectors, check_image, check_texts, unit_rows
+from app.embedding.spec import CHECKPOINTS, MODEL_CONFIG, OPEN_CLIP
 from app.embedding.torchvision_operators import ensure_torchvision
 from app.errors import InputError, UnavailableError
 
 T = TypeVar("T")
 
 BATCH = 64
-CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin")
 
 # What torch and safetensors raise for a file that is cut, foreign or more than tensors.
 _UNREADABLE = (
@@ -49,8 +49,13 @@ _UNREADABLE = (
     SafetensorError,
 )
 
-# ARCH ends at the first colon that is not a Windows drive's.
-_SPEC = re.compile(r"((?:[A-Za-z]:[\\/])?[^:]+):(.+)", re.DOTALL)
+# Where a model config names a model or tokenizer of others: of a hub, never a folder.
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_OF_HUBS = ("hf_model_name", "hf_tokenizer_name", "timm_model_name")
+# Others are handed on to what runs code of the hub's, or reads any file.
+_TOKENIZER_OPTIONS = frozenset(
+    {"clean", "context_length", "language", "reduction_mask", "strip_sep_token", "tokenizer_mode"}
+)
 
 
 class OpenClipEncoder:
@@ -83,7 +88,7 @@ class OpenClipEncoder:
     sees_images = True
 
     def __init__(self, model: str, *, device: str = "cpu") -> None:
-        match = _SPEC.fullmatch(model)
+        match = OPEN_CLIP.fullmatch(model)
         if match is None:
             raise InputError(
                 f"incomplete encoder 'open_clip:{model}'",
@@ -207,7 +212,7 @@ def require_fetchable(model: str, *, patience_s: float) -> None:
     UnavailableError
         The hub refuses, or does not answer in time.
     """
-    match = _SPEC.fullmatch(model)
+    match = OPEN_CLIP.fullmatch(model)
     if match is None:
         return
     ensure_torchvision()
@@ -268,7 +273,7 @@ def _fault_within(patience_s: float, ask: Callable[[], object]) -> str | None:
 def _find_architecture(arch: str) -> _Architecture:
     import open_clip
 
-    if not arch.endswith(".json"):
+    if not arch.endswith(MODEL_CONFIG):
         config = open_clip.get_model_config(arch) if arch in open_clip.list_models() else None
         if config is None:
             close = get_close_matches(arch, open_clip.list_models(), n=3, cutoff=0.3)
@@ -292,9 +297,35 @@ def _find_architecture(arch: str) -> _Architecture:
                 f"model config {arch} has no {key}",
                 hint="it needs embed_dim, vision_cfg and text_cfg, as open_clip's own configs",
             )
+    _require_nothing_else(arch, config)
     return _Architecture(
         path.stem, _register(path.stem, config), config, content.get("preprocess_cfg", {})
     )
+
+
+def _require_nothing_else(arch: str, config: dict[str, Any]) -> None:
+    """Refuse a model config that names files of this machine, or code of others to be run.
+
+    Raises
+    ------
+    InputError
+        A name is none of a hub, or a tokenizer is given an option that is not known.
+    """
+    for part in (config["vision_cfg"], config["text_cfg"]):
+        for key in _OF_HUBS:
+            name = part.get(key)
+            if name and (not _HUB_NAME.fullmatch(str(name)) or Path(str(name)).exists()):
+                raise InputError(
+                    f"model config {arch}: {key} is {name!r}, no name of a hub's",
+                    hint="name a public model; its files are not read from folders",
+                )
+        options = part.get("tokenizer_kwargs") or {}
+        unknown = sorted(set(options) - _TOKENIZER_OPTIONS) if isinstance(options, dict) else []
+        if unknown or not isinstance(options, dict):
+            raise InputError(
+                f"model config {arch}: tokenizer_kwargs has {', '.join(unknown) or 'no names'}",
+                hint=f"known are {', '.join(sorted(_TOKENIZER_OPTIONS))}",
+            )
 
 
 def _register(stem: str, config: dict[str, Any]) -> str:

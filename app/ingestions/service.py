@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.access import Access, access_of
 from app.database.models import AskedIngestion, IngestionRequest
+from app.embedding.spec import files_of
 from app.errors import ConflictError, InputError, NotFoundError
 from app.ingestions import repository
 from app.ingestions.addresses import below, is_below_url, is_url
@@ -112,9 +113,7 @@ def confine_encoder(run_options: Mapping[str, Any]) -> None:
     InputError
         It names a file in none of the folders of the setting ``ingest_roots``.
     """
-    kind, _, rest = str(run_options.get("encoder", "")).partition(":")
-    files = [rest] if kind == "vectors" else [each for each in rest.split(":") if "/" in each]
-    for file in files:
+    for file in files_of(str(run_options.get("encoder", ""))):
         confine(file)
 
 

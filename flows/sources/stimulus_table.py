@@ -14,6 +14,7 @@ from flows.sources.fetching import require_file
 from flows.sources.tables import Row, read_table
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_PICTURES = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP")
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def read_picture(path: Path) -> np.ndarray:
     """
     require_file(path)
     try:
-        with Image.open(path) as picture:
+        # Others run programs or are of libraries that few people try.
+        with Image.open(path, formats=_PICTURES) as picture:
             return np.asarray(picture.convert("RGB"))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise InputError(

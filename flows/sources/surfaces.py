@@ -26,6 +26,7 @@ from nibabel.wrapstruct import WrapStructError
 from app.errors import InputError
 from flows.sources.fetching import require_file
 from flows.sources.volumes import Shape, reading_faults
+from flows.sources.whole_files import gifti_shapes, load_image
 
 HEMISPHERES = ("L", "R")
 CORTEX = ("CIFTI_STRUCTURE_CORTEX_LEFT", "CIFTI_STRUCTURE_CORTEX_RIGHT")
@@ -118,7 +119,7 @@ class GiftiSeries(SurfaceSeries):
         for path, vertices, stop in zip((self.left, self.right), mask[..., 0], stops, strict=True):
             places = np.flatnonzero(vertices)
             with reading_faults(path, "GIFTI", _FAULTS):
-                image: Any = nibabel.load(path)
+                image = load_image(path)
                 for row, array in zip(inside, image.darrays, strict=True):
                     row[stop - len(places) : stop] = array.data[places]
         return inside
@@ -202,9 +203,8 @@ def read_vertices(left: Path, right: Path) -> np.ndarray:
     """
     sides = []
     for path in (left, right):
-        _gifti_arrays(path)
         with reading_faults(path, "GIFTI", _FAULTS):
-            image: Any = nibabel.load(path)
+            image = load_image(path)
             points = [
                 array.data
                 for array in image.darrays
@@ -238,9 +238,8 @@ def read_gifti_labels(left: Path, right: Path) -> tuple[np.ndarray, dict[int, st
     sides: list[np.ndarray] = []
     names: dict[int, str] = {}
     for path in (left, right):
-        _gifti_arrays(path)
         with reading_faults(path, "GIFTI", _FAULTS):
-            image: Any = nibabel.load(path)
+            image = load_image(path)
             arrays = [array.data for array in image.darrays]
             table = {int(label.key): str(label.label) for label in image.labeltable.labels}
         if len(arrays) != 1 or arrays[0].ndim != 1 or (sides and len(sides[0]) != len(arrays[0])):
@@ -328,7 +327,7 @@ def _cifti(path: Path) -> Iterator[Any]:
     require_file(path)
     _require_known_models(path)
     with reading_faults(path, "CIFTI-2", _FAULTS):
-        image: Any = nibabel.load(path)
+        image = load_image(path)
         if not isinstance(image, nibabel.Cifti2Image):
             raise ImageFileError("it is another image")
         yield image
@@ -341,6 +340,8 @@ def _require_known_models(path: Path) -> None:
     """
     with reading_faults(path, "CIFTI-2", _FAULTS), path.open("rb") as file:
         head = file.read(_HEADER)
+    if b"<!ENTITY" in head:
+        raise InputError(f"{path}: it defines XML entities", hint="write it again without them")
     for model in re.findall(rb"<BrainModel\b[^>]*>", head):
         told = {key.decode(): value.decode("utf-8", "replace") for key, value in _VALUES(model)}
         name, kind = told.get("BrainStructure"), told.get("ModelType")
@@ -353,23 +354,6 @@ def _require_known_models(path: Path) -> None:
 
 
 def _gifti_arrays(path: Path) -> list[tuple[int, ...]]:
-    """Shapes of the data arrays of a GIFTI file, all of which are in the file itself."""
-    require_file(path)
-    shapes: list[tuple[int, ...]] = []
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        if name != "DataArray":
-            return
-        # It would be read from wherever the file says.
-        if attributes.get("Encoding") == "ExternalFileBinary":
-            raise InputError(
-                f"{path}: its data lie in another file", hint="write it with the data inside"
-            )
-        dimensions = range(int(attributes["Dimensionality"]))
-        shapes.append(tuple(int(attributes[f"Dim{place}"]) for place in dimensions))
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    with reading_faults(path, "GIFTI", _FAULTS), path.open("rb") as file:
-        parser.ParseFile(file)
-    return shapes
+    """Shapes of the data arrays of a GIFTI file, see `gifti_shapes`."""
+    with reading_faults(path, "GIFTI", _FAULTS):
+        return gifti_shapes(path)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import h5py
-import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
@@ -18,6 +17,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from app.errors import InputError
 from flows.sources.fetching import require_file
+from flows.sources.whole_files import find_dataset, load_image
 
 _NIFTI_FAULTS = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, WrapStructError)
 
@@ -147,7 +147,7 @@ class Series:
                 yield np.load(self.path, mmap_mode="r", allow_pickle=False)
         elif is_nifti(self.path):
             with reading_faults(self.path, "NIfTI", _NIFTI_FAULTS):
-                image: Any = nibabel.load(self.path)
+                image = load_image(self.path)
                 yield image.dataobj
         else:
             raise InputError(
@@ -194,12 +194,13 @@ def open_dataset(path: Path, name: str) -> Iterator[h5py.Dataset]:
     Raises
     ------
     InputError
-        The file is missing, truncated or no HDF5 file, or has no dataset of that name.
+        The file is missing, truncated or no HDF5 file, or has no dataset of that name whose data
+        lie in the file itself.
     """
     require_file(path)
     with reading_faults(path, "HDF5", (OSError, RuntimeError)), h5py.File(path, "r") as file:
-        dataset = file.get(name)
-        if not isinstance(dataset, h5py.Dataset):
+        dataset = find_dataset(path, file, name)
+        if dataset is None:
             raise InputError(
                 f"{path}: no dataset {name}", hint=f"it holds: {', '.join(file) or 'nothing'}"
             )
@@ -225,7 +226,7 @@ def read_volume(path: Path, *, axes: Literal[3, 4] = 3) -> tuple[np.ndarray, np.
     """
     require_file(path)
     with reading_faults(path, "NIfTI", _NIFTI_FAULTS):
-        image: Any = nibabel.load(path)
+        image = load_image(path)
         values = np.asanyarray(image.dataobj)
     while values.ndim > axes and values.shape[-1] == 1:
         values = values[..., 0]
@@ -262,7 +263,7 @@ def read_affine(path: Path) -> np.ndarray:
     """The affine in a NIfTI header, (4, 4); no voxels are read."""
     require_file(path)
     with reading_faults(path, "NIfTI", _NIFTI_FAULTS):
-        image: Any = nibabel.load(path)
+        image = load_image(path)
         return np.asarray(image.affine, float)
 
 

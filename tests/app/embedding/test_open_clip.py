@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from app.embedding import Encoder, load_encoder, require_fetchable
 from app.embedding import open_clip as module
+from app.embedding.spec import OPEN_CLIP
 from app.embedding.torchvision_operators import ensure_torchvision
 from app.errors import InputError, UnavailableError
 from tests.app.small_clip import CONFIG, small_model, write_small_clip
@@ -244,7 +245,7 @@ def test_what_does_not_exist_is_named(spec: str, message: str, hint: str) -> Non
     ],
 )
 def test_paths_may_hold_a_drive(arch: str, pretrained: str, match: tuple[str, str]) -> None:
-    found = module._SPEC.fullmatch(f"{arch}:{pretrained}")
+    found = OPEN_CLIP.fullmatch(f"{arch}:{pretrained}")
     assert found is not None
     assert found.groups() == match
 
