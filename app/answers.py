@@ -22,11 +22,11 @@ from app.keys.schemas import KeyList, NewKey
 from app.maps.schemas import MapAnswer
 from app.networks.schemas import NetworkAnswer
 from app.paging import Page
-from app.regions.schemas import Millimetres, RegionAnswer, Space
+from app.regions.schemas import Millimetres, PeakPlace, RegionAnswer, Space
 from app.regions.service import SIGNIFICANT
 from app.runs.schemas import RunList
 from app.schedules.schemas import ScheduleList
-from app.search.schemas import SearchAnswer
+from app.search.schemas import FoundConcept, SearchAnswer
 from app.terms.schemas import TermsReport
 from app.triggers.schemas import TriggerList
 from app.validation.schemas import CategoryResult, ValidationAnswer
@@ -38,20 +38,37 @@ CONCEPT_COLUMNS = ("concept", "label", "similarity", "shared", "subjects", "q", 
 
 
 def print_search(answer: SearchAnswer) -> None:
-    """Concepts with the region to name first, then regions per participant."""
+    """Whether anything is near, concepts with the region to name first, regions per participant."""
+    missed = _print_miss(answer, "this run")
     print_line(
         f"{_asked(answer)} in {answer.dataset}, run {answer.run} ({answer.method}), "
         f"{answer.encoder}"
     )
+    _print_unmeasured(answer)
+    if missed:
+        print_line("the nearest concepts, none of them near:")
     print_line()
     print_table(
         (*CONCEPT_COLUMNS, "region"),
-        [
-            (*_hit(each), _named(each.regions[0]) if each.regions else None)
-            for each in answer.concepts
-        ],
+        [(*_hit(each), _where(each)) for each in answer.concepts],
     )
     print_line()
+    if answer.regions:
+        print_regions(answer.regions)
+        if answer.weaker_regions:
+            print_line("others carry none of them: --json tells these as weaker_regions")
+        return
+    print_line("no region carries any of them at the run's level of q")
+    if answer.place is not None:
+        print_line(f"the nearest is strongest {_place(answer.place)}")
+    if answer.weaker_regions:
+        print_line()
+        print_line("the best of the others, which are no finding:")
+        print_regions(answer.weaker_regions)
+
+
+def print_regions(regions: Sequence[RegionAnswer]) -> None:
+    """Regions per participant, a line each."""
     print_table(
         (
             *("subject", "atlas", "region", "score", "AUC", "q", "voxels", "responds"),
@@ -63,14 +80,16 @@ def print_search(answer: SearchAnswer) -> None:
                 *(each.q_value, each.n_voxels, each.responds),
                 *_peak(each.peak_mm, each.space),
             )
-            for each in answer.regions
+            for each in regions
         ],
     )
 
 
 def print_voxels(answer: VoxelsAnswer) -> None:
-    """Voxels, one a line."""
+    """Whether any concept is near, then voxels, one a line."""
+    _print_miss(answer, "this run" if len(answer.runs) == 1 else "these runs")
     print_line(f"{_asked(answer)} in {', '.join(answer.datasets)}, {answer.encoder}")
+    _print_unmeasured(answer)
     if not answer.exact:
         print_line("through an index, which finds nearly all of the nearest")
     print_line()
@@ -463,9 +482,44 @@ def _asked(answer: SearchAnswer | VoxelsAnswer) -> str:
     return asked if answer.prompt == ["{}"] else f"{asked} as {', '.join(answer.prompt)}"
 
 
+def _print_miss(answer: SearchAnswer | VoxelsAnswer, where: str) -> bool:
+    """Say that nothing is near, where nothing is, and what to ask instead; whether it was so."""
+    if answer.match is None or answer.match.matched:
+        return False
+    asked = _asked(answer)
+    quoted = f"'{answer.query}'" if asked == f'"{answer.query}"' else asked
+    print_line(f"no concept of {where} is near to {quoted} (p {answer.match.p_value:.2f})")
+    if answer.match.nearest_words:
+        print_line(f"words that are near to it: {', '.join(answer.match.nearest_words)}")
+    print_line()
+    return True
+
+
+def _print_unmeasured(answer: SearchAnswer | VoxelsAnswer) -> None:
+    if answer.match_reason is not None:
+        print_line(f"whether a concept is near to it was not measured: {answer.match_reason}")
+
+
 def _hit(hit: ConceptHit) -> tuple[Cell, ...]:
     found = (hit.id, hit.label, hit.similarity, _verdict(hit.shared), hit.subjects, hit.q_value)
     return (*found, _dice_of_seeds(hit.stability))
+
+
+def _where(found: FoundConcept) -> str | None:
+    """The region to name first, or the place where no region carries the concept."""
+    if found.regions:
+        return _named(found.regions[0])
+    return None if found.place is None else f"none; {_place(found.place)}"
+
+
+def _place(place: PeakPlace) -> str:
+    """A peak's mm and what lies there, in words."""
+    mm, space = _peak(place.peak_mm, place.space)
+    told = f"at {mm} {space} mm in {place.subject}"
+    if place.label is None:
+        return told
+    near = "in" if not place.distance_mm else f"{place.distance_mm:.0f} mm from"
+    return f"{told}, {near} {place.label} ({place.atlas})"
 
 
 def _named(region: RegionAnswer) -> str:

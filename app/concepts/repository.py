@@ -89,6 +89,14 @@ def nearest_to_vector(
     ).all()
 
 
+def run_vectors(session: Session, run_id: int) -> NDArray[np.float32]:
+    """Vectors (K, D) of a run's components, by id; empty where it has none."""
+    rows = session.scalars(
+        select(Component.vector).where(Component.run_id == run_id).order_by(Component.id)
+    ).all()
+    return np.array(rows, dtype=np.float32)
+
+
 def nearest_to_component(
     session: Session,
     component: Component,

@@ -28,8 +28,26 @@ class Peak(BaseModel):
     space: Space | None
 
 
+class PeakPlace(Peak):
+    """Where a concept's mask is strongest, told where no region carries the concept."""
+
+    subject: str = Field(description="The participant whose voxels decode it best.")
+    component: int = Field(description="The concept's id.")
+    hemisphere: Literal["left", "right"] | None = Field(
+        default=None, description="Null in native mm, and on the midline."
+    )
+    atlas: str | None = Field(default=None, description="Of the label; null in native mm.")
+    label: str | None = Field(
+        default=None, description="What the atlas calls the place, or the nearest that it names."
+    )
+    distance_mm: float | None = Field(
+        default=None, description="From the peak to the label; 0 inside."
+    )
+    reason: str | None = Field(default=None, description="Why there is no label.")
+
+
 class RegionAnswer(BaseModel):
-    """A region of one participant that carries a concept."""
+    """A region of one participant, by how well it carries a concept."""
 
     subject: str
     atlas: str

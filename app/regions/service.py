@@ -6,7 +6,7 @@ from statistics import fmean
 
 from sqlalchemy.orm import Session
 
-from app.database.models import Dataset
+from app.database.models import Dataset, Run
 from app.errors import ConflictError, NotFoundError
 from app.paging import PAGE, Page, check_limit, page_of, read_cursor
 from app.regions import repository
@@ -19,6 +19,13 @@ REGION_FAMILY = (
     "region q: Benjamini-Hochberg over all components x regions of one atlas, in one participant "
     "of the run"
 )
+
+
+def level_of(run: Run) -> float:
+    """The q, and the p, up to which a run calls something found."""
+    statistics = run.configuration.get("statistics")
+    level = statistics.get("level") if isinstance(statistics, dict) else None
+    return float(level) if isinstance(level, int | float) else SIGNIFICANT
 
 
 def list_regions(
@@ -149,6 +156,31 @@ def rank_overlaps(overlaps: Iterable[Overlap], regions: int | None = None) -> li
             members, key=lambda each: (each.q_value >= SIGNIFICANT, -each.auc, each.subject)
         )
     ]
+
+
+def apart_by_level(
+    ranked: Iterable[Overlap], level: float, regions: int | None = None
+) -> tuple[list[Overlap], list[Overlap]]:
+    """Overlaps of regions that carry a concept (q at most the run's level), and the others.
+
+    Parameters
+    ----------
+    ranked : iterable of Overlap
+        As `rank_overlaps` gives them; both lists keep their order.
+    level : float
+    regions : int, optional
+        How many regions to keep of either, with all their participants there.
+    """
+    carrying: list[Overlap] = []
+    weaker: list[Overlap] = []
+    for overlap in ranked:
+        (carrying if overlap.q_value <= level else weaker).append(overlap)
+    return _of_first_regions(carrying, regions), _of_first_regions(weaker, regions)
+
+
+def _of_first_regions(overlaps: list[Overlap], regions: int | None) -> list[Overlap]:
+    names = list(dict.fromkeys((each.atlas, each.region) for each in overlaps))[:regions]
+    return [each for each in overlaps if (each.atlas, each.region) in names]
 
 
 def best_regions(

@@ -4,11 +4,14 @@ from sqlalchemy.orm import Session
 
 from app.concepts.service import check_k, require_component
 from app.errors import InputError
+from app.places.peaks import peak_place
 from app.regions.repository import list_overlaps
-from app.regions.service import REGION_FAMILY, best_regions, require_atlas
+from app.regions.service import REGION_FAMILY, level_of, require_atlas
 from app.runs.service import choose_run, require_subject
 from app.search.schemas import RegionsAnswer
-from app.search.service import search
+from app.search.service import region_fields, search
+
+NO_PROMPT = "a concept was asked for, and no prompt"
 
 
 def find_regions(
@@ -35,7 +38,7 @@ def find_regions(
     subject, atlas : str, optional
         Tell regions of this participant, of this atlas alone.
     k : int
-        How many at most.
+        How many at most, of those that carry it and of the others.
 
     Raises
     ------
@@ -60,7 +63,11 @@ def find_regions(
             encoder=found.encoder,
             method=found.method,
             q_family=REGION_FAMILY,
+            match=found.match,
+            match_reason=found.match_reason,
             regions=found.regions,
+            weaker_regions=found.weaker_regions,
+            place=found.place,
         )
     check_k(k)
     concept = require_component(session, component or 0)
@@ -76,5 +83,13 @@ def find_regions(
         label=concept.label,
         **chosen.names,
         q_family=REGION_FAMILY,
-        regions=best_regions(overlaps, {concept.id: 1.0})[:k],
+        match=None,
+        match_reason=NO_PROMPT,
+        **region_fields(
+            overlaps,
+            {concept.id: 1.0},
+            level_of(chosen.run),
+            k,
+            peak_place(session, concept.id, subject),
+        ),
     )

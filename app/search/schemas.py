@@ -6,18 +6,49 @@ from pydantic import BaseModel, Field
 
 from app.concepts.schemas import ConceptHit
 from app.patterns import K_LIMIT, NO_NUL, PROMPT_BATCH, PROMPT_LENGTH
-from app.regions.schemas import RegionAnswer
+from app.regions.schemas import PeakPlace, RegionAnswer
 from app.terms.schemas import Text
+
+CARRY = "Those that carry a concept: their q is at most the run's level (0.05 if not set)."
+WEAKER = "The others, whose q is above that level: no finding."
+PLACE = "Where the nearest concept's mask is strongest, if no region carries any; else null."
+MATCH = "Whether a concept of the run is near to the prompt; null where that was not measured."
+MATCH_REASON = "Why it was not measured; null where it was."
+
+
+class Match(BaseModel):
+    """Whether any concept of a run is near to a prompt."""
+
+    matched: bool = Field(description="Whether the p is at most the run's level.")
+    p_value: float = Field(
+        description="Of the best similarity, against the best that unrelated words get."
+    )
+    nearest_words: list[str] = Field(
+        description="Where nothing matched: words of the vocabulary that are near to the prompt, "
+        "in spelling or else in meaning, to ask with instead; may be none."
+    )
+
+
+class Matched(BaseModel):
+    """An answer to a prompt, which may be near to nothing."""
+
+    match: Match | None = Field(description=MATCH)
+    match_reason: str | None = Field(description=MATCH_REASON)
 
 
 class FoundConcept(ConceptHit):
     """A concept that a prompt found, with the regions that carry it."""
 
-    regions: list[RegionAnswer]
+    regions: list[RegionAnswer] = Field(description=CARRY)
+    weaker_regions: list[RegionAnswer] = Field(description=WEAKER)
+    place: PeakPlace | None = Field(
+        description="Where its mask is strongest, if no region carries it; else null."
+    )
 
 
-class SearchAnswer(BaseModel):
-    """Concepts and regions that a prompt found, best first."""
+# Fields come in the order of the bases from the last one on: what was asked, then what was found.
+class SearchAsked(BaseModel):
+    """What was asked, and whom."""
 
     query: str
     plus: list[str] = Field(
@@ -33,8 +64,15 @@ class SearchAnswer(BaseModel):
         default=[], description="Templates that the query was put into; none for a picture."
     )
     q_family: str = Field(description="What the q values are corrected over.")
+
+
+class SearchAnswer(Matched, SearchAsked):
+    """Concepts and regions that a prompt found, best first."""
+
     concepts: list[FoundConcept]
-    regions: list[RegionAnswer]
+    regions: list[RegionAnswer] = Field(description=CARRY)
+    weaker_regions: list[RegionAnswer] = Field(description=WEAKER)
+    place: PeakPlace | None = Field(description=PLACE)
 
 
 Name = Annotated[str, Field(pattern=NO_NUL)]
@@ -69,8 +107,8 @@ class SearchAnswers(BaseModel):
     answers: list[SearchAnswer]
 
 
-class RegionsAnswer(BaseModel):
-    """Regions that carry a text or a concept, best first."""
+class RegionsAsked(BaseModel):
+    """The text or the concept that was asked for, and whom."""
 
     query: str | None
     component: int | None
@@ -80,4 +118,11 @@ class RegionsAnswer(BaseModel):
     encoder: str
     method: str = Field(description="How the run found its concepts: masks or clusters.")
     q_family: str = Field(description="What the q values are corrected over.")
-    regions: list[RegionAnswer]
+
+
+class RegionsAnswer(Matched, RegionsAsked):
+    """Regions that carry a text or a concept, best first."""
+
+    regions: list[RegionAnswer] = Field(description=CARRY)
+    weaker_regions: list[RegionAnswer] = Field(description=WEAKER)
+    place: PeakPlace | None = Field(description=PLACE)

@@ -1,7 +1,7 @@
 """Search: a prompt's nearest concepts, and the regions that carry them."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,20 @@ from app.embedding.prompts import AS_TYPED
 from app.encoders.stored import load_stored_encoder
 from app.errors import ConflictError
 from app.observing.traces import traced
+from app.places.peaks import peak_place
 from app.regions.repository import Overlap, list_overlaps
+from app.regions.schemas import PeakPlace, RegionAnswer
 from app.regions.service import (
     REGION_FAMILY,
+    apart_by_level,
     best_regions,
+    level_of,
     rank_overlaps,
     region_answer,
     require_atlas,
 )
 from app.runs.service import ChosenRun, choose_run_for
+from app.search.matching import OF_PICTURES, match_fields
 from app.search.schemas import FoundConcept, SearchAnswer
 from app.terms.prompts import check_templates, clean_text, sum_of_directions
 
@@ -63,7 +68,7 @@ def search(
         Tell regions of this participant, of this atlas alone.
     k : int
         How many concepts, and how many regions at most. The regions are those that carry the
-        concepts told.
+        concepts told, and as many of those that do not.
     templates : sequence of str
         Ways to say the text, see `app.embedding.prompts`.
     plus, minus : sequence of str
@@ -75,7 +80,8 @@ def search(
     -------
     SearchAnswer
         A concept's similarity is the cosine of its vector with the prompt's, the texts' mean
-        taken off; its own regions are the five that say most of it, in every participant.
+        taken off; its own regions are the five that carry it best, in every participant, and five
+        that do not carry it beside them. `match` tells whether any concept is near at all.
 
     Raises
     ------
@@ -94,10 +100,13 @@ def search(
     chosen = _choose(session, dataset, run, subject, atlas)
     added, taken = [clean_text(each) for each in plus], [clean_text(each) for each in minus]
     direction = sum_of_directions(session, chosen.encoder, [query, *added], taken, templates)
+    if negate:
+        direction = -direction
     return _answer(
         session,
         chosen,
-        -direction if negate else direction,
+        direction,
+        match_fields(session, [chosen], direction, [query, *added, *taken]),
         subject=subject,
         atlas=atlas,
         k=k,
@@ -133,7 +142,8 @@ def search_picture(
     Returns
     -------
     SearchAnswer
-        Similarities are cosines with the picture's vector, the stimuli's mean taken off.
+        Similarities are cosines with the picture's vector, the stimuli's mean taken off. Whether
+        any concept is near is not told: what it is measured against are words.
 
     Raises
     ------
@@ -151,7 +161,8 @@ def search_picture(
         )
     vector = load_stored_encoder(encoder).encode_images([picture])
     direction = centre(vector, np.asarray(encoder.stimulus_mean))[0]
-    return _answer(session, chosen, direction, subject=subject, atlas=atlas, k=k, query=name)
+    match = {"match": None, "match_reason": OF_PICTURES}
+    return _answer(session, chosen, direction, match, subject=subject, atlas=atlas, k=k, query=name)
 
 
 def _choose(
@@ -167,6 +178,7 @@ def _answer(
     session: Session,
     chosen: ChosenRun,
     direction: NDArray[np.float32],
+    match: dict[str, Any],
     *,
     subject: str | None,
     atlas: str | None,
@@ -179,19 +191,72 @@ def _answer(
     overlaps: dict[int, list[Overlap]] = defaultdict(list)
     for overlap in list_overlaps(session, list(similarity), subject=subject, atlas=atlas):
         overlaps[overlap.component].append(overlap)
+    level = level_of(chosen.run)
+    concepts = []
+    for component, value in hits:
+        carrying, weaker = apart_by_level(
+            rank_overlaps(overlaps[component.id]), level, REGIONS_PER_CONCEPT
+        )
+        concepts.append(
+            FoundConcept(
+                **hit_fields(component, value, subjects.get(component.id, [])),
+                regions=_scored(carrying, value),
+                weaker_regions=_scored(weaker, value),
+                place=None if carrying else peak_place(session, component.id, subject),
+            )
+        )
     return SearchAnswer(
         **asked,
         **chosen.names,
         q_family=f"{CONCEPT_FAMILY}; {REGION_FAMILY}",
-        concepts=[
-            FoundConcept(
-                **hit_fields(component, value, subjects.get(component.id, [])),
-                regions=[
-                    region_answer(each, value * (2 * each.auc - 1))
-                    for each in rank_overlaps(overlaps[component.id], REGIONS_PER_CONCEPT)
-                ],
-            )
-            for component, value in hits
-        ],
-        regions=best_regions((each for rows in overlaps.values() for each in rows), similarity)[:k],
+        **match,
+        concepts=concepts,
+        **region_fields(
+            [each for rows in overlaps.values() for each in rows],
+            similarity,
+            level,
+            k,
+            next((each.place for each in concepts if each.place is not None), None),
+        ),
     )
+
+
+def region_fields(
+    overlaps: Sequence[Overlap],
+    similarity: Mapping[int, float],
+    level: float,
+    k: int,
+    place: PeakPlace | None,
+) -> dict[str, Any]:
+    """The fields `regions`, `weaker_regions` and `place` of an answer.
+
+    Parameters
+    ----------
+    overlaps : sequence of Overlap
+    similarity : mapping of int to float
+        Of each component with what was asked.
+    level : float
+        The q up to which a region carries a concept.
+    k : int
+        How many regions at most, of those that carry one and of the others.
+    place : PeakPlace or None
+        Told where none carries one.
+    """
+    carrying, weaker = apart_by_level(overlaps, level)
+    regions = best_regions(carrying, similarity)
+    named = {(each.subject, each.atlas, each.region) for each in regions}
+    # A region that carries one concept is not told of another that it does not carry.
+    others = [
+        each
+        for each in best_regions(weaker, similarity)
+        if (each.subject, each.atlas, each.region) not in named
+    ]
+    return {
+        "regions": regions[:k],
+        "weaker_regions": others[:k],
+        "place": None if regions else place,
+    }
+
+
+def _scored(overlaps: Sequence[Overlap], similarity: float) -> list[RegionAnswer]:
+    return [region_answer(each, similarity * (2 * each.auc - 1)) for each in overlaps]

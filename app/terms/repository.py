@@ -76,6 +76,20 @@ def list_vocabulary(
     return [row.text for row in rows], np.array([row.vector for row in rows], dtype=np.float32)
 
 
+def oldest_vocabulary(session: Session, encoder_id: int, most: int) -> Vectors:
+    """Vectors (n, D) of the vocabulary terms that an encoder has had the longest, at most so many.
+
+    They stay the same when the vocabulary grows; ``catalog.match_prompt`` takes the same.
+    """
+    rows = session.scalars(
+        select(Term.vector)
+        .where(Term.encoder_id == encoder_id, Term.in_vocabulary)
+        .order_by(Term.id)
+        .limit(most)
+    ).all()
+    return np.array(rows, dtype=np.float32)
+
+
 def nearest_terms(
     session: Session,
     encoder_id: int,

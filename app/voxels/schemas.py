@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field
 
 from app.regions.schemas import Millimetres
+from app.search.schemas import Matched
 
 
 class FoundVoxel(BaseModel):
@@ -23,8 +24,8 @@ class FoundVoxel(BaseModel):
     regions: list[str] = Field(description="Those that it belongs to, each as atlas:region.")
 
 
-class VoxelsAnswer(BaseModel):
-    """Voxels that a prompt found, best first."""
+class VoxelsAsked(BaseModel):
+    """What was asked, and whom."""
 
     query: str
     plus: list[str] = Field(description="Prompts whose directions were added to the query's.")
@@ -39,4 +40,10 @@ class VoxelsAnswer(BaseModel):
         " participant but for what four standard deviations leave; through an index of a whole"
         " run nearly all are."
     )
+
+
+# Fields come in the order of the bases from the last one on: what was asked, then what was found.
+class VoxelsAnswer(Matched, VoxelsAsked):
+    """Voxels that a prompt found, best first."""
+
     voxels: list[FoundVoxel]

@@ -11,6 +11,7 @@ from app.errors import ConflictError, NotFoundError
 from app.observing.traces import traced
 from app.regions.service import require_region
 from app.runs.service import ChosenRun, choose_runs, require_subject
+from app.search.matching import match_fields
 from app.terms.prompts import check_templates, clean_text, sum_of_directions
 from app.voxels import repository
 from app.voxels.repository import NearVoxel, Part
@@ -103,6 +104,12 @@ def search_voxels(
         datasets=[each.dataset.slug for each in asked],
         runs=[each.run.id for each in asked],
         exact=not whole & repository.indexed_runs(session),
+        **match_fields(
+            session,
+            list({each.run.id: each for each in asked}.values()),
+            direction,
+            [query, *added, *taken],
+        ),
         voxels=[
             _told(chosen[near.run_id], near, *stored[near.subject_id, near.index], regions)
             for near in found

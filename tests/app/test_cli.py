@@ -28,12 +28,12 @@ from tests.app.published import (
 SEARCH_FIELDS = [
     *("plus", "minus", "negated"),
     *("query", "encoder", "run", "dataset", "method", "prompt", "q_family", "concepts"),
-    "regions",
+    *("match", "match_reason", "regions", "weaker_regions", "place"),
 ]
 CONCEPT_FIELDS = [
     *("id", "label", "similarity", "direction", "subjects"),
     *("shared", "decodable", "specific", "agreeing", "stable", "reason", "reasons", "prevalence"),
-    *("p_value", "q_value", "stability", "regions"),
+    *("p_value", "q_value", "stability", "regions", "weaker_regions", "place"),
 ]
 REGION_FIELDS = [
     *("subject", "atlas", "region", "score", "auc", "auc_low", "auc_high"),
@@ -70,8 +70,18 @@ def test_search_prints_the_contract(sdc: Sdc, published: Published) -> None:
         assert 0 <= concept["p_value"] <= concept["q_value"] <= 1
         assert sorted(concept["stability"]) == ["chance", "cosine", "dice", "seeds"]
         assert concept["regions"]
+        assert concept["place"] is None
     assert answer["regions"]
-    for region in [*answer["regions"], *(r for c in answer["concepts"] for r in c["regions"])]:
+    assert (answer["place"], answer["match"]) == (None, None)
+    assert answer["match_reason"].startswith("the encoder's vocabulary has 18 words, and at least")
+    carrying = [*answer["regions"], *(r for c in answer["concepts"] for r in c["regions"])]
+    weaker = [
+        *answer["weaker_regions"],
+        *(region for concept in answer["concepts"] for region in concept["weaker_regions"]),
+    ]
+    assert max(each["q_value"] for each in carrying) <= 0.05
+    assert min(each["q_value"] for each in weaker) > 0.05
+    for region in [*carrying, *weaker]:
         assert sorted(region) == sorted(REGION_FIELDS)
         assert region["subject"] in ("subj01", "subj02")
         assert isinstance(region["atlas"], str)
@@ -98,7 +108,11 @@ def test_search_with_arithmetic(sdc: Sdc, published: Published) -> None:
 
 def test_search_as_tables(sdc: Sdc, published: Published) -> None:
     result = sdc("search", "face", "-k", "2")
-    head, _, concepts, *hits, blank, regions, first, second = result.stdout.splitlines()
+    head, match, _, concepts, *hits, blank, regions, first, second, weaker = (
+        result.stdout.splitlines()
+    )
+    assert match.startswith("whether a concept is near to it was not measured: the encoder's voc")
+    assert weaker == "others carry none of them: --json tells these as weaker_regions"
     assert head == f'"face" in lab-a, run {published.run} (masks), {published.encoder}'
     assert concepts.startswith("concept\tlabel\tsimilarity")
     assert hits[0].startswith(f"{published.components['face']}\tface, ")
@@ -112,16 +126,18 @@ def test_search_as_tables(sdc: Sdc, published: Published) -> None:
 
 def test_a_region_that_responds_less_is_named_so(sdc: Sdc, published: Published) -> None:
     lines = sdc("search", LESS, "-k", "1").stdout.splitlines()
-    assert lines[3].endswith("\tfloc:food patch (responds less)")
-    assert "\t5\tless\t" in lines[6]
+    assert lines[4].endswith("\tfloc:food patch (responds less)")
+    assert "\t5\tless\t" in lines[7]
     assert "responds less" not in sdc("search", UNLOCATED, "-k", "1").stdout
 
 
 def test_options_narrow_a_search(sdc: Sdc, published: Published) -> None:
     words = ("--dataset", "lab-a", "--subject", "subj02", "--atlas", "floc", "-k", "3", "--json")
     answer = json.loads(sdc("search", "face", *words).stdout)
-    assert {each["subject"] for each in answer["regions"]} == {"subj02"}
-    assert len(answer["concepts"]) == len(answer["regions"]) == 3
+    told = [*answer["regions"], *answer["weaker_regions"]]
+    assert {each["subject"] for each in told} == {"subj02"}
+    assert len(answer["concepts"]) == len(answer["weaker_regions"]) == 3
+    assert 0 < len(answer["regions"]) <= 3
 
 
 def test_search_by_a_map(sdc: Sdc, session: Session, published: Published, tmp_path: Path) -> None:
@@ -330,7 +346,7 @@ def test_concepts_that_were_not_compared_say_nothing_of_seeds(
     assert "seeds" not in sdc("show", face).stdout
     answer = json.loads(sdc("search", "face", "--json").stdout)
     assert {concept["stability"] for concept in answer["concepts"]} == {None}
-    assert sdc("search", "face").stdout.splitlines()[3].endswith("\t-\tfloc:FFA")
+    assert sdc("search", "face").stdout.splitlines()[4].endswith("\t-\tfloc:FFA")
 
 
 def test_network_tells_communities_and_edges(sdc: Sdc, published: Published) -> None:

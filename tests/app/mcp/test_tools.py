@@ -92,16 +92,19 @@ def test_regions_of_a_text_and_of_a_concept(ask: Ask, sdc: Sdc, published: Publi
     face = published.components["face"]
     searched = json.loads(sdc("search", "face", "-k", "3", "--json").stdout)
     of_text = ask("regions", prompt="face", k=3).structured_content
-    assert of_text["regions"] == searched["regions"]
+    for field in ("regions", "weaker_regions", "place", "match", "match_reason"):
+        assert of_text[field] == searched[field]
     assert (of_text["query"], of_text["component"], of_text["label"]) == ("face", None, None)
     of_concept = ask("regions", component=face, subject="subj02", atlas="floc", k=2)
     told = of_concept.structured_content
     assert (told["component"], told["query"]) == (face, None)
     assert told["label"].startswith("face, ")
     assert (told["dataset"], told["run"], told["method"]) == ("lab-a", published.run, "masks")
-    assert [each["subject"] for each in told["regions"]] == ["subj02"] * 2
-    assert told["regions"][0]["region"] == "FFA"
-    for region in told["regions"]:
+    assert (told["match"], told["match_reason"]) == (None, "a concept was asked for, and no prompt")
+    assert [each["region"] for each in told["regions"]] == ["FFA"]
+    assert len(told["weaker_regions"]) == 2
+    assert {each["subject"] for each in told["weaker_regions"]} == {"subj02"}
+    for region in [*told["regions"], *told["weaker_regions"]]:
         assert region["score"] == pytest.approx(2 * region["auc"] - 1)
 
 

@@ -1,9 +1,11 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.database.models import Run
 from app.regions.repository import Overlap
 from app.regions.schemas import Peak
-from app.regions.service import best_regions, rank_overlaps
+from app.regions.service import apart_by_level, best_regions, level_of, rank_overlaps
 
 
 def overlap(
@@ -91,3 +93,28 @@ def test_a_region_scores_by_its_best_concept(
             expected[subject, region] = max(score, expected.get((subject, region), -2))
     assert {(each.subject, each.region): each.score for each in told} == expected
     assert [each.score for each in told] == sorted(expected.values(), reverse=True)
+
+
+def test_regions_that_carry_are_told_apart_in_the_order_they_came() -> None:
+    rows = [
+        *(overlap("FFA", "a", 0.9, 0.05), overlap("FFA", "b", 0.8, 0.051)),
+        *(overlap("EBA", "a", 0.7, 0.2), overlap("PPA", "b", 0.6, 0.01)),
+    ]
+    carrying, weaker = apart_by_level(rows, 0.05)
+    assert named(carrying) == [("FFA", "a"), ("PPA", "b")]
+    assert named(weaker) == [("FFA", "b"), ("EBA", "a")]
+    carrying, weaker = apart_by_level(rows, 0.05, 1)
+    assert (named(carrying), named(weaker)) == ([("FFA", "a")], [("FFA", "b")])
+
+
+@pytest.mark.parametrize(
+    ("configuration", "level"),
+    [
+        ({}, 0.05),
+        ({"statistics": {"level": 0.01}}, 0.01),
+        ({"statistics": {}}, 0.05),
+        ({"statistics": None}, 0.05),
+    ],
+)
+def test_the_level_is_the_runs(configuration: dict[str, object], level: float) -> None:
+    assert level_of(Run(configuration=configuration)) == level

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from app.database.models import Component, Dataset, Encoder, Run, Term
+from app.database.models import Component, ComponentRegion, Dataset, Encoder, Run, Term
 from app.embedding.prompts import ENSEMBLE
 from app.errors import CatalogError, ConflictError, InputError, NotFoundError
 from app.search.service import search
@@ -49,8 +49,9 @@ def test_regions_agree_with_the_sql_function(
     rows = session.execute(
         text("SELECT * FROM catalog.search_regions(:prompt)"), {"prompt": prompt}
     ).all()
-    assert len(rows) == len(answer.regions) == 10
-    for told, row in zip(answer.regions, rows, strict=True):
+    told_of = [*answer.regions, *answer.weaker_regions][:10]
+    assert 0 < len(answer.regions) < len(rows) == len(told_of) == 10
+    for told, row in zip(told_of, rows, strict=True):
         assert (told.subject, told.atlas, told.region) == (row.subject, row.atlas, row.region)
         assert told.score == pytest.approx(row.score, abs=1e-6)
         assert (told.auc, told.p_value) == (row.auc, row.p_value)
@@ -115,11 +116,53 @@ def test_k_cuts_concepts_and_regions(session: Session, published: Published) -> 
 
 def test_subject_and_atlas_narrow_the_regions(session: Session, published: Published) -> None:
     answer = search(session, "dog", subject="subj02", atlas="floc")
-    told = [*answer.regions, *(each for found in answer.concepts for each in found.regions)]
-    assert {each.subject for each in told} == {"subj02"}
-    assert len(answer.regions) == len(REGIONS)
-    whole = search(session, "dog", k=100).regions
-    assert answer.regions == [each for each in whole if each.subject == "subj02"]
+    whole = search(session, "dog", k=100)
+    for field in ("regions", "weaker_regions"):
+        told = getattr(answer, field)
+        of_concepts = [each for found in answer.concepts for each in getattr(found, field)]
+        assert {each.subject for each in [*told, *of_concepts]} == {"subj02"}
+        assert told == [each for each in getattr(whole, field) if each.subject == "subj02"]
+    assert len(answer.regions) + len(answer.weaker_regions) == len(REGIONS)
+
+
+def test_regions_are_told_apart_by_the_level_of_the_run(
+    session: Session, published: Published
+) -> None:
+    """A region that carries one concept is not told again for another that it does not carry."""
+    answer = search(session, "dog", k=6)
+    assert {each.q_value <= 0.05 for each in answer.regions} == {True}
+    assert {each.q_value > 0.05 for each in answer.weaker_regions} == {True}
+    named = [
+        (each.subject, each.atlas, each.region)
+        for each in [*answer.regions, *answer.weaker_regions]
+    ]
+    assert len(named) == len(set(named))
+    run = session.get_one(Run, published.run)
+    run.configuration = {**run.configuration, "statistics": {"level": 0.9}}
+    session.flush()
+    rows = session.execute(text("SELECT * FROM catalog.search_regions('dog', 100)")).all()
+    lax = search(session, "dog", k=100)
+    assert len(lax.regions) == len(rows) > len(answer.regions)
+    assert lax.weaker_regions == []
+
+
+def test_where_no_region_carries_a_concept_its_place_is_told(
+    session: Session, published: Published
+) -> None:
+    dog = published.components["animal"]
+    session.execute(update(ComponentRegion).values(q_value=0.06))
+    answer = search(session, "dog", k=1)
+    assert answer.regions == answer.concepts[0].regions == []
+    assert [each.region for each in answer.weaker_regions] == ["pSTS"]
+    place = answer.place
+    assert place == answer.concepts[0].place
+    assert (place.component, place.subject, place.space) == (dog, "subj01", "MNI")
+    session.execute(
+        update(ComponentRegion).where(ComponentRegion.component_id != dog).values(q_value=0.05)
+    )
+    answer = search(session, "dog", k=2)
+    assert answer.place is None
+    assert [each.place is None for each in answer.concepts] == [False, True]
 
 
 def test_peaks_are_in_mni_where_there_is_a_transform_and_native_elsewhere(

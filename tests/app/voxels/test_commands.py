@@ -30,9 +30,10 @@ def test_json_is_the_services_answer(sdc: Sdc, session: Session, published: Publ
 def test_a_person_is_told_where_they_lie(sdc: Sdc, published: Published) -> None:
     lines = sdc("voxels", "house", "-k", "2").stdout.splitlines()
     assert lines[0] == f'"house" in {published.dataset}, {published.encoder}'
-    assert lines[2].split()[:5] == ["voxel", "dataset", "run", "subject", "similarity"]
-    assert len(lines) == 5
-    for line in lines[3:]:
+    assert lines[1].startswith("whether a concept is near to it was not measured: the encoder")
+    assert lines[3].split()[:5] == ["voxel", "dataset", "run", "subject", "similarity"]
+    assert len(lines) == 6
+    for line in lines[4:]:
         assert "-36" in line
         assert line.endswith(f"MNI\t{ATLAS}:PPA")
 
