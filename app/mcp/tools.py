@@ -52,14 +52,21 @@ def search(
 ) -> SearchAnswer:
     """Find the concepts nearest to a text, and the brain regions that carry them.
 
+    Every text has nearest concepts: `match` tells whether any is near at all, by a p against what
+    unrelated words get. Where `matched` is false say so first, and offer its `nearest_words`; where
+    it is null, that was not measured, and `match_reason` tells why.
+
     A concept is a direction of CLIP space that brains decode. `similarity` is the cosine with the
     prompt, best first. `shared` tells whether participants share it: whether it is `decodable`
     (`p_value` and `q_value` tell how sure that is), `specific`, `agreeing` and `stable`; null where
-    one of these was not measured and none fails, and `reasons` tells why. `regions` names each
-    participant's regions that carry these concepts: `score` is similarity x (2 AUC - 1), `auc` how
-    well the concept's mask tells the region's voxels (chance is 0.5), and `responds` whether they
-    respond more or less to it than to other stimuli (null: not known). Of the answer, what has a
-    q_value of 0.05 or more is no finding.
+    one of these was not measured and none fails, and `reasons` tells why.
+
+    `regions` names each participant's regions that carry these concepts, with a q_value of at most
+    the run's level (0.05 if it was not set); `weaker_regions` others, which are no finding; `place`
+    is where the nearest concept's mask is strongest if no region carries any: mm, and an anatomical
+    label where they are MNI. `score` is similarity x (2 AUC - 1), `auc` how well the concept's mask
+    tells the region's voxels (chance is 0.5), and `responds` whether they respond more or less to
+    it than to other stimuli (null: not known).
     """
     with open_reader(call) as session:
         return service.search(session, prompt, dataset=dataset, subject=subject, atlas=atlas, k=k)
@@ -159,6 +166,7 @@ def regions(
     concepts nearest to it. `score` is similarity x (2 AUC - 1), the similarity of a concept with
     itself being 1; `responds` tells whether they respond more or less to it than to other stimuli;
     `peak_mm` is where its mask is strongest inside the participant, in the `space` told.
+    `weaker_regions`, `place` and, of a prompt, `match` are as in `search`.
     """
     with open_reader(call) as session:
         return find_regions(
@@ -191,7 +199,8 @@ def sql(call: Call, statement: Statement) -> SqlAnswer:
     concept_regions, concept_voxels. Functions: search_concepts(prompt, k),
     search_concepts(prompt, k, of_dataset), search_regions(prompt, k),
     search_regions(prompt, k, of_dataset), search_voxels(prompt, k),
-    search_voxels(prompt, k, of_dataset, of_subject, of_region), nearest_terms(component_id, k).
+    search_voxels(prompt, k, of_dataset, of_subject, of_region), match_prompt(prompt, of_dataset),
+    nearest_terms(component_id, k).
     Name them in full, such as SELECT * FROM catalog.search_concepts('a face', 5); the columns of a
     view are told by SELECT * FROM catalog.concepts LIMIT 1. A prompt must have a vector: `search`
     for it first. A region is told as atlas:name, and a null narrows nothing.
