@@ -22,7 +22,8 @@ def cross_fitting_groups(
 
     The validation stimuli are group 0, so that what is chosen on them was fitted without them. The
     others are dealt out at random; where every stimulus was shown in one session alone, as the
-    blocks of a category are, whole sessions are groups, since blocks of a session are alike.
+    blocks of a category are, whole sessions are groups, since blocks of a session are alike. A
+    single session is one where the validation stimuli are of others, and half as many at least.
 
     Parameters
     ----------
@@ -56,7 +57,12 @@ def cross_fitting_groups(
     pairs = np.unique(np.stack([image, session]), axis=1)
     once = pairs.shape[1] == len(shown)
     sessions = np.unique(session[np.isin(image, rest)])
-    if once and len(sessions) >= 2:
+    # One session beside that of the validation stimuli is the other half of three runs of which
+    # one tests.
+    halves = (
+        len(held) >= len(rest) / 2 and not np.isin(session[np.isin(image, held)], sessions).any()
+    )
+    if once and len(sessions) and (len(sessions) >= 2 or halves):
         of_session = np.empty(len(validation), dtype=np.int64)
         of_session[pairs[0]] = pairs[1]
         count = min(len(sessions), _MOST_RUNS)

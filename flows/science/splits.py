@@ -12,11 +12,11 @@ from flows.science.participants import participant_names
 # Three showings are what the noise ceiling and the published protocols count on; a fourth
 # makes an image no better a test image.
 _ENOUGH = 3
-# Rotation groups: of images as many as keep three fifths to train on; of runs as many as an
-# ordinary block design has; with fewer runs than that, less than half would be left to train on.
+# Rotation groups: of images as many as keep four fifths to fit on; of runs as many as an ordinary
+# block design has, and no fewer than leave two to fit on, each told by a fit on the other.
 _IMAGE_GROUPS = 5
 _MOST_RUN_GROUPS = 12
-_FEWEST_RUN_GROUPS = 4
+_FEWEST_RUN_GROUPS = 3
 # One group tests, one validates, one at least trains.
 _FEWEST_GROUPS = 3
 _UNSETTLED = -1
@@ -173,7 +173,7 @@ def rotation_groups(
     Where each image was shown in one session alone, the same for all participants, as in block
     designs, groups are consecutive sessions (at most 12 groups of about as many sessions), so
     that what a scanner run has of its own never tells a test trial from its neighbours. A group
-    then holds sessions of every participant. Else, or where fewer than four such groups can be
+    then holds sessions of every participant. Else, or where fewer than three such groups can be
     made, images are drawn into five groups that are balanced for each participant.
 
     Parameters

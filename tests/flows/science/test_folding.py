@@ -54,6 +54,15 @@ def test_whole_sessions_are_groups_where_every_stimulus_was_shown_in_one() -> No
     assert [set(group[session == each]) for each in (4, 1, 9)] == [{0}, {1}, {2}]
 
 
+def test_two_runs_of_which_one_validates_are_a_group_each() -> None:
+    session = np.repeat([2, 5], 8)
+    group = groups_of(np.arange(16), session, validation=list(range(8, 16)))
+    assert [set(group[session == each]) for each in (5, 2)] == [{0}, {1}]
+    # A few validation stimuli are too little to train on, and some of the same run no other run.
+    for few in ([15], list(range(4, 12))):
+        assert len(set(groups_of(np.arange(16), session, validation=few))) > 2
+
+
 def test_many_sessions_are_grouped_in_order() -> None:
     session = np.repeat(np.arange(30), 4)
     group = groups_of(np.arange(120), session)
