@@ -16,6 +16,7 @@ from app.store import Artefact
 from flows.mask import hard_masks, peaks, soft_masks
 from flows.progress import report, steps_of
 from flows.responses import load_mean_responses
+from flows.science.mask_path import INFEASIBLE
 from flows.science.response_maps import DRAWS, area_interval, find_responding_voxels
 from flows.science.statistics import Floats
 from flows.stages import get_store, stage
@@ -47,7 +48,8 @@ def locate_subject(
     mask : dict, optional
         What `flows.mask.mask_subject` returned: which voxels the decoder needs. A component of
         which no voxel stands out is said to lie in as many voxels as are needed, those that
-        respond most.
+        respond most, unless no voxels were seen to tell it of stimuli that were held out: then it
+        is said to lie nowhere.
 
     Returns
     -------
@@ -55,7 +57,8 @@ def locate_subject(
         ``masks``, a reference to ``soft`` (K, V) weights in [0, 1) in the order of the responses,
         from ``threshold`` in voxels that stand out; ``sign`` (K,) 1 where they respond more to the
         component and -1 where less; ``peak`` (K,) and ``peak_region`` (K, R); and, where there is
-        a mask, ``needed`` (K, V), its weights. Then the mask's ``reasons``.
+        a mask, ``needed`` (K, V), its weights. Then the mask's ``reasons``, and why its prices are
+        ``fixed``.
     """
     store = get_store()
     place = store.get(Artefact.model_validate(tables))
@@ -65,9 +68,11 @@ def locate_subject(
     soft = np.asarray(found.soft, dtype=np.float32)
     arrays = {"sign": found.sign.astype(np.float32)}
     reasons: list[str | None] = [None] * len(rows)
+    fixed: list[str | None] = [None] * len(rows)
     if mask is not None:
-        reasons = mask["reasons"]
-        soft = _at_least_as_needed(soft, hard_masks(mask).sum(axis=1))
+        reasons, fixed = mask["reasons"], mask["fixed"]
+        tells = np.array([why != INFEASIBLE for why in fixed], dtype=bool)
+        soft = _at_least_as_needed(soft, hard_masks(mask).sum(axis=1) * tells)
         arrays["needed"] = soft_masks(mask, soft.shape[1])
     arrays |= {
         "soft": soft,
@@ -80,6 +85,7 @@ def locate_subject(
             {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
         ).model_dump(),
         "reasons": reasons,
+        "fixed": fixed,
         "threshold": MEMBER,
     }
 

@@ -14,7 +14,7 @@ from flows.science.model import Decoder
 from flows.science.precision import Precision
 from flows.science.statistics import group_means
 from flows.stages import get_store, stage
-from flows.train import development_folds, load_decoder, load_without
+from flows.train import development_folds, distinct_rows, load_decoder, load_without
 
 Json = dict[str, Any]
 
@@ -78,6 +78,7 @@ def mask_subject(
         soft=fit.soft,
         lam=fit.lam,
         reasons=fit.reason,
+        fixed=fit.fixed,
         threshold=settings.threshold,
     )
 
@@ -92,6 +93,7 @@ def describe_masks(
     lam: NDArray[np.float64],
     reasons: list[str | None],
     threshold: float,
+    fixed: list[str | None] | None = None,
 ) -> Json:
     """One participant's masks, whatever found them, and where they are strongest.
 
@@ -111,12 +113,15 @@ def describe_masks(
         (K,) why a mask counts for nothing.
     threshold : float
         Weight from which a voxel is a member.
+    fixed : list of str or None, optional
+        (K,) why a mask's price was not chosen on held-out stimuli (`MaskFit.fixed`).
 
     Returns
     -------
     dict
         ``masks``, a reference to ``soft`` (K, V), ``lam``, ``peak`` (K,) and ``peak_region``
-        (K, R); the ``reasons`` of masks that count for nothing; and the ``threshold``.
+        (K, R); the ``reasons`` of masks that count for nothing; why prices are ``fixed``; and the
+        ``threshold``.
     """
     store = get_store()
     place = store.get(Artefact.model_validate(tables))
@@ -134,6 +139,7 @@ def describe_masks(
             {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
         ).model_dump(),
         "reasons": reasons,
+        "fixed": fixed or [None] * len(reasons),
         "threshold": threshold,
     }
 
@@ -170,6 +176,7 @@ def _fit(
     store = get_store()
     x, image = load_responses(store, artefacts, development_folds(folds), "development")
     y = store.get(Artefact.model_validate(vectors))["vectors"]
+    _, row_of = distinct_rows(y)
     # Folds may hold fewer stimuli than the decoders were fitted on: groups are theirs.
     fitted = store.get(Artefact.model_validate(decoder["predictions"]))
     without = load_without(decoder)
@@ -187,7 +194,9 @@ def _fit(
         fit = fit_masks(
             x,
             y[image],
-            image,
+            # Stimuli of one vector, such as the blocks of a category, are one: what is held out is
+            # of other vectors than what masks are fitted on.
+            row_of[image],
             without,
             rows,
             settings,

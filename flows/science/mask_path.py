@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 from flows.science.mask_descent import Parts, masked_response
 from flows.science.metrics import pearson
 
+# Distinct images on either side of the split that a path is judged on: an r of fewer says nothing.
+FEWEST_IMAGES = 8
+INFEASIBLE = "no feasible mask on the path"
+
 
 class HeldOutPath:
     """Held-out record of each column's best snapshot.
@@ -103,7 +107,7 @@ def choose(
     defined = np.where(np.isfinite(r) & (size > 0), r, -np.inf)
     best = int(defined.argmax())
     if not defined[best] > 2 * own_error[best]:
-        return -1, "no feasible mask on the path"
+        return -1, INFEASIBLE
     within = (defined >= defined[best] - paired_error) & (size < n_voxels)
     if not within.any():
         return -1, "full"
@@ -138,17 +142,31 @@ def jackknife(left_out: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt((count - 1) * left_out.var(axis=0)))
 
 
+def too_few_to_hold_out(image: NDArray[np.integer], holdout: float) -> str | None:
+    """Why no path can be judged on a share of so few distinct images; None where it can."""
+    distinct = len(np.unique(image))
+    held = round(holdout * distinct)
+    if min(held, distinct - held) >= FEWEST_IMAGES:
+        return None
+    return (
+        f"{distinct} distinct vectors are too few to choose a price: of a share of {holdout:.2g} "
+        f"held out, {FEWEST_IMAGES} must be on either side"
+    )
+
+
 def split_images(
     image: NDArray[np.integer], holdout: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows to fit on and rows held out; no image is in both."""
+    """Rows to fit on and rows held out; no image is in both.
+
+    Raises
+    ------
+    ValueError
+        There are too few images (`too_few_to_hold_out`).
+    """
+    if few := too_few_to_hold_out(image, holdout):
+        raise ValueError(few)
     distinct = np.unique(image)
-    n_held = round(holdout * len(distinct))
-    if n_held < 3 or len(distinct) - n_held < 3:
-        raise ValueError(
-            f"{len(distinct)} images are too few for masks: of a share of {holdout:.2g} held "
-            "out, 3 must be on either side"
-        )
-    drawn = np.random.default_rng(seed).permutation(distinct)[:n_held]
+    drawn = np.random.default_rng(seed).permutation(distinct)[: round(holdout * len(distinct))]
     held = np.isin(image, drawn)
     return np.flatnonzero(~held), np.flatnonzero(held)

@@ -19,11 +19,13 @@ from flows.science.mask_descent import (
 )
 from flows.science.mask_parts import fit_parts
 from flows.science.mask_path import (
+    INFEASIBLE,
     HeldOutPath,
     choose,
     jackknife,
     leave_one_image_out,
     split_images,
+    too_few_to_hold_out,
 )
 from flows.science.metrics import pearson
 from flows.science.model import Decoder
@@ -31,6 +33,8 @@ from flows.science.precision import Precision, product_type
 
 # Entries of one (V, columns) matrix; the optimiser holds about six of them.
 _ENTRIES = 2**25
+CONSTANT = "constant response"
+CONSTANT_ON_A_SIDE = "constant response on the vectors held out, or on all others"
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,11 @@ class MaskConfig:
                 f"not {self}"
             )
 
+    @property
+    def fixed(self) -> tuple[float, int]:
+        """Price and snapshot of masks that cannot be chosen: the path's least sparse, the last."""
+        return min(self.lambdas), self.snapshots[-1]
+
 
 # The 2023 paper's masks (METHOD.md c): all voxels together, one lambda, the last step.
 PUBLISHED_MASKS = MaskConfig(
@@ -98,10 +107,15 @@ class MaskFit:
     soft : ndarray
         (K, V) float32 weights in [0, 1]; all zero where there is a reason.
     reason : list of str or None
-        (K,) why a component has no mask: ``"constant response"``, ``"empty"``, ``"full"`` or
-        ``"no feasible mask on the path"``; None where it has one.
+        (K,) why a component has no mask: ``"constant response"``, ``"empty"``, ``"full"``, or
+        ``"no feasible mask on the path"`` where no mask decodes anything that varies; None where it
+        has one.
+    fixed : list of str or None
+        (K,) why a mask's price was not chosen on held-out images but is `MaskConfig.fixed`: there
+        are too few of them, one side of the split is constant, or no mask of the path predicts
+        those held out (``"no feasible mask on the path"``); None where it was.
     lam, step : ndarray
-        (K,) the chosen point of the path; NaN and 0 where none was.
+        (K,) the point of the path, chosen or fixed; NaN and 0 where there is no mask.
     path, path_error : ndarray
         (K, L) held-out r of the hard mask at its best step, NaN where undefined, and the
         standard error of its difference to the best of the path.
@@ -113,6 +127,7 @@ class MaskFit:
 
     soft: NDArray[np.float32]
     reason: list[str | None]
+    fixed: list[str | None]
     lam: NDArray[np.float64]
     step: NDArray[np.int64]
     path: NDArray[np.float64]
@@ -161,6 +176,11 @@ def fit_masks(
     repeats of an image together). Masks are judged on the same trials, so most of the error
     of r itself is common to all, and a tolerance of that size would take near-empty masks.
 
+    Where no price can be chosen so (`MaskFit.fixed`), the mask is the one of `MaskConfig.fixed`:
+    how few voxels suffice is not known, so that the least sparse of the path serves. Which voxels
+    are members is found on all of these trials then, and nothing of it says that they predict
+    anything: that is for trials that no mask was fitted on.
+
     An MLP's masks go through autograd, one column at a time: far slower than a linear
     decoder's, which step together as matrix products (`mask_descent.LinearObjective`).
 
@@ -171,7 +191,7 @@ def fit_masks(
     y : ndarray
         (N, D) their targets.
     image : ndarray
-        (N,) which image each trial showed.
+        (N,) which image each trial showed; stimuli of one target are one image.
     decoder : Decoder or sequence of Decoder
         Frozen; fitted on other stimuli than these trials'. Several where every trial is told by
         the one that never saw its stimulus.
@@ -197,8 +217,7 @@ def fit_masks(
     Raises
     ------
     ValueError
-        Where shapes do not match, values are not finite, or there are too few images to hold
-        three out and fit on three.
+        Where shapes do not match or values are not finite.
 
     References
     ----------
@@ -208,7 +227,10 @@ def fit_masks(
     told = np.zeros(len(x), dtype=np.int64) if told_by is None else np.asarray(told_by)
     _check_told(told, decoders, len(x))
     x, z = _check(x, y, image, decoders[0], components)
-    fit, held = split_images(np.asarray(image), config.holdout, seed)
+    image = np.asarray(image)
+    few = too_few_to_hold_out(image, config.holdout)
+    nothing = np.empty(0, dtype=np.intp)
+    fit, held = (nothing, nothing) if few else split_images(image, config.holdout, seed)
     place, dtype = resolve_device(device), product_type(precision)
     layers = [each.layers(place) for each in decoders]
     objective = LinearObjective if decoders[0].kind == "linear" else NetworkObjective
@@ -225,10 +247,15 @@ def fit_masks(
     trials_held, truth_held = trials[on_device(held, place)], z[held]
 
     count, levels = len(components), len(config.lambdas)
-    varies = (np.ptp(z[fit], axis=0) > 0) & (np.ptp(z[held], axis=0) > 0)
+    varies = _varies(z)
+    judged = varies & ~bool(few) & _varies(z[fit]) & _varies(z[held])
     result = MaskFit(
         soft=np.zeros((count, x.shape[1]), dtype=np.float32),
-        reason=[None if varying else "constant response" for varying in varies],
+        reason=[None if varying else CONSTANT for varying in varies],
+        fixed=[
+            (few or CONSTANT_ON_A_SIDE) if varying and not judgeable else None
+            for varying, judgeable in zip(varies, judged, strict=True)
+        ],
         lam=np.full(count, np.nan),
         step=np.zeros(count, dtype=np.int64),
         path=np.full((count, levels), np.nan),
@@ -236,7 +263,7 @@ def fit_masks(
         path_size=np.zeros((count, levels), dtype=np.int64),
         threshold=config.threshold,
     )
-    chunks = _chunks(np.flatnonzero(varies), max(1, _ENTRIES // (x.shape[1] * levels)))
+    chunks = _chunks(np.flatnonzero(judged), max(1, _ENTRIES // (x.shape[1] * levels)))
 
     def fitted(
         x: torch.Tensor,
@@ -275,32 +302,35 @@ def fit_masks(
             trials_held, truth_held, directions, parts_of(held), owner, config.threshold
         )
 
-        def progress(done: int, total: int, shift: int, path: HeldOutPath = path) -> None:
+        def on_path(done: int, total: int, before: int, path: HeldOutPath = path) -> None:
             if on_progress is not None:
-                on_progress(shift * total + done, 2 * len(chunks) * total, path.summary())
+                on_progress(before * total + done, 2 * len(chunks) * total, path.summary())
 
         prices = np.tile(np.array(config.lambdas), len(chunk))
         masks = fitted(
-            trials_fit, truth_fit, parts_of(fit), owner, prices, partial(progress, shift=2 * index)
+            trials_fit, truth_fit, parts_of(fit), owner, prices, partial(on_path, before=index)
         )
         for step in config.snapshots:
             path.visit(step, masks[step])
-        _record(result, path, chunk, np.asarray(image)[held], config)
+        _record(result, path, chunk, image[held], config)
 
-        chosen = chunk[result.usable[chunk]]
-        if len(chosen):
-            masks = fitted(
-                trials,
-                truth,
-                parts_of(np.arange(len(x))),
-                chosen,
-                result.lam[chosen],
-                partial(progress, shift=2 * index + 1),
-            )
-            for column, component in enumerate(chosen):
-                soft = masks[int(result.step[component])][:, column]
-                result.soft[component] = soft.cpu().numpy()
-            _refuse_degenerate(result, chosen)
+    for component in np.flatnonzero([why is not None for why in result.fixed]):
+        result.lam[component], result.step[component] = config.fixed
+    chosen_chunks = _chunks(np.flatnonzero(result.usable), max(1, _ENTRIES // x.shape[1]))
+    for index, chunk in enumerate(chosen_chunks):
+
+        def fitting(done: int, total: int, index: int = index) -> None:
+            if on_progress is not None:
+                parts = len(chosen_chunks) * total
+                on_progress(parts + index * total + done, 2 * parts, {})
+
+        masks = fitted(
+            trials, truth, parts_of(np.arange(len(x))), chunk, result.lam[chunk], fitting
+        )
+        for column, component in enumerate(chunk):
+            soft = masks[int(result.step[component])][:, column]
+            result.soft[component] = soft.cpu().numpy()
+        _refuse_degenerate(result, chunk)
     return result
 
 
@@ -386,7 +416,11 @@ def _record(
         index, reason = choose(r, jackknife(without), paired, size, n_voxels)
         result.path[component], result.path_error[component] = r, paired
         result.path_size[component] = size
-        result.reason[component] = reason
+        # Where every mask decodes one and the same of all trials there is nothing to test either.
+        if reason == INFEASIBLE and np.isfinite(r).any():
+            result.fixed[component] = reason
+        else:
+            result.reason[component] = reason
         if reason is None:
             result.lam[component] = config.lambdas[index]
             result.step[component] = path.step[span][index]
@@ -397,8 +431,14 @@ def _refuse_degenerate(result: MaskFit, chosen: NDArray[np.intp]) -> None:
     for component, size in zip(chosen, result.members[chosen].sum(axis=1), strict=True):
         if size in (0, result.soft.shape[1]):
             result.reason[component] = "full" if size else "empty"
+            result.fixed[component] = None
             result.soft[component] = 0
             result.lam[component], result.step[component] = np.nan, 0
+
+
+def _varies(z: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(K,) whether each component's true response has more than one value; none over no trials."""
+    return np.asarray((z != z[:1]).any(axis=0))
 
 
 def _chunks(indices: NDArray[np.intp], width: int) -> list[NDArray[np.intp]]:

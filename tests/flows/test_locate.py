@@ -59,8 +59,11 @@ def literal(given: Json) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return y[shown, :2], means, arrays(given["tables"])["native"]
 
 
-def mask_of(soft: np.ndarray, reasons: list[str | None]) -> Json:
-    return {"masks": put(soft=soft), "reasons": reasons, "threshold": 0.5}
+def mask_of(
+    soft: np.ndarray, reasons: list[str | None], fixed: list[str | None] | None = None
+) -> Json:
+    fixed = fixed or [None] * len(reasons)
+    return {"masks": put(soft=soft), "reasons": reasons, "fixed": fixed, "threshold": 0.5}
 
 
 def needs(voxels: int) -> Json:
@@ -101,6 +104,19 @@ def test_where_no_voxel_stands_out_as_many_as_are_needed_are_told() -> None:
         assert members.sum() == 10
         assert order[members].min() > order[~members].max()
         assert (np.diff(soft[np.argsort(order)]) >= 0).all()
+
+
+def test_what_was_seen_to_tell_nothing_lies_nowhere_where_no_voxel_stands_out() -> None:
+    """Of too few stimuli to hold some out nothing was seen either way: the needed ones count."""
+    given, _ = plant(signal=0)
+    why: list[str | None] = ["no feasible mask on the path", "15 distinct vectors are too few"]
+    mask = needs(10) | {"fixed": why}
+    told = locate_subject.function("p0", **given, mask=mask)
+    members = arrays(told["masks"])["soft"] >= MEMBER
+    assert members.sum(axis=1).tolist() == [0, 10]
+    assert arrays(told["masks"])["peak"][0] == -1
+    assert told["fixed"] == why
+    assert told["reasons"] == [None, None]
 
 
 def test_a_component_without_a_usable_mask_keeps_its_reason() -> None:

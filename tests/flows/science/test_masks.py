@@ -255,7 +255,7 @@ def test_null_masks_predict_nothing_unseen() -> None:
     # The standard error of a null r of 300 trials is 0.058.
     assert np.nanmax(np.abs(r["hard"])) < 0.2
     assert np.nanmax(found.path) < 0.3
-    assert not found.usable.all()
+    assert "no feasible mask on the path" in found.fixed
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
@@ -308,6 +308,45 @@ def test_voxels_that_never_change_are_no_members() -> None:
     found = fit(replace(data, x=x), replace(TOGETHER, lambdas=(0.3,), snapshots=(50,)))
     assert found.usable.all()
     assert not found.members[:, :10].any()
+
+
+def test_too_few_images_take_the_least_sparse_price_on_all_trials() -> None:
+    """What comes out is what a fit at this price alone, to the last snapshot, gives."""
+    data = simulate()
+    config = MaskConfig(lambdas=(0.3, 1.0), snapshots=(20, 50), part=50, draws=2)
+    found = fit(replace(data, image=data.image % 15), config)
+    assert found.reason == [None] * COMPONENTS
+    assert {"15 distinct vectors are too few" in (why or "") for why in found.fixed} == {True}
+    assert (found.lam == 0.3).all()
+    assert (found.step == 50).all()
+    assert np.isnan(found.path).all()
+    for component in range(COMPONENTS):
+        assert auc(found.soft[[component]].T, data.truth[component])[0] > 0.85
+    # The images that are told apart have no part in it.
+    other = fit(replace(data, image=data.image % 9), config)
+    np.testing.assert_array_equal(found.soft, other.soft)
+    chosen = fit(data, config)
+    assert chosen.fixed == [None] * COMPONENTS
+    alike = (chosen.lam == 0.3) & (chosen.step == 50)
+    np.testing.assert_allclose(chosen.soft[alike], found.soft[alike], atol=1e-5)
+
+
+def test_what_one_side_of_the_split_does_not_show_is_fixed_and_the_others_chosen() -> None:
+    data = simulate()
+    config = replace(TOGETHER, lambdas=(0.3, 1.0), snapshots=(50,))
+    held = split_images(data.image, config.holdout, 0)[1]
+    y = data.y.copy()
+    shown = np.maximum(y @ data.components[0], 0)
+    # Nothing of the first component is left on the side that judges.
+    y[held] -= np.outer(shown[held], data.components[0])
+    expected = (np.ptp(np.maximum(y @ data.components.T, 0)[held], axis=0) > 1e-6).tolist()
+    assert expected == [False] + [True] * (COMPONENTS - 1)
+    y[held] -= 1e-3 * data.components[0]
+    found = fit(replace(data, y=y), config)
+    assert found.reason == [None] * COMPONENTS
+    assert [why is None for why in found.fixed] == expected
+    assert found.fixed[0] == "constant response on the vectors held out, or on all others"
+    assert found.lam[0] == 0.3
 
 
 def test_reasons_do_not_touch_the_other_components() -> None:
@@ -549,8 +588,8 @@ def test_bad_input_is_refused_by_name() -> None:
         fit(replace(data, components=data.components[:, 1:]), MaskConfig())
     with pytest.raises(ValueError, match="images of shape"):
         fit(replace(data, image=data.image[1:]), MaskConfig())
-    with pytest.raises(ValueError, match="2 images are too few"):
-        fit(replace(data, image=data.image % 2), MaskConfig())
+    with pytest.raises(ValueError, match="15 distinct vectors are too few to choose a price"):
+        split_images(data.image % 15, 1 / 3, 0)
     with pytest.raises(ValueError, match="masks of shape"):
         masked_correlations(data.x, data.y, data.decoder, data.components, np.ones((1, VOXELS)))
 
