@@ -109,6 +109,10 @@ class Settings(BaseSettings):
         default=[],
         description="Folders that ingestions asked for over HTTP may read, as a JSON list.",
     )
+    backup_key: SecretStr | None = Field(
+        default=None,
+        description="What backups are signed with; by default backup.key in the home, made once.",
+    )
     hook_secret: SecretStr | None = Field(
         default=None, description="What the secrets of incoming webhooks are derived from."
     )

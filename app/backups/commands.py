@@ -32,19 +32,25 @@ def backup(
 
 def restore(
     file: Annotated[Path, typer.Argument(help="A file that `sdc backup` wrote.")],
+    trust: Annotated[
+        bool,
+        typer.Option(
+            help="Take a backup that another catalog signed: its keys and requests become yours."
+        ),
+    ] = False,
 ) -> None:
     """Fill an empty catalog from a backup."""
     from app.backups import service
     from app.settings import get_settings
     from app.voxels.indexing import index_runs
 
-    manifest = service.restore(file, get_settings(), console.stage_progress())
+    manifest = service.restore(file, get_settings(), console.stage_progress(), trust=trust)
     console.print_line(f"restored {file}: {_told(manifest)}")
     index_runs(console.stage_progress())
 
 
 def _told(manifest: "Manifest") -> str:
-    artefacts = len(manifest.parts) - 1
+    artefacts = len(manifest.parts) - len(manifest.tables)
     size = sum(part.size for part in manifest.parts) / 1e6
     return (
         f"{len(manifest.runs)} runs, {artefacts} artefacts, {size:.1f} MB, "

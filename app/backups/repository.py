@@ -1,12 +1,14 @@
 """Queries on the catalog as a whole: its runs, whether it is empty, what guards it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from psycopg import sql
-from sqlalchemy import Connection, Row, func, select, text
+from sqlalchemy import Connection, Row, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, load_only
 
 from app.database.models import SCHEMA, Dataset, Encoder, Run
+from app.errors import UnavailableError
 
 # Qualified by the empty path: what is read here is written into statements.
 _QUALIFIED = "SELECT set_config('search_path', 'pg_catalog', true)"
@@ -20,11 +22,6 @@ FROM pg_constraint
 WHERE contype = 'f' AND connamespace = to_regnamespace(:schema)
 ORDER BY 1, 2
 """
-
-
-def export_snapshot(session: Session) -> str:
-    """Name of the session's snapshot, by which another connection sees the same rows."""
-    return str(session.scalar(select(func.pg_export_snapshot())))
 
 
 def list_runs(session: Session) -> Sequence[Row[Run, Dataset, Encoder]]:
@@ -51,35 +48,52 @@ def first_filled(connection: Connection) -> str | None:
     return None
 
 
-def loading_statements(connection: Connection, store_url: str) -> tuple[list[str], list[str]]:
-    """What lets rows be loaded in any order, and what puts the guards back behind them.
+@contextmanager
+def unguarded(connection: Connection, store_url: str) -> Iterator[None]:
+    """Let rows be loaded in any order, and put the guards back behind them.
 
     Parameters
     ----------
     connection : Connection
-        On an empty catalog at the revision of the rows.
+        On an empty catalog at the revision of the rows; the caller commits.
     store_url : str
         Where the decoders' artefacts lie from now on.
 
-    Returns
-    -------
-    before, after : list of str
-        SQL statements; references are checked when they come back.
+    Raises
+    ------
+    UnavailableError
+        A row refers to one that is not there.
     """
     connection.execute(text(_QUALIFIED))
     references = connection.execute(text(_REFERENCES), {"schema": SCHEMA}).all()
     names = tables(connection)
-    before = [f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in names]
-    before += [f"ALTER TABLE {each.owner} DROP CONSTRAINT {each.name}" for each in references]
-    moved = sql.SQL(
-        "UPDATE {}.decoder SET artefact_uri = {} || '/' || left(artefact_sha256, 2) || '/'"
-        " || artefact_sha256 || '.safetensors'"
-    ).format(sql.Identifier(SCHEMA), sql.Literal(store_url))
-    after = [moved.as_string()]
-    after += [
-        f"ALTER TABLE {each.owner} ADD CONSTRAINT {each.name} {each.definition}"
-        for each in references
-    ]
-    after += [f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in names]
-    after += [f"ANALYZE {table}" for table in names]
-    return before, after
+    _run(connection, [f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in names])
+    _run(
+        connection, [f"ALTER TABLE {each.owner} DROP CONSTRAINT {each.name}" for each in references]
+    )
+    yield
+    moved = text(
+        f"UPDATE {SCHEMA}.decoder SET artefact_uri = CAST(:store AS text) || '/'"  # noqa: S608
+        " || left(artefact_sha256, 2) || '/' || artefact_sha256 || '.safetensors'"
+    )
+    connection.execute(moved, {"store": store_url})
+    try:
+        _run(
+            connection,
+            [
+                f"ALTER TABLE {each.owner} ADD CONSTRAINT {each.name} {each.definition}"
+                for each in references
+            ],
+        )
+    except IntegrityError as error:
+        raise UnavailableError(
+            f"the database cannot take the backup: {str(error.orig).splitlines()[0]}",
+            hint="nothing of it was restored; take another backup",
+        ) from error
+    _run(connection, [f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in names])
+    _run(connection, [f"ANALYZE {table}" for table in names])
+
+
+def _run(connection: Connection, statements: Sequence[str]) -> None:
+    for statement in statements:
+        connection.exec_driver_sql(statement)

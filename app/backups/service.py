@@ -12,13 +12,14 @@ from app.backups import repository
 from app.backups.archive import (
     FORMAT,
     Progress,
-    dump_part,
     open_archive,
     part_of,
+    table_part,
     write_archive,
 )
-from app.backups.programs import dump, find_programs, load
 from app.backups.schemas import Manifest
+from app.backups.signature import known_key, signing_key
+from app.backups.tables import read_tables, sequence_states, write_tables
 from app.database import references
 from app.database.engine import get_engine
 from app.database.migrate import (
@@ -43,7 +44,8 @@ DISTRIBUTION = "sdc-catalog"
 def backup(file: Path, settings: Settings, on_progress: Progress) -> Manifest:
     """Write the catalog and the artefacts that it refers to into one file.
 
-    The rows are those of one snapshot; artefacts never change, and are copied after it.
+    The rows are those of one snapshot; artefacts never change, and are copied after it. The file
+    is signed with the catalog's key, which is made where there is none and is not in the file.
 
     Parameters
     ----------
@@ -60,49 +62,51 @@ def backup(file: Path, settings: Settings, on_progress: Progress) -> Manifest:
     StorageError
         The disk is full, or an artefact is missing or damaged.
     UnavailableError
-        The database is unreachable or at another migration, or there is no pg_dump for it.
+        The database is unreachable or at another migration.
     """
     engine = get_engine()
     require_current(engine)
     store = ArtefactStore(settings.store_url)
+    key = signing_key(settings)
     # None but the owner may read keys' hashes, and datasets under embargo.
     with (
         file_aside(file, mode=0o600) as aside,
         tempfile.TemporaryDirectory(prefix=".writing-", dir=aside.parent) as folder,
     ):
-        dumped = Path(folder) / "catalog.dump"
         with (
             engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection,
             Session(connection) as session,
         ):
-            snapshot = repository.export_snapshot(session)
-            major, server = server_version(connection)
-            programs = find_programs(major)
-            on_progress("dumping the database", 0, 1)
-            dump(programs, _url(engine), snapshot, dumped)
-            on_progress("dumping the database", 1, 1)
+            written = write_tables(
+                connection, Path(folder), lambda *done: on_progress("reading the tables", *done)
+            )
+            parts = {table_part(table, path): path for table, path in written}
             artefacts = _artefacts(session, store)
             manifest = Manifest(
                 format=FORMAT,
                 made_at=datetime.now(UTC),
                 version=version(DISTRIBUTION),
                 revision=head_revision(),
-                postgres=server,
+                postgres=server_version(connection)[1],
                 pgvector=pgvector_version(connection) or "",
-                pg_dump=programs.major,
                 runs=[ChosenRun(*row).provenance for row in repository.list_runs(session)],
-                parts=[dump_part(dumped), *map(part_of, artefacts)],
+                tables=[table for table, _ in written],
+                sequences=sequence_states(connection),
+                parts=[*parts, *map(part_of, artefacts)],
             )
-        write_archive(aside, manifest, dumped, store, on_progress)
+        rows = {part.name: path for part, path in parts.items()}
+        write_archive(aside, manifest, rows, key, store, on_progress)
     return manifest
 
 
-def restore(file: Path, settings: Settings, on_progress: Progress) -> Manifest:
+def restore(
+    file: Path, settings: Settings, on_progress: Progress, *, trust: bool = False
+) -> Manifest:
     """Fill an empty catalog from a backup.
 
     The schema, its role and what that may read are made by the migrations, as in every catalog;
-    rows come from the backup, in the order in which they lay. Indexes of runs do not:
-    `app.voxels.indexing.index_runs` makes them.
+    rows come from the backup, in the order in which they lay, and nothing but rows: no statement
+    of it is run. Indexes of runs do not: `app.voxels.indexing.index_runs` makes them.
 
     Parameters
     ----------
@@ -111,11 +115,14 @@ def restore(file: Path, settings: Settings, on_progress: Progress) -> Manifest:
     settings : Settings
     on_progress : callable
         As in `backup`.
+    trust : bool
+        Take a backup that is not signed with this catalog's key.
 
     Raises
     ------
     InputError
-        The file is no backup, is cut or altered, or of a newer version; nothing is changed.
+        The file is no backup, is cut or altered, not signed, or of another version; nothing is
+        changed.
     ConflictError
         The catalog is not empty; nothing is changed.
     StorageError
@@ -126,32 +133,30 @@ def restore(file: Path, settings: Settings, on_progress: Progress) -> Manifest:
     engine = get_engine()
     require_server(engine)
     _require_empty(engine)
-    with open_archive(file, on_progress) as archive:
+    with open_archive(file, on_progress, known_key(settings), trust=trust) as archive:
         manifest = archive.manifest
         if not knows(manifest.revision):
             raise InputError(
                 f"{file} is at migration {manifest.revision}, this code at {head_revision()}",
                 hint="it was made by a newer version: upgrade this installation",
             )
-        programs = find_programs(manifest.pg_dump)
         store = ArtefactStore(settings.store_url)
-        settings.home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".restoring-", dir=settings.home) as folder:
-            dumped = Path(folder) / "catalog.dump"
-            archive.write_dump(dumped)
-            artefacts = archive.artefacts
-            for done, artefact in enumerate(artefacts):
-                on_progress("filling the store", done, len(artefacts))
-                if not store.exists(artefact):
-                    with archive.read(artefact) as source:
-                        store.put_file(source, artefact)
-            on_progress("filling the store", len(artefacts), len(artefacts))
-            on_progress("filling the database", 0, 1)
-            bring_to(engine, manifest.revision)
-            with engine.begin() as connection:
-                before, after = repository.loading_statements(connection, store.url)
-            load(programs, _url(engine), dumped, before, after)
-            on_progress("filling the database", 1, 1)
+        artefacts = archive.artefacts
+        for done, artefact in enumerate(artefacts):
+            on_progress("filling the store", done, len(artefacts))
+            if not store.exists(artefact):
+                with archive.read(artefact) as source:
+                    store.put_file(source, artefact)
+        on_progress("filling the store", len(artefacts), len(artefacts))
+        bring_to(engine, manifest.revision)
+        with engine.begin() as connection, repository.unguarded(connection, store.url):
+            read_tables(
+                connection,
+                manifest.tables,
+                manifest.sequences,
+                archive.open_rows,
+                lambda *done: on_progress("filling the database", *done),
+            )
     upgrade(engine)
     engine.dispose()
     return manifest
@@ -184,7 +189,3 @@ def _artefacts(session: Session, store: ArtefactStore) -> list[Artefact]:
         with store.stream(Artefact(sha256=address, size=0)) as (_, size):
             found.append(Artefact(sha256=address, size=size))
     return found
-
-
-def _url(engine: Engine) -> str:
-    return engine.url.set(drivername="postgresql").render_as_string(hide_password=False)

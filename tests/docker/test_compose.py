@@ -92,7 +92,8 @@ def test_secrets_are_files_and_stand_in_no_environment(compose: dict[str, Any]) 
         assert "postgresql://" not in told
         assert not re.search(r"PASSWORD=", told), name
         if name != stack.POSTGRES:
-            assert one["secrets"] == ["sdc_database_url"]
+            signs = ["sdc_backup_key"] if name == "backup" else []
+            assert one["secrets"] == ["sdc_database_url", *signs]
 
 
 def test_settings_in_it_are_settings(compose: dict[str, Any], monkeypatch: Any) -> None:
@@ -158,6 +159,9 @@ def test_secrets_are_made_once_and_are_not_alike(tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o700
     assert made[0] != made[1]
     assert len(made[0]) == 48
+    keys = [(tmp_path / name / "sdc_backup_key").read_text() for name in ("one", "other")]
+    assert keys[0] != keys[1]
+    assert len(keys[0]) == 64
     subprocess.run([str(script), str(tmp_path / "one")], check=True)
     assert (tmp_path / "one" / "postgres_password").read_text() == made[0]
 

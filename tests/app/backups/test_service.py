@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.backups import programs, service
-from app.backups.archive import CHECKSUM, MANIFEST, open_archive
+from app.backups import service
+from app.backups.archive import CHECKSUM, MANIFEST, SIGNATURE, open_archive
+from app.backups.signature import sign
 from app.database import migrate
 from app.database.engine import get_engine, make_engine
-from app.errors import InputError, UnavailableError
+from app.errors import InputError
 from app.settings import get_settings
 from app.store import ArtefactStore
 from app.voxels.indexing import index_runs
@@ -41,6 +42,7 @@ VIEWS = (
     *("runs", "subjects", "voxels"),
     *("concepts", "concept_subjects", "concept_regions", "concept_voxels"),
 )
+KEY = "k" * 64
 # Where rows lie, whatever the index that a query would take.
 ORDER = "SELECT run_id, subject_id, index FROM catalog.voxel_vector ORDER BY ctid"
 GUARDS = """
@@ -69,6 +71,7 @@ def settle(patch: pytest.MonkeyPatch, url: str, home: Path) -> None:
     """Make a database and a home folder those of this process."""
     patch.setenv("SDC_HOME", str(home))
     patch.setenv("SDC_DATABASE_URL", url)
+    patch.setenv("SDC_BACKUP_KEY", KEY)
     forget_settings()
 
 
@@ -254,10 +257,16 @@ def test_no_byte_of_a_part_changes_unseen(
     altered[place] ^= data.draw(st.integers(1, 255))
     file = tmp_path / "altered.sdc"
     file.write_bytes(altered)
-    with pytest.raises(InputError, match=str(file)), open_archive(file, lambda *_: None):
+    with (
+        pytest.raises(InputError, match=str(file)),
+        open_archive(file, lambda *_: None, KEY.encode()),
+    ):
         pass
     file.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
-    with pytest.raises(InputError, match=str(file)), open_archive(file, lambda *_: None):
+    with (
+        pytest.raises(InputError, match=str(file)),
+        open_archive(file, lambda *_: None, KEY.encode()),
+    ):
         pass
 
 
@@ -266,7 +275,7 @@ def test_an_altered_backup_names_the_part_and_changes_nothing(
 ) -> None:
     with tarfile.open(backed_up.file) as archive:
         members = archive.getmembers()
-    for member in (members[0], members[2], members[-1]):
+    for member in (members[0], members[3], members[-1]):
         altered = bytearray(backed_up.file.read_bytes())
         altered[member.offset_data + member.size // 2] ^= 1
         file = tmp_path / "altered.sdc"
@@ -294,6 +303,8 @@ def rewritten(file: Path, target: Path, change: Callable[[dict[str, object]], No
                 told = content = json.dumps(manifest).encode()
             if member.name == CHECKSUM:
                 content = f"{hashlib.sha256(told).hexdigest()}  {MANIFEST}\n".encode()
+            if member.name == SIGNATURE:
+                content = sign(KEY.encode(), told).encode()
             member.size = len(content)
             new.addfile(member, io.BytesIO(content))
     return target
@@ -303,7 +314,8 @@ def rewritten(file: Path, target: Path, change: Callable[[dict[str, object]], No
     ("change", "message"),
     [
         ({"revision": "9999"}, "is at migration 9999, this code at "),
-        ({"format": 2}, "is a backup of format 2, this code knows 1"),
+        ({"format": 3}, "is a backup of format 3, this code knows 2"),
+        ({"format": 1}, "is a backup of format 1, this code knows 2"),
         ({"parts": []}, "manifest.json is not what was written"),
         ({"made_at": "soon"}, "the manifest of "),
         (
@@ -354,22 +366,6 @@ def test_what_the_database_refuses_leaves_no_row(
     assert "the database cannot take the backup: " in result.stderr
     assert "violates check constraint" in result.stderr
     assert set(count_rows().values()) == {0}
-
-
-def test_programs_older_than_the_server_are_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("pg_dump", "pg_restore", "psql"):
-        stub = tmp_path / name
-        stub.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 15.3 (somewhere)'\n")
-        stub.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert programs.find_programs(15) == programs.Programs(tmp_path, 15)
-    brought = programs.find_programs(16)
-    assert brought.folder != tmp_path
-    with pytest.raises(UnavailableError, match=f"found: {brought.major}, 15") as caught:
-        programs.find_programs(brought.major + 1)
-    assert "install PostgreSQL's client programs" in caught.value.hint
 
 
 @pytest.mark.slow
