@@ -34,7 +34,7 @@ from app.networks.schemas import NetworkAnswer
 from app.paging import Page
 from app.places.schemas import PlaceAnswer, RegionConceptsAnswer
 from app.regions.schemas import RegionSummary, Space
-from app.runs.schemas import RunAnswer, RunList
+from app.runs.schemas import RunAnswer, RunList, RunReport
 from app.schedules.schemas import ScheduleAnswer, ScheduleList, ScheduleWanted
 from app.search.schemas import Question, Questions, SearchAnswer, SearchAnswers
 from app.terms.schemas import TermsReport, TermsWanted
@@ -356,6 +356,10 @@ class Catalog:
         """All published runs, or those of one dataset."""
         return self._ask(_runs(dataset))
 
+    def show_run(self, run: int) -> RunReport:
+        """What a run is worth: verdict, warnings, concepts counted, and each participant."""
+        return self._ask(_show_run(run))
+
     def promote_run(self, run: int) -> RunAnswer:
         """Let a run answer for its dataset; a key with the scope admin is needed."""
         return self._ask(_promote_run(run))
@@ -552,6 +556,10 @@ class AsyncCatalog:
         """All published runs, or those of one dataset."""
         return await self._ask(_runs(dataset))
 
+    async def show_run(self, run: int) -> RunReport:
+        """What a run is worth: verdict, warnings, concepts counted, and each participant."""
+        return await self._ask(_show_run(run))
+
     async def promote_run(self, run: int) -> RunAnswer:
         """Let a run answer for its dataset; a key with the scope admin is needed."""
         return await self._ask(_promote_run(run))
@@ -698,6 +706,10 @@ def _datasets() -> _Call[DatasetList]:
 
 def _runs(dataset: str | None) -> _Call[RunList]:
     return _Call("/v1/runs", RunList, {"dataset": dataset})
+
+
+def _show_run(run: int) -> _Call[RunReport]:
+    return _Call(f"/v1/runs/{run}", RunReport)
 
 
 def _promote_run(run: int) -> _Call[RunAnswer]:

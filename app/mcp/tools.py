@@ -16,7 +16,8 @@ from app.mcp.faults import CatalogTool
 from app.mcp.session import Call, open_reader, read_statement
 from app.paging import PAGE, Page
 from app.patterns import K_LIMIT, PAGE_LIMIT, PROMPT_LENGTH
-from app.runs.schemas import RunList
+from app.runs.report import show_run as report_run
+from app.runs.schemas import RunList, RunReport
 from app.runs.service import list_runs
 from app.search import service
 from app.search.regions import find_regions
@@ -192,6 +193,21 @@ def runs(call: Call, dataset: Dataset = None) -> RunList:
         return list_runs(session, dataset)
 
 
+def show_run(
+    call: Call, run: Annotated[int, Field(description="A run's id, as `runs` tells it.")]
+) -> RunReport:
+    """Tell what one run is worth: begin with `verdict` and `warnings`, which are sentences.
+
+    `concepts` counts those found, carried by some participant, and of which each claim holds, with
+    the reasons of the others. Of each participant: trials, voxels kept and why others were dropped,
+    noise ceilings, the decoder against ridge and against chance (`above_chance`; pairwise accuracy
+    is 0.5 by chance), how ridge does with fewer trials, and masks. What is null has its reason in
+    `missing`. A run that found nothing is no evidence that brains carry nothing.
+    """
+    with open_reader(call) as session:
+        return report_run(session, run)
+
+
 def sql(call: Call, statement: Statement) -> SqlAnswer:
     """Ask the catalog in SQL, read-only (PostgreSQL with pgvector).
 
@@ -218,6 +234,7 @@ TOOLS: dict[str, Callable[..., Any]] = {
     "Regions that carry": regions,
     "Datasets": datasets,
     "Runs": runs,
+    "One run, judged": show_run,
     "Read-only SQL": sql,
 }
 

@@ -6,12 +6,31 @@ from typing import Any
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from app.database.models import Component, Dataset, Encoder, Run, Subject
+from app.database.models import (
+    Component,
+    ComponentSubject,
+    Dataset,
+    Decoder,
+    Encoder,
+    Run,
+    Subject,
+)
 
 
 def find_dataset(session: Session, slug: str) -> Dataset | None:
     """The dataset of this name."""
     return session.scalar(select(Dataset).where(Dataset.slug == slug))
+
+
+def datasets_with_runs(session: Session) -> list[str]:
+    """Names of the datasets that have a run, current or not."""
+    return list(
+        session.scalars(
+            select(Dataset.slug)
+            .where(Dataset.id.in_(select(Run.dataset_id)))
+            .order_by(Dataset.slug)
+        )
+    )
 
 
 def dataset_slugs(session: Session, *, published: bool = False) -> list[str]:
@@ -72,3 +91,38 @@ def subject_labels(session: Session, dataset_id: int) -> list[str]:
             select(Subject.label).where(Subject.dataset_id == dataset_id).order_by(Subject.label)
         )
     )
+
+
+def newest_run(session: Session, dataset_id: int) -> Run | None:
+    """The run of a dataset that was published last."""
+    return session.scalar(
+        select(Run).where(Run.dataset_id == dataset_id).order_by(Run.id.desc()).limit(1)
+    )
+
+
+def components_of(session: Session, run_id: int) -> Sequence[Component]:
+    """A run's components, by their index."""
+    return session.scalars(
+        select(Component).where(Component.run_id == run_id).order_by(Component.index)
+    ).all()
+
+
+def masks_of(session: Session, run_id: int) -> Sequence[ComponentSubject]:
+    """What is known of a run's components in each participant."""
+    return session.scalars(
+        select(ComponentSubject)
+        .join(Component, Component.id == ComponentSubject.component_id)
+        .where(Component.run_id == run_id)
+        .order_by(ComponentSubject.subject_id, Component.index)
+    ).all()
+
+
+def decoders_of(session: Session, run_id: int) -> list[tuple[str, Decoder]]:
+    """A run's decoders, by their participants' labels."""
+    rows = session.execute(
+        select(Subject.label, Decoder)
+        .join(Subject, Subject.id == Decoder.subject_id)
+        .where(Decoder.run_id == run_id)
+        .order_by(Subject.label)
+    )
+    return [(label, decoder) for label, decoder in rows]

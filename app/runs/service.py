@@ -10,6 +10,7 @@ from app.errors import InputError, NotFoundError
 from app.keys.repository import add_audit
 from app.runs import repository
 from app.runs.schemas import RunAnswer, RunList
+from app.runs.stored import FOUND_NOTHING, REPORT
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,23 @@ def choose_run(session: Session, dataset: str | None = None, run: int | None = N
     chosen = require_dataset(session, dataset or _only_dataset(session))
     found = repository.find_run(session, chosen.current_run_id) if chosen.current_run_id else None
     if found is None:
-        raise NotFoundError(
-            f"the dataset {chosen.slug} has no published run", hint=f"run: sdc run {chosen.slug}"
-        )
+        raise _no_current_run(session, chosen)
     return ChosenRun(*found)
+
+
+def _no_current_run(session: Session, dataset: Dataset) -> NotFoundError:
+    """What is wrong with a dataset that no run answers for, and what to do about it."""
+    newest = repository.newest_run(session, dataset.id)
+    if newest is None:
+        return NotFoundError(
+            f"the dataset {dataset.slug} has no published run", hint=f"run: sdc run {dataset.slug}"
+        )
+    what = "found nothing" if newest.metrics.get(FOUND_NOTHING) else "is not current"
+    return NotFoundError(
+        f"the dataset {dataset.slug} has no current run: its last run {what}",
+        hint=f"see `sdc runs {newest.id}`; ask it all the same with --run {newest.id}, or let it "
+        f"answer: sdc runs --promote {newest.id}",
+    )
 
 
 def choose_run_for(
@@ -177,11 +191,23 @@ def list_runs(session: Session, dataset: str | None = None) -> RunList:
                 device=row.Run.device,
                 code_version=row.Run.code_version,
                 published_at=row.Run.published_at,
-                metrics=row.Run.metrics,
+                # It is told of one run at a time, as it is now.
+                metrics={name: each for name, each in row.Run.metrics.items() if name != REPORT},
             )
             for row in repository.list_runs(session, dataset)
         ]
     )
+
+
+def require_run(session: Session, run: int) -> ChosenRun:
+    """A run by its id.
+
+    Raises
+    ------
+    NotFoundError
+        There is none.
+    """
+    return _named_run(session, run, None)
 
 
 def promote_run(session: Session, run: int, actor: str) -> RunAnswer:
@@ -220,6 +246,14 @@ def _named_run(session: Session, run: int, dataset: str | None) -> ChosenRun:
 def _only_dataset(session: Session) -> str:
     published = repository.dataset_slugs(session, published=True)
     if not published:
+        # What is wrong with the one that has a run is told of it.
+        if len(tried := repository.datasets_with_runs(session)) == 1:
+            return tried[0]
+        if tried:
+            raise NotFoundError(
+                f"no dataset has a current run, of {', '.join(tried)}",
+                hint="see `sdc runs`; ask one all the same with --run RUN",
+            )
         raise NotFoundError(
             "nothing has been published yet",
             hint="run `sdc demo`, or `sdc ingest PATH` and `sdc run DATASET`",

@@ -97,6 +97,7 @@ def requests_to(published: Published, concept: str = "face") -> dict[str, Asked]
         "DELETE /v1/triggers/{trigger_id}": Asked(path={"trigger_id": 1}),
         "POST /v1/hooks/{trigger_id}": Asked(path={"trigger_id": 1}, body={"source": "/nowhere"}),
         "POST /v1/runs/{run}/promote": Asked(path={"run": published.run}),
+        "GET /v1/runs/{run}": Asked(path={"run": published.run}),
         "GET /v1/runs": Asked(query={"dataset": dataset}),
         "GET /v1/datasets": Asked(),
         "GET /v1/networks/{subject}": Asked(path={"subject": "subj01"}, query={"dataset": dataset}),

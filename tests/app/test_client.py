@@ -34,6 +34,7 @@ from app.maps.service import search_map
 from app.networks.service import network
 from app.places.service import search_place, search_region
 from app.regions.schemas import RegionSummary
+from app.runs.report import show_run
 from app.runs.service import list_runs
 from app.search.schemas import Question
 from app.search.service import search
@@ -116,6 +117,10 @@ CALLS: dict[str, tuple[Callable[[Session, Published], Any], Callable[[Any, Publi
     "runs": (
         lambda session, _: list_runs(session, "lab-a"),
         lambda catalog, _: catalog.runs("lab-a"),
+    ),
+    "run": (
+        lambda session, published: show_run(session, published.run),
+        lambda catalog, published: catalog.show_run(published.run),
     ),
     "network": (
         lambda session, _: network(session, "subj01", dataset="lab-a"),
@@ -254,6 +259,7 @@ def test_where_something_else_listens(url: str) -> None:
         ("similar", "1", "--dataset", "lab-a", "--run", "1", "--subject", "subj02"),
         ("datasets",),
         ("runs",),
+        ("runs", "1"),
         ("network", "subj01"),
     ],
 )

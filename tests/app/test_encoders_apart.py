@@ -75,6 +75,7 @@ OPERATIONS = {
     "DELETE /v1/triggers/{trigger_id}": NO_VECTOR,
     "POST /v1/hooks/{trigger_id}": NO_VECTOR,
     "POST /v1/runs/{run}/promote": NO_VECTOR,
+    "GET /v1/runs/{run}": NO_VECTOR,
     "GET /v1/runs": LISTS,
     "GET /v1/datasets": LISTS,
     "GET /v1/networks/{subject}": MUST_CHOOSE,
@@ -94,6 +95,7 @@ TOOLS: dict[str, tuple[str, Callable[[Published], dict[str, Any]]]] = {
     "similar": (ONE_CONCEPT, lambda one: {"component": one.components["face"], "k": 100}),
     "datasets": (LISTS, lambda _: {}),
     "runs": (LISTS, lambda one: {"dataset": one.dataset}),
+    "show_run": (NO_VECTOR, lambda one: {"run": one.run}),
     # What it reads are the views and functions below, as the same role.
     "sql": (LISTS, lambda _: {"statement": "SELECT 1"}),
 }

@@ -19,6 +19,7 @@ TOOLS = {
     "regions": {"prompt", "component", "dataset", "subject", "atlas", "k"},
     "datasets": set(),
     "runs": {"dataset"},
+    "show_run": {"run"},
     "sql": {"statement"},
 }
 
@@ -62,6 +63,7 @@ def test_tools_are_listed_with_what_they_take_and_give(target: Any) -> None:
         ),
         ("datasets", {}, ("datasets",)),
         ("runs", {"dataset": "lab-a"}, ("runs", "--dataset", "lab-a")),
+        ("show_run", {"run": 1}, ("runs", "1")),
     ],
 )
 def test_tools_answer_what_the_commands_answer(
