@@ -64,6 +64,21 @@ def masks_in_ball(
     return session.execute(query).all()
 
 
+def mask_peaks(
+    session: Session, components: Sequence[int], subject: str | None
+) -> Sequence[Row[ComponentSubject, str, Voxel]]:
+    """Components' statistics in each participant, or in one, whose mask has a peak, with label."""
+    query = (
+        select(ComponentSubject, Subject.label, Voxel)
+        .join(Subject, Subject.id == ComponentSubject.subject_id)
+        .join(Voxel, Voxel.id == ComponentSubject.peak_voxel_id)
+        .where(ComponentSubject.component_id.in_(components))
+    )
+    if subject is not None:
+        query = query.where(Subject.label == subject)
+    return session.execute(query).all()
+
+
 def run_components(session: Session, run_id: int) -> dict[int, Component]:
     """A run's components, by id."""
     rows = session.scalars(select(Component).where(Component.run_id == run_id))

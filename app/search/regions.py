@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from app.concepts.service import check_k, require_component
 from app.errors import InputError
-from app.places.peaks import peak_place
+from app.places.peaks import peak_places
 from app.regions.repository import list_overlaps
 from app.regions.service import REGION_FAMILY, level_of, require_atlas
 from app.runs.service import choose_run, require_subject
@@ -90,6 +90,6 @@ def find_regions(
             {concept.id: 1.0},
             level_of(chosen.run),
             k,
-            peak_place(session, concept.id, subject),
+            peak_places(session, [concept.id], subject).get(concept.id),
         ),
     )

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 from app.concepts.repository import decoding_subjects, nearest_to_vector
 from app.concepts.service import CONCEPT_FAMILY, check_k, hit_fields
 from app.embedding.centring import centre
-from app.embedding.encoder import Image
 from app.embedding.prompts import AS_TYPED
 from app.encoders.stored import load_stored_encoder
 from app.errors import ConflictError
 from app.observing.traces import traced
-from app.places.peaks import peak_place
+from app.pictures import read_picture
+from app.places.peaks import peak_places
 from app.regions.repository import Overlap, list_overlaps
 from app.regions.schemas import PeakPlace, RegionAnswer
 from app.regions.service import (
@@ -32,6 +32,7 @@ from app.runs.service import ChosenRun, choose_run_for
 from app.search.matching import OF_PICTURES, match_fields
 from app.search.schemas import FoundConcept, SearchAnswer
 from app.terms.prompts import check_templates, clean_text, sum_of_directions
+from app.upload_memory import upload_work
 
 REGIONS_PER_CONCEPT = 5
 
@@ -121,7 +122,7 @@ def search(
 @traced
 def search_picture(
     session: Session,
-    picture: Image,
+    file: BinaryIO,
     name: str,
     *,
     dataset: str | None = None,
@@ -134,8 +135,9 @@ def search_picture(
 
     Parameters
     ----------
-    picture : ndarray
-        uint8 (H, W, 3).
+    file : file
+        See `app.pictures.read_picture`; not opened before it is known that the encoder reads
+        pictures.
     name : str
         What the answer calls it.
 
@@ -150,7 +152,9 @@ def search_picture(
     ConflictError
         The run's encoder reads text alone, or its weights are not those of the stored vectors.
     InputError, NotFoundError, UnavailableError
-        As `search`.
+        As `search`; or it is no picture.
+    TooLargeError, BusyError
+        There is no memory for it, see `app.upload_memory`.
     """
     check_k(k)
     chosen = _choose(session, dataset, run, subject, atlas)
@@ -159,7 +163,9 @@ def search_picture(
         raise ConflictError(
             f"the encoder {encoder.name} reads no pictures", hint="ask in words instead"
         )
-    vector = load_stored_encoder(encoder).encode_images([picture])
+    loaded = load_stored_encoder(encoder)
+    with upload_work(name) as work:
+        vector = loaded.encode_images([read_picture(file, name, work)])
     direction = centre(vector, np.asarray(encoder.stimulus_mean))[0]
     match = {"match": None, "match_reason": OF_PICTURES}
     return _answer(session, chosen, direction, match, subject=subject, atlas=atlas, k=k, query=name)
@@ -192,19 +198,21 @@ def _answer(
     for overlap in list_overlaps(session, list(similarity), subject=subject, atlas=atlas):
         overlaps[overlap.component].append(overlap)
     level = level_of(chosen.run)
-    concepts = []
-    for component, value in hits:
-        carrying, weaker = apart_by_level(
-            rank_overlaps(overlaps[component.id]), level, REGIONS_PER_CONCEPT
+    apart = {
+        component: apart_by_level(rank_overlaps(overlaps[component]), level, REGIONS_PER_CONCEPT)
+        for component in similarity
+    }
+    unplaced = [component for component, (carrying, _) in apart.items() if not carrying]
+    places = peak_places(session, unplaced, subject)
+    concepts = [
+        FoundConcept(
+            **hit_fields(component, value, subjects.get(component.id, [])),
+            regions=_scored(apart[component.id][0], value),
+            weaker_regions=_scored(apart[component.id][1], value),
+            place=places.get(component.id),
         )
-        concepts.append(
-            FoundConcept(
-                **hit_fields(component, value, subjects.get(component.id, [])),
-                regions=_scored(carrying, value),
-                weaker_regions=_scored(weaker, value),
-                place=None if carrying else peak_place(session, component.id, subject),
-            )
-        )
+        for component, value in hits
+    ]
     return SearchAnswer(
         **asked,
         **chosen.names,

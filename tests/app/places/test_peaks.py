@@ -3,11 +3,16 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from app.database.models import ComponentSubject, Voxel
-from app.places.peaks import NATIVE, NOTHING_NEAR, peak_place
+from app.places.peaks import NATIVE, NOTHING_NEAR, peak_places
+from app.regions.schemas import PeakPlace
 from tests.app.published import Published
 
 # Of subj01 in the fixture's run, by voxel: the face's peak.
 FFA = (40.0, -52.0, -18.0)
+
+
+def peak_place(session: Session, component: int, subject: str | None = None) -> PeakPlace | None:
+    return peak_places(session, [component], subject).get(component)
 
 
 def put(session: Session, published: Published, subject: str, **values: object) -> None:
@@ -82,3 +87,9 @@ def test_without_a_mask_there_is_no_place(session: Session, published: Published
     assert peak_place(session, published.components["face"]).subject == "subj02"
     put(session, published, "subj02", peak_voxel_id=None)
     assert peak_place(session, published.components["face"]) is None
+
+
+def test_several_concepts_are_told_at_once(session: Session, published: Published) -> None:
+    several = [published.components[name] for name in ("face", "animal")]
+    assert peak_places(session, several) == {each: peak_place(session, each) for each in several}
+    assert peak_places(session, []) == {}
