@@ -37,6 +37,8 @@ class SubjectTables:
     region_ids : list of int
     region_atlases : list of str
         Atlas of each of these regions.
+    mesh : ndarray, optional
+        (V,) 0 for vertices of the left hemisphere's mesh, 1 for the right one's; of voxels none.
     """
 
     id: int
@@ -49,6 +51,7 @@ class SubjectTables:
     regions: NDArray[np.bool_]
     region_ids: list[int]
     region_atlases: list[str]
+    mesh: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -158,3 +161,4 @@ def _subject_tables(session: Session, subject: Subject) -> SubjectTables:
         region_ids=region_ids,
         region_atlases=list(atlas_of.values()),
     )
+        mesh=None if subject.surface is None else voxels.coordinates[:, 0],

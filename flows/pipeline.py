@@ -52,6 +52,7 @@ from flows.stages import gather, get_store
 from flows.telling import Event, Kind, tell, tell_failure
 from flows.train import centre_stimuli, embed_dataset
 from flows.validate import validate_subject
+from flows.science.hemispheres import hemispheres
 from flows.voxel_clusters import require_participants
 
 Json = dict[str, Any]
@@ -375,3 +376,4 @@ def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     timings[name] = round(time.monotonic() - started, 3)
+                "side": hemispheres(subject.native, subject.mni, subject.mesh),

@@ -61,7 +61,7 @@ def place_regions(
     mask : dict
         What `flows.locate.locate_subject` returned.
     tables : dict
-        Reference to ``native`` (V, 3) mm and ``regions`` (R, V).
+        Reference to ``native`` (V, 3) mm, ``side`` (V,) and ``regions`` (R, V).
     first : int
         The block's first region.
 
@@ -78,6 +78,7 @@ def place_regions(
         place["native"],
         permutations=permutations,
         seed=seed,
+        side=place["side"],
         threshold=mask["threshold"],
     )
     return {"overlap": store.put({"auc": found.auc, "dice": found.dice, "p": found.p}).model_dump()}

@@ -40,7 +40,7 @@ def validate_subject(
     mask : dict
         What `flows.locate.locate_subject` returned.
     tables : dict
-        Reference to ``native`` (V, 3) mm and ``regions`` (R, V).
+        Reference to ``native`` (V, 3) mm, ``side`` (V,) and ``regions`` (R, V).
     atlases : list of str
         Atlas of each of the R regions.
     maps : dict, optional
@@ -67,6 +67,7 @@ def validate_subject(
         place["native"],
         permutations=permutations,
         seed=seed,
+        side=place["side"],
         threshold=mask["threshold"],
     )
     rho = np.full(overlap.auc.shape, np.nan)

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from flows.science.hemispheres import LEFT, RIGHT, UNKNOWN
+
 # Cells along the longest side of a shape's distance table.
 _CELLS = 48
 # Points whose distances to all others are held at once.
@@ -18,25 +20,29 @@ def place_region(
     *,
     placements: int,
     seed: int | np.random.SeedSequence,
+    side: NDArray[np.integer] | None = None,
     own_centre: bool = False,
 ) -> NDArray[np.int32]:
     """Put a region's shape at random places of the voxel cloud.
 
-    In each hemisphere (by the sign of x) the region's part is turned about its centroid by a
-    random rotation and its centroid put on a random voxel; the voxels nearest to the shape
-    there become members, as many as the part has. A part stays in its hemisphere. Of a
-    region in both, the left part is placed as the mirror image of the right one: brains are
-    nearly symmetric, so the halves are far from two independent places.
+    In each hemisphere the region's part is turned about its centroid by a random rotation and its
+    centroid put on a random voxel; the voxels nearest to the shape there become members, as many
+    as the part has. A part stays in its hemisphere. Of a region in both, the left part is placed
+    as the mirror image of the right one: brains are nearly symmetric, so the halves are far from
+    two independent places. Where hemispheres are not known the region is turned and placed whole,
+    among all voxels.
 
     Parameters
     ----------
     region : ndarray
         (V,) bool, n members.
     coordinates : ndarray
-        (V, 3) mm, x from left (negative) to right.
+        (V, 3) mm, x from left to right.
     placements : int
         P.
     seed : int or SeedSequence
+    side : ndarray, optional
+        (V,) of `flows.science.hemispheres`; none are known where not given.
     own_centre : bool
         Whether the centroid is put on the voxel nearest to it each time, and the shape turned
         alone: one in `count_centres` of all placements is such a one.
@@ -48,15 +54,14 @@ def place_region(
     """
     generator = np.random.default_rng(seed)
     rotations = _random_rotations(placements, generator)
-    right_side = coordinates[:, 0] > 0
     centres: NDArray[np.float64] | None = None
+    middle = _midline(coordinates, side)
     rows = []
-    for is_right in (True, False):
-        side = np.flatnonzero(right_side == is_right)
-        shape = coordinates[side][region[side]].astype(np.float64)
+    for part in _parts(len(coordinates), side):
+        shape = coordinates[part][region[part]].astype(np.float64)
         if len(shape) == 0:
             continue
-        cloud = coordinates[side].astype(np.float64)
+        cloud = coordinates[part].astype(np.float64)
         if centres is None and own_centre:
             own = _nearest(shape.mean(axis=0, keepdims=True), cloud)
             centres = np.repeat(cloud[own], placements, axis=0)
@@ -64,17 +69,32 @@ def place_region(
             centres = cloud[generator.integers(len(cloud), size=placements)]
         else:
             mirror = np.array([-1.0, 1.0, 1.0])
-            centres = cloud[_nearest(centres * mirror, cloud)]
+            centres = cloud[_nearest(centres * mirror + [2 * middle, 0, 0], cloud)]
             rotations = rotations * mirror[:, None] * mirror[None, :]
-        rows.append(side[_place_part(shape, cloud, centres, rotations)])
+        rows.append(part[_place_part(shape, cloud, centres, rotations)])
     return np.concatenate(rows, axis=1).astype(np.int32)
 
 
-def count_centres(region: NDArray[np.bool_], coordinates: NDArray[np.floating]) -> int:
+def count_centres(region: NDArray[np.bool_], side: NDArray[np.integer] | None = None) -> int:
     """Voxels that `place_region` may put the centroid on: those of the hemisphere placed first."""
-    right_side = coordinates[:, 0] > 0
-    first = right_side if (region & right_side).any() else ~right_side
-    return int(first.sum())
+    return next(len(part) for part in _parts(len(region), side) if region[part].any())
+
+
+def _parts(count: int, side: NDArray[np.integer] | None) -> list[NDArray[np.intp]]:
+    """Voxels of the right hemisphere, of the left one, and those of which it is not known."""
+    if side is None:
+        return [np.arange(count)]
+    return [np.flatnonzero(side == each) for each in (RIGHT, LEFT, UNKNOWN)]
+
+
+def _midline(coordinates: NDArray[np.floating], side: NDArray[np.integer] | None) -> float:
+    """x of the plane that hemispheres are mirrored at: 0 where its sign tells them apart."""
+    if side is None or not ((side == RIGHT).any() and (side == LEFT).any()):
+        return 0.0
+    x = np.asarray(coordinates[:, 0], dtype=np.float64)
+    if np.array_equal(x > 0, side == RIGHT):
+        return 0.0
+    return float(np.median(x[side == RIGHT]) + np.median(x[side == LEFT])) / 2
 
 
 def _place_part(

@@ -216,6 +216,7 @@ def region_test(
     *,
     permutations: int,
     seed: int,
+    side: NDArray[np.integer] | None = None,
     threshold: float = 0.5,
 ) -> RegionTest:
     """Whether maps are higher inside regions than inside the same shapes placed elsewhere.
@@ -241,6 +242,8 @@ def region_test(
         P placements a region.
     seed : int
         A region's placements depend on it and on the region alone, not on the others.
+    side : ndarray, optional
+        (V,) hemispheres (`flows.science.hemispheres`); none are known where not given.
     threshold : float
         Map value from which a voxel is a member of the hard mask.
 
@@ -259,6 +262,8 @@ def region_test(
         raise ValueError(f"maps {maps.shape} and regions {regions.shape} do not share voxels")
     if coordinates.shape != (count, 3):
         raise ValueError(f"{count} voxels have coordinates of shape {coordinates.shape}")
+    if side is not None and np.shape(side) != (count,):
+        raise ValueError(f"{count} voxels have hemispheres of shape {np.shape(side)}")
     require_finite("maps and coordinates", maps, coordinates)
     require_permutations(permutations)
 
@@ -280,6 +285,7 @@ def region_test(
             coordinates,
             placements=permutations,
             seed=np.random.SeedSequence([seed, int(size[index])]),
+            side=side,
         )
         null = Null(observed, permutations, bound=0.5)
         for start in range(0, permutations, _PLACEMENT_BLOCK):
@@ -289,12 +295,13 @@ def region_test(
             coordinates,
             placements=_TURNS,
             seed=np.random.SeedSequence([seed, int(size[index]), 1]),
+            side=side,
             own_centre=True,
         )
         # What happens at the region's own centre is a part of what happens anywhere.
         back = (_rank_sums(turned, ranks) * scale >= observed - SLACK).mean(axis=0)
         auc[:, index] = observed + 0.5
-        p[:, index] = null.p(least=back / count_centres(regions[index], coordinates))
+        p[:, index] = null.p(least=back / count_centres(regions[index], side))
     return RegionTest(auc=auc, dice=dice, p=p)
 
 

@@ -72,6 +72,7 @@ def write_participant(folder: str, size: ParticipantSize) -> Json:
     edge = int(np.ceil(size.in_mask ** (1 / 3)))
     stretch = np.arange(size.voxels) * size.regions * 4 // size.voxels
     tables = {
+        "side": np.zeros(size.voxels, dtype=np.int8),
         "native": 1.8 * np.argwhere(np.ones((edge, edge, edge)))[kept],
         "regions": (stretch == 2 * np.arange(size.regions)[:, None]).astype(np.uint8),
     }

@@ -27,14 +27,16 @@ def test_blocks_of_regions_together_are_the_test_of_all(store: ArtefactStore) ->
     # One mask lies on a region of the last block.
     soft[2] = regions[-1]
     mask: dict[str, Any] = {"masks": store.put({"soft": soft}).model_dump(), "threshold": 0.5}
-    tables = store.put({"native": places, "regions": regions.astype("uint8")}).model_dump()
+    side = np.where(places[:, 2] > 0, 1, -1).astype(np.int8)
+    arrays = {"native": places, "side": side, "regions": regions.astype("uint8")}
+    tables = store.put(arrays).model_dump()
     found = join_blocks(
         [
             place_regions.function("subj", mask, tables, first, 99, 7)
             for first in range(0, REGIONS, BLOCK)
         ]
     )
-    together = region_test(soft.T, regions, places, permutations=99, seed=7, threshold=0.5)
+    together = region_test(soft.T, regions, places, permutations=99, seed=7, side=side)
     for name in ("auc", "dice", "p"):
         assert found[name].shape == (COMPONENTS, REGIONS)
         np.testing.assert_array_equal(found[name], getattr(together, name))

@@ -37,6 +37,7 @@ from tests.flows.test_ingest import OPTIONS
 from tests.flows.test_run_faults import RUN
 
 CLOUD = voxel_cloud(1000, np.random.default_rng(0))
+SIDE = np.where(CLOUD[:, 0] > 0, 1, -1).astype(np.int8)
 REGIONS = np.array([ball(CLOUD, centre, size) for centre, size in ((50, 25), (400, 30), (800, 40))])
 ATLASES = ["floc-faces", "floc-faces", "floc-words"]
 
@@ -58,7 +59,11 @@ def measured(soft: np.ndarray, maps: dict[str, np.ndarray] | None) -> tuple[Any,
             "reasons": [None] * len(soft),
         },
         store.put(
-            {"native": CLOUD.astype(np.float32), "regions": REGIONS.astype(np.uint8)}
+            {
+                "native": CLOUD.astype(np.float32),
+                "side": SIDE,
+                "regions": REGIONS.astype(np.uint8),
+            }
         ).model_dump(),
         ATLASES,
         store.put(maps).model_dump() if maps else None,

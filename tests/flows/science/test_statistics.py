@@ -130,6 +130,7 @@ def test_bad_responses_are_refused() -> None:
 
 
 CLOUD = voxel_cloud(1200, np.random.default_rng(0))
+SIDE = np.where(CLOUD[:, 0] > 0, 1, -1).astype(np.int8)
 REGIONS = np.array([ball(CLOUD, centre, size) for centre, size in ((50, 30), (400, 80), (900, 60))])
 
 
@@ -137,14 +138,14 @@ def test_auc_dice_and_p_match_the_literal_ones() -> None:
     rng = np.random.default_rng(1)
     # Rounded, so that voxels tie.
     maps = smooth_maps(CLOUD, 4, 8.0, rng).round(1)
-    found = region_test(maps, REGIONS, CLOUD, permutations=60, seed=7)
+    found = region_test(maps, REGIONS, CLOUD, side=SIDE, permutations=60, seed=7)
     for region, member in enumerate(REGIONS):
         assert np.allclose(found.auc[:, region], auc(maps, member), atol=1e-5)
         expected = [dice(maps[:, k] >= 0.5, member) for k in range(4)]
         assert np.allclose(found.dice[:, region], expected)
         seed = np.random.SeedSequence([7, int(member.sum())])
         null = []
-        for row in place_region(member, CLOUD, placements=60, seed=seed):
+        for row in place_region(member, CLOUD, side=SIDE, placements=60, seed=seed):
             placed = np.zeros(len(CLOUD), dtype=bool)
             placed[row] = True
             null.append(auc(maps, placed))
@@ -155,7 +156,7 @@ def test_auc_dice_and_p_match_the_literal_ones() -> None:
 @pytest.mark.parametrize("scale_mm", [5.0, 10.0])
 def test_region_test_is_calibrated_on_smooth_maps(scale_mm: float) -> None:
     maps = smooth_maps(CLOUD, 400, scale_mm, np.random.default_rng(2))
-    p = region_test(maps, REGIONS, CLOUD, permutations=199, seed=0).p
+    p = region_test(maps, REGIONS, CLOUD, side=SIDE, permutations=199, seed=0).p
     assert 0.02 <= (p < 0.05).mean() <= 0.09
 
 
@@ -171,7 +172,7 @@ def test_shuffling_voxels_would_not_be_calibrated() -> None:
 def test_a_planted_region_is_found_and_the_others_are_not() -> None:
     maps = smooth_maps(CLOUD, 5, 5.0, np.random.default_rng(3))
     maps += 4 * REGIONS[1][:, None]
-    found = region_test(maps, REGIONS, CLOUD, permutations=199, seed=0)
+    found = region_test(maps, REGIONS, CLOUD, side=SIDE, permutations=199, seed=0)
     assert (found.auc[:, 1] > 0.95).all()
     assert (found.p[:, 1] <= 0.02).all()
     assert (found.p[:, [0, 2]] > 0.05).mean() > 0.7
@@ -180,7 +181,7 @@ def test_a_planted_region_is_found_and_the_others_are_not() -> None:
 def test_p_of_a_region_near_the_floor_is_that_of_many_more_placements() -> None:
     rng = np.random.default_rng(0)
     maps = smooth_maps(CLOUD, 300, 5.0, rng) + 1.1 * REGIONS[0][:, None]
-    options = {"maps": maps, "regions": REGIONS[:1], "coordinates": CLOUD}
+    options = {"maps": maps, "regions": REGIONS[:1], "coordinates": CLOUD, "side": SIDE}
     fitted = region_test(**options, permutations=500, seed=0).p[:, 0]
     counted = region_test(**options, permutations=10_000, seed=1).p[:, 0]
     seen = (counted > 5e-4) & (counted < 5e-3)
@@ -195,7 +196,7 @@ def test_a_perfect_mask_can_be_found_among_many() -> None:
     rng = np.random.default_rng(0)
     member = np.stack([ball(CLOUD, centre, 60) for centre in (100, 500, 900)])
     maps = np.clip(member.T + 0.1 * rng.normal(size=(len(CLOUD), 3)), 0, 1)
-    p = np.diag(region_test(maps, member, CLOUD, permutations=1000, seed=0).p)
+    p = np.diag(region_test(maps, member, CLOUD, side=SIDE, permutations=1000, seed=0).p)
     assert (p < 0.05 / 360).all()
     assert p.min() <= 0.05 / (128 * 360)
 
@@ -204,26 +205,27 @@ def test_a_region_that_is_easily_put_back_on_itself_has_a_p_that_says_so() -> No
     """Of three voxels: the map is the region, and so is one placement in about a thousand."""
     region = ball(CLOUD, 300, 3)
     maps = region[:, None] + 1e-3 * np.random.default_rng(0).normal(size=(len(CLOUD), 1))
-    placed = place_region(region, CLOUD, placements=40_000, seed=5)
+    placed = place_region(region, CLOUD, side=SIDE, placements=40_000, seed=5)
     true = region[placed].all(axis=1).mean()
     assert true > 1e-4
     p = [
-        region_test(maps, region[None], CLOUD, permutations=1000, seed=s).p[0, 0] for s in range(5)
+        region_test(maps, region[None], CLOUD, side=SIDE, permutations=1000, seed=s).p[0, 0]
+        for s in range(5)
     ]
     assert np.min(p) > 0.2 * true
 
 
 def test_regions_do_not_touch_each_others_result() -> None:
     maps = smooth_maps(CLOUD, 3, 5.0, np.random.default_rng(4))
-    all_of_them = region_test(maps, REGIONS, CLOUD, permutations=30, seed=0)
-    alone = region_test(maps, REGIONS[1:2], CLOUD, permutations=30, seed=0)
+    all_of_them = region_test(maps, REGIONS, CLOUD, side=SIDE, permutations=30, seed=0)
+    alone = region_test(maps, REGIONS[1:2], CLOUD, side=SIDE, permutations=30, seed=0)
     assert np.array_equal(all_of_them.p[:, 1], alone.p[:, 0])
 
 
 def test_empty_and_full_regions_have_no_p() -> None:
     maps = smooth_maps(CLOUD, 2, 5.0, np.random.default_rng(5))
     regions = np.array([np.zeros(len(CLOUD), bool), np.ones(len(CLOUD), bool), REGIONS[0]])
-    found = region_test(maps, regions, CLOUD, permutations=20, seed=0)
+    found = region_test(maps, regions, CLOUD, side=SIDE, permutations=20, seed=0)
     assert np.isnan(found.p).tolist() == [[True, True, False]] * 2
     assert np.isnan(found.auc).tolist() == [[True, True, False]] * 2
 
@@ -231,11 +233,11 @@ def test_empty_and_full_regions_have_no_p() -> None:
 def test_bad_maps_are_refused() -> None:
     maps = np.zeros((len(CLOUD), 2))
     with pytest.raises(ValueError, match="do not share voxels"):
-        region_test(maps[1:], REGIONS, CLOUD, permutations=5, seed=0)
+        region_test(maps[1:], REGIONS, CLOUD, side=SIDE, permutations=5, seed=0)
     with pytest.raises(ValueError, match="coordinates of shape"):
         region_test(maps, REGIONS, CLOUD[:, :2], permutations=5, seed=0)
     with pytest.raises(ValueError, match="not finite"):
-        region_test(maps * np.nan, REGIONS, CLOUD, permutations=5, seed=0)
+        region_test(maps * np.nan, REGIONS, CLOUD, side=SIDE, permutations=5, seed=0)
 
 
 def test_means_of_groups_are_those_of_each_alone_and_exact_where_constant() -> None:
