@@ -216,6 +216,15 @@ def test_the_reader_asks_every_function(
     assert found == owner.execute(query, [k, embargoed.open.dataset]).fetchall()
 
 
+def test_the_reader_is_told_of_prompts_that_miss_in_what_it_may_read(
+    reader: psycopg.Connection, owner: psycopg.Connection, embargoed: Embargoed
+) -> None:
+    found = reader.execute("SELECT * FROM match_prompt('face')").fetchall()
+    assert [row[0] for row in found] == [embargoed.open.dataset]
+    query = "SELECT * FROM catalog.match_prompt('face', %s)"
+    assert found == owner.execute(query, [embargoed.open.dataset]).fetchall()
+
+
 def test_the_reader_asks_for_nearest_terms(
     reader: psycopg.Connection, embargoed: Embargoed
 ) -> None:
