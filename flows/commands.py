@@ -188,14 +188,22 @@ def demo(
     seeds: Annotated[
         int, typer.Option(help="Seeds whose results are compared; each takes half a minute.", min=1)
     ] = 2,
+    cohort: Annotated[
+        Literal["varied", "plain"],
+        typer.Option(
+            help="Patches of 20 to 500 voxels that overlap, one of them suppressed, and tuning that "
+            "means nothing; or patches of one size and none of these."
+        ),
+    ] = "varied",
     as_json: AsJson = False,
 ) -> None:
     """Make the demo cohort, run the whole pipeline on it, and ask it five questions."""
     _prepare()
+    from flows.demo.cohort import CohortConfig
     from flows.demo.show import show_demo
 
     with _working():
-        shown = show_demo(get_settings().home / "demo", seeds)
+        shown = show_demo(get_settings().home / "demo", seeds, CohortConfig(kind=cohort))
     if as_json:
         result = asdict(shown) | {"answers": [each.model_dump() for each in shown.answers]}
         _print(result, as_json)
@@ -208,13 +216,14 @@ def demo(
         print_search(answer.model_copy(update={"regions": answer.regions[:5]}))
     print_line()
     print_table(
-        ("planted", "asked as", "found", "mask AUC per participant", "first region"),
+        ("planted", "asked as", "found", "mask AUC per participant", "responds", "first region"),
         [
             (
                 one.concept,
                 one.query,
                 "yes" if one.recovered else "no",
                 " ".join(f"{value:.2f}" for value in one.aucs.values()),
+                one.response_told,
                 (one.region or "-") if one.region_right is not None else "(none planted)",
             )
             for one in shown.recovery

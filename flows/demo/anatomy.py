@@ -59,11 +59,15 @@ class Anatomy:
     brain : numpy.ndarray
         (X, Y, Z) bool.
     planted : numpy.ndarray
-        (C, X, Y, Z) bool in the order of ``CONCEPTS``; disjoint.
+        (C, X, Y, Z) bool in the order of ``CONCEPTS``; disjoint in a plain cohort.
     visual : numpy.ndarray
         (X, Y, Z) int, 1-based index into ``VISUAL_AREAS``, 0 elsewhere; disjoint from ``planted``.
     distributed : numpy.ndarray
         (X, Y, Z) bool, voxels that carry meaning without belonging to a concept.
+    arbitrary : numpy.ndarray
+        (X, Y, Z) bool, voxels that answer reliably to what no concept and no word describes.
+    response : numpy.ndarray
+        (C,) 1 where voxels respond more to a concept, -1 where they respond less.
     atlases : dict
         Atlas name -> (X, Y, Z) int16 labels: -1 outside cortex, 0 unlabelled, then 1-based.
     maps : dict
@@ -76,6 +80,8 @@ class Anatomy:
     planted: np.ndarray
     visual: np.ndarray
     distributed: np.ndarray
+    arbitrary: np.ndarray
+    response: np.ndarray
     atlases: dict[str, np.ndarray]
     maps: dict[str, np.ndarray]
 
@@ -93,12 +99,12 @@ def grow_anatomy(participant: int, participants: int, rng: np.random.Generator) 
         0-based index and number of all; decide which single-participant concepts the brain carries.
     rng : numpy.random.Generator
     """
-    affine, mni = _grid(rng)
-    brain = _brain(mni)
+    affine, mni = draw_grid(rng)
+    brain = cover_brain(mni, [blob for concept in CONCEPTS for blob in concept.blobs])
     patches = [(row, blob) for row, concept in enumerate(CONCEPTS) for blob in concept.blobs]
     areas = [(row, blob) for row, pair in enumerate(VISUAL_AREAS.values()) for blob in pair]
-    moved = [_individual(blob, rng) for _, blob in (*patches, *areas)]
-    owner = _nearest(mni, moved, brain)
+    moved = [move_blob(blob, rng) for _, blob in (*patches, *areas)]
+    owner = nearest_blob(mni, moved, brain)
 
     planted = np.zeros((len(CONCEPTS), *brain.shape), dtype=bool)
     for index, (row, _) in enumerate(patches):
@@ -110,18 +116,28 @@ def grow_anatomy(participant: int, participants: int, rng: np.random.Generator) 
         visual[owner == index] = row + 1
 
     free = brain & (owner < 0) & (mni[..., 1] < -32)
-    texture = _smooth(rng, brain.shape, 1.5)
+    texture = smooth_noise(rng, brain.shape, 1.5)
     distributed = free & (texture > np.quantile(texture[free], 0.7))
 
-    outlines = _nearest(mni, [_redrawn(blob, rng) for blob in moved], brain)
-    atlases = _atlases(mni, brain, patches, moved, outlines, len(patches))
-    posterior = mni[..., 1] < -45
-    atlases["nsdgeneral"] = np.where(brain, posterior, -1).astype(np.int16)
-    maps = {name: _t_map(planted, atlas, brain, rng) for name, atlas in FLOC_MAPS.items()}
-    return Anatomy(affine, mni, brain, planted, visual, distributed, atlases, maps)
+    outlined = nearest_blob(mni, [outline_blob(blob, rng) for blob in moved], brain)
+    outlines = [outlined == index for index in range(len(moved))]
+    atlases = draw_atlases(mni, brain, patches, moved, outlines)
+    maps = {name: localiser_map(planted, atlas, brain, rng) for name, atlas in FLOC_MAPS.items()}
+    return Anatomy(
+        affine,
+        mni,
+        brain,
+        planted,
+        visual,
+        distributed,
+        arbitrary=np.zeros_like(brain),
+        response=np.ones(len(CONCEPTS)),
+        atlases=atlases,
+        maps=maps,
+    )
 
 
-def _grid(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw_grid(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw a grid: its affine, and the MNI mm of its voxels (X, Y, Z, 3)."""
     shape = tuple(int(n + rng.integers(-1, 2)) for n in SHAPE)
     tilt = Rotation.from_euler("xyz", rng.normal(0, 2, 3), degrees=True).as_matrix()
@@ -135,15 +151,14 @@ def _grid(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return affine, (native - shift) @ np.linalg.inv(to_native).T
 
 
-def _brain(mni: np.ndarray) -> np.ndarray:
+def cover_brain(mni: np.ndarray, blobs: list[Blob]) -> np.ndarray:
     """Cortex of the posterior brain: what lies near any patch, inside an ellipsoid of MNI's size.
 
     Patches of single-participant concepts count for every brain, so that no brain shows by its
     outline what it carries.
     """
-    blobs = [blob for concept in CONCEPTS for blob in concept.blobs]
-    blobs += [blob for pair in VISUAL_AREAS.values() for blob in pair]
-    tree = cKDTree([blob.centre for blob in blobs])
+    areas = [blob for pair in VISUAL_AREAS.values() for blob in pair]
+    tree = cKDTree([blob.centre for blob in (*blobs, *areas)])
     distance, _ = tree.query(mni.reshape(-1, 3))
     near = np.reshape(distance, mni.shape[:3]) < CORTEX_MM
     radius = np.linalg.norm((mni - [0, -18, 6]) / [70, 88, 50], axis=-1)
@@ -151,17 +166,17 @@ def _brain(mni: np.ndarray) -> np.ndarray:
     return inside
 
 
-def _individual(blob: Blob, rng: np.random.Generator) -> Blob:
+def move_blob(blob: Blob, rng: np.random.Generator) -> Blob:
     x, y, z = np.array(blob.centre) + rng.normal(0, BLOB_JITTER_MM, 3)
     return Blob((x, y, z), blob.radius * rng.uniform(0.94, 1.08), blob.labels)
 
 
-def _redrawn(blob: Blob, rng: np.random.Generator) -> Blob:
+def outline_blob(blob: Blob, rng: np.random.Generator) -> Blob:
     x, y, z = np.array(blob.centre) + rng.normal(0, REGION_JITTER_MM / np.sqrt(3), 3)
     return Blob((x, y, z), blob.radius * rng.uniform(0.95, 1.1), blob.labels)
 
 
-def _nearest(mni: np.ndarray, blobs: list[Blob], brain: np.ndarray) -> np.ndarray:
+def nearest_blob(mni: np.ndarray, blobs: list[Blob], brain: np.ndarray) -> np.ndarray:
     """Index of the patch each voxel lies in, -1 for none; where two meet, the nearer has it."""
     best = np.ones(brain.shape)
     owner = np.full(brain.shape, -1)
@@ -174,14 +189,14 @@ def _nearest(mni: np.ndarray, blobs: list[Blob], brain: np.ndarray) -> np.ndarra
     return owner
 
 
-def _atlases(
+def draw_atlases(
     mni: np.ndarray,
     brain: np.ndarray,
     patches: list[tuple[int, Blob]],
     moved: list[Blob],
-    outlines: np.ndarray,
-    first_area: int,
+    outlines: list[np.ndarray],
 ) -> dict[str, np.ndarray]:
+    """Atlases from the outline (X, Y, Z) of every patch, and of every early visual area after."""
     outside = np.where(brain, 0, -1).astype(np.int16)
     atlases = {name: outside.copy() for name in (*FLOC_ATLASES, VISUAL_ATLAS)}
     for index, (row, blob) in enumerate(patches):
@@ -189,27 +204,29 @@ def _atlases(
         if atlas is None:
             continue
         anterior = mni[..., 1] > moved[index].centre[1]
-        inside = outlines == index
+        inside = outlines[index]
         for label, half in zip(blob.labels, (~anterior, anterior), strict=False):
             members = inside & half if len(blob.labels) == 2 else inside
             atlases[atlas][members] = FLOC_ATLASES[atlas].index(label) + 1
-    for index in range(2 * len(VISUAL_AREAS)):
-        atlases[VISUAL_ATLAS][outlines == first_area + index] = index // 2 + 1
+    for index, inside in enumerate(outlines[len(patches) :]):
+        atlases[VISUAL_ATLAS][inside] = index // 2 + 1
+    posterior = mni[..., 1] < -45
+    atlases["nsdgeneral"] = np.where(brain, posterior, -1).astype(np.int16)
     return atlases
 
 
-def _smooth(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> np.ndarray:
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> np.ndarray:
     """Smooth noise of unit variance; sigma in voxels."""
     field = ndimage.gaussian_filter(rng.standard_normal(shape), sigma)
     unit: np.ndarray = field / field.std()
     return unit
 
 
-def _t_map(
+def localiser_map(
     planted: np.ndarray, atlas: str, brain: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """A localiser contrast: high on the concept's voxels, smooth noise of variance 1 all over."""
     (row,) = (i for i, concept in enumerate(CONCEPTS) if concept.atlas == atlas)
     effect = ndimage.gaussian_filter(planted[row].astype(np.float32), 0.7)
-    t = 7 * effect + _smooth(rng, brain.shape, 0.8) - 0.3
+    t = 7 * effect + smooth_noise(rng, brain.shape, 0.8) - 0.3
     return np.where(brain, t, np.nan).astype(np.float32)

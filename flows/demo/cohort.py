@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -26,10 +27,18 @@ from flows.demo.responses import (
     simulate_sessions,
 )
 from flows.demo.truth import write_truth
+from flows.demo.varied import grow_varied_anatomy, responses_of
 
 MARKER = "demo-cohort.json"
-VERSION = 5
-"""Raised whenever the same configuration would give other files."""
+Kind = Literal["varied", "plain"]
+VERSIONS: dict[Kind, int] = {"varied": 1, "plain": 5}
+"""Raised whenever the same configuration of a kind would give other files."""
+
+CAPTIONS: dict[Kind, int] = {"varied": 3, "plain": 5}
+"""Captions an image has where the configuration does not say."""
+
+NAMELESS = 24
+"""Things that pictures of the varied cohort have and captions do not tell."""
 
 Progress = Callable[[str, float], None]
 """Called with what was done and the share of all work that is done."""
@@ -49,9 +58,13 @@ class CohortConfig:
         Times each image is shown to a participant.
     trials_per_session : int
         The last session takes what is left.
-    captions : int
-        Captions an image has, 1 to 5.
+    captions : int or None
+        Captions an image has, 1 to 5; None for those of the kind.
     seed : int
+    kind : {"varied", "plain"}
+        Varied: patches of 20 to 500 voxels that overlap, a concept that voxels respond less to,
+        and clumps of voxels that answer reliably to what no word describes
+        (`flows.demo.varied`). Plain: patches of one size that do not overlap, and none of these.
     """
 
     participants: int = 4
@@ -59,8 +72,14 @@ class CohortConfig:
     shared: int = 300
     repeats: int = 3
     trials_per_session: int = 750
-    captions: int = 5
+    captions: int | None = None
     seed: int = 0
+    kind: Kind = "varied"
+
+    @property
+    def captions_each(self) -> int:
+        """Captions an image has."""
+        return CAPTIONS[self.kind] if self.captions is None else self.captions
 
     def check(self) -> None:
         """Refuse sizes that make no cohort.
@@ -69,6 +88,11 @@ class CohortConfig:
         ------
         InputError
         """
+        if self.kind not in get_args(Kind):
+            raise InputError(
+                f"cohort configuration: kind is {self.kind!r}",
+                hint=f"give one of {', '.join(get_args(Kind))}",
+            )
         limits = {
             "participants": (1, layout.NSD_PARTICIPANTS),
             "images": (2, 10_000),
@@ -78,7 +102,7 @@ class CohortConfig:
             "captions": (1, 5),
         }
         for name, (low, high) in limits.items():
-            value = getattr(self, name)
+            value = self.captions_each if name == "captions" else getattr(self, name)
             if not low <= value <= high:
                 raise InputError(
                     f"cohort configuration: {name} is {value}",
@@ -143,7 +167,9 @@ def write_cohort(
         (partial / MARKER).write_text(marker)
     report = on_progress or (lambda what, share: None)
     planted = _write_files(aside[root], config, encoder, report, shuffle=shuffle)
-    write_truth(aside[truth], planted, shuffled=shuffle)
+    # Of a plain cohort nothing varies, and nothing is told.
+    responses = responses_of(config.kind) if config.kind == "varied" else None
+    write_truth(aside[truth], planted, shuffled=shuffle, responses=responses)
     for folder, partial in aside.items():
         if folder.exists():
             shutil.rmtree(folder)
@@ -152,8 +178,11 @@ def write_cohort(
 
 
 def _marker(config: CohortConfig, encoder: Encoder, shuffle: bool) -> str:
-    made_from = asdict(config) | {
-        "version": VERSION,
+    sizes = asdict(config) | {"captions": config.captions_each}
+    if config.kind == "plain":
+        del sizes["kind"]
+    made_from = sizes | {
+        "version": VERSIONS[config.kind],
         "encoder": encoder.name,
         "weights": encoder.checksum,
         "shuffle": shuffle,
@@ -171,7 +200,8 @@ def _write_files(
     root: Path, config: CohortConfig, encoder: Encoder, report: Progress, *, shuffle: bool
 ) -> dict[str, np.ndarray]:
     """Write everything but the truth; return the planted voxels by participant."""
-    streams = np.random.SeedSequence(config.seed).spawn(3 + config.participants)
+    seeds = np.random.SeedSequence(config.seed)
+    streams = seeds.spawn(3 + config.participants)
     design_rng, scene_rng, picture_rng, *participant_rngs = map(np.random.default_rng, streams)
     design = draw_design(
         participants=config.participants,
@@ -183,16 +213,20 @@ def _write_files(
     )
     layout.write_experiment(root, design)
     scenes = _assign_scenes(design, config, scene_rng)
-    captions = [caption_scene(scene, config.captions, scene_rng) for scene in scenes]
+    captions = [caption_scene(scene, config.captions_each, scene_rng) for scene in scenes]
     images = np.stack([draw_scene(scene, picture_rng) for scene in scenes])
     layout.write_stimuli(root, design, images, captions)
     report("stimuli drawn", 0.1)
-    drives = compute_drives(captions, images, encoder)
+    grow, nameless = grow_anatomy, None
+    if config.kind == "varied":
+        grow = grow_varied_anatomy
+        nameless = np.random.default_rng(seeds.spawn(1)[0]).standard_normal((len(images), NAMELESS))
+    drives = compute_drives(captions, images, encoder, nameless)
     report("captions encoded", 0.6)
 
     planted = {}
     for participant, rng in enumerate(participant_rngs):
-        anatomy = grow_anatomy(participant, config.participants, rng)
+        anatomy = grow(participant, config.participants, rng)
         _write_participant(root, design, participant, anatomy, drives, rng, shuffle=shuffle)
         layout.write_responses(root, design, participant, rng)
         label = layout.label_of(participant)

@@ -15,6 +15,8 @@ from app.store import Artefact, ArtefactStore
 from flows.demo.truth import PlantedConcept, Truth
 from flows.science.metrics import auc
 
+Arrays = dict[str, NDArray[Any]]
+
 CONCEPTS_ASKED = 3
 GOOD_AUC = 0.9
 PARTICIPANTS = 0.75
@@ -38,6 +40,14 @@ class ConceptRecovery:
         The component's first region.
     region_right : bool or None
         None where the concept lies in no named region.
+    planted_response : {"more", "less"}
+        How the planted voxels respond to the concept.
+    responses : dict
+        Participant -> whether the component's mask responds "more" or "less"; empty where the run's
+        method does not tell.
+    response_right : bool or None
+        Whether the mask responds as was planted, in at least three quarters of the participants
+        that carry it; None where the run's method does not tell.
     shared : bool or None
         Whether the catalog calls the component shared, None where that was not measured; of a
         component that does not match what was planted this says nothing about the planted concept.
@@ -51,7 +61,20 @@ class ConceptRecovery:
     recovered: bool
     region: str | None
     region_right: bool | None
+    planted_response: str
+    responses: dict[str, str]
+    response_right: bool | None
     shared: bool | None
+
+    @property
+    def response_told(self) -> str:
+        """How the mask responds, and what was planted where that is something else."""
+        if not self.responses:
+            return "-"
+        told = "/".join(dict.fromkeys(self.responses.values()))
+        if self.recovered and told != self.planted_response:
+            told += f" (planted: {self.planted_response})"
+        return told
 
 
 def judge_recovery(
@@ -72,7 +95,7 @@ def judge_recovery(
     list of ConceptRecovery
         In the order of ``truth.concepts``.
     """
-    masks = soft_masks(session, store, slug)
+    masks = _masks(session, store, slug)
     planted = planted_voxels(session, slug, truth)
     found = []
     for row, concept in enumerate(truth.concepts):
@@ -89,15 +112,22 @@ def _judge(
     session: Session,
     concept: PlantedConcept,
     shown: Any,
-    masks: dict[str, NDArray[np.float32]],
+    masks: dict[str, Arrays],
     planted: dict[str, NDArray[np.bool_]],
 ) -> ConceptRecovery:
     index = session.scalars(select(Component.index).where(Component.id == shown.id)).one()
     aucs = {
-        subject: float(auc(masks[subject][index][:, None], planted[subject])[0])
+        subject: float(auc(masks[subject]["soft"][index][:, None], planted[subject])[0])
         for subject in concept.participants
     }
     good = sum(value >= GOOD_AUC for value in aucs.values())
+    responses = {
+        subject: "less" if masks[subject]["sign"][index] < 0 else "more"
+        for subject in aucs
+        if "sign" in masks[subject]
+    }
+    right = sum(told == concept.responds for told in responses.values())
+    enough = ceil(PARTICIPANTS * len(aucs))
     first = shown.regions[0] if shown.regions else None
     return ConceptRecovery(
         concept=concept.name,
@@ -105,24 +135,32 @@ def _judge(
         component=shown.id,
         label=shown.label,
         aucs=aucs,
-        recovered=good >= ceil(PARTICIPANTS * len(aucs)),
+        recovered=good >= enough,
         region=f"{first.atlas}:{first.region}" if first else None,
         region_right=(first is not None and (first.atlas, first.region) in concept.regions)
         if concept.regions
         else None,
+        planted_response=concept.responds,
+        responses=responses,
+        response_right=right >= enough if responses else None,
         shared=shown.shared,
     )
 
 
 def soft_masks(session: Session, store: ArtefactStore, slug: str) -> dict[str, NDArray[np.float32]]:
     """Participant -> (K, V) soft masks of the dataset's current run."""
+    return {label: masks["soft"] for label, masks in _masks(session, store, slug).items()}
+
+
+def _masks(session: Session, store: ArtefactStore, slug: str) -> dict[str, Arrays]:
+    """Participant -> the arrays of `flows.locate.locate_subject` of the dataset's current run."""
     rows = session.execute(
         select(Subject.label, Decoder.masks_sha256)
         .join(Decoder, Decoder.subject_id == Subject.id)
         .join(Dataset, Dataset.current_run_id == Decoder.run_id)
         .where(Dataset.slug == slug)
     )
-    return {label: store.get(Artefact(sha256=sha256, size=0))["soft"] for label, sha256 in rows}
+    return {label: store.get(Artefact(sha256=sha256, size=0)) for label, sha256 in rows}
 
 
 def planted_voxels(session: Session, slug: str, truth: Truth) -> dict[str, NDArray[np.bool_]]:

@@ -43,6 +43,7 @@ class Population:
 PLANTED = Population(ceiling=(0.08, 0.35), shape=(1.5, 3), explained=0.6)
 VISUAL = Population(ceiling=(0.05, 0.40), shape=(2, 3), explained=0.5)
 DISTRIBUTED = Population(ceiling=(0.05, 0.14), shape=(1.5, 2.5), explained=0.12)
+ARBITRARY = PLANTED
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,27 @@ class Drives:
         (I, M) float32, meaning beyond the planted concepts.
     picture : numpy.ndarray
         (I, CELLS, CELLS, F) float32, statistics of the picture's cells, row 0 at the top.
+    nameless : numpy.ndarray
+        (I, N) float32, what pictures have and neither captions nor `picture` tell; N may be 0.
     """
 
     concepts: np.ndarray
     meaning: np.ndarray
     picture: np.ndarray
+    nameless: np.ndarray
 
     def of(self, rows: np.ndarray) -> Drives:
         """The drives of some stimuli."""
-        return Drives(self.concepts[rows], self.meaning[rows], self.picture[rows])
+        return Drives(
+            self.concepts[rows], self.meaning[rows], self.picture[rows], self.nameless[rows]
+        )
 
 
 def compute_drives(
-    captions: Sequence[Sequence[str]], images: np.ndarray, encoder: Encoder
+    captions: Sequence[Sequence[str]],
+    images: np.ndarray,
+    encoder: Encoder,
+    nameless: np.ndarray | None = None,
 ) -> Drives:
     """Turn captions and pictures into drives.
 
@@ -86,6 +95,8 @@ def compute_drives(
     images : numpy.ndarray
         (I, H, W, 3) uint8.
     encoder : Encoder
+    nameless : numpy.ndarray, optional
+        (I, N) of mean 0 and variance 1; none by default.
     """
     vectors = encoder.encode_stimuli(captions, None).astype(np.float64)
     vectors -= vectors.mean(axis=0)
@@ -101,9 +112,10 @@ def compute_drives(
     spread = rest.std(axis=0)
     meaning = np.divide(rest, np.sqrt(spread), out=np.zeros_like(rest), where=spread > 1e-9)
     picture = picture_statistics(images)
-    return Drives(
-        concepts.astype(np.float32), meaning.astype(np.float32), picture.astype(np.float32)
-    )
+    if nameless is None:
+        nameless = np.empty((len(concepts), 0))
+    parts = (concepts, meaning, picture, nameless)
+    return Drives(*(part.astype(np.float32) for part in parts))
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -180,9 +192,10 @@ class Tuning:
 def draw_tuning(anatomy: Anatomy, drives: Drives, rng: np.random.Generator) -> Tuning:
     """Give every brain voxel its signal and noise ceiling.
 
-    Planted voxels answer to their concept, one in five also weakly to a second; early visual
+    Planted voxels answer to their concepts, one in five also weakly to a further one; early visual
     voxels to their part of the visual field; distributed voxels to a direction of their own in the
-    further meaning; all three also to every image in a way of their own; all others to nothing.
+    further meaning; arbitrary voxels to one in the further meaning and in what has no name, alike
+    in neighbours; all four also to every image in a way of their own; all others to nothing.
 
     Parameters
     ----------
@@ -206,7 +219,7 @@ def draw_tuning(anatomy: Anatomy, drives: Drives, rng: np.random.Generator) -> T
 
     planted = anatomy.planted[:, brain]
     voxels = np.flatnonzero(planted.any(axis=0))
-    gains = planted[:, voxels].astype(np.float32)
+    gains = planted[:, voxels] * anatomy.response.astype(np.float32)[:, None]
     carried = np.flatnonzero(planted.any(axis=1))
     weak = np.flatnonzero(rng.random(voxels.size) < 0.2)
     gains[rng.choice(carried, weak.size), weak] += 0.25
@@ -220,6 +233,13 @@ def draw_tuning(anatomy: Anatomy, drives: Drives, rng: np.random.Generator) -> T
     voxels = np.flatnonzero(anatomy.distributed[brain])
     directions = rng.standard_normal((drives.meaning.shape[1], voxels.size), dtype=np.float32)
     answer(voxels, drives.meaning @ directions, DISTRIBUTED)
+
+    voxels = np.flatnonzero(anatomy.arbitrary[brain])
+    if voxels.size:
+        offered = _standard(np.column_stack([drives.meaning, drives.nameless]))
+        fields = rng.standard_normal((offered.shape[1], *brain.shape), dtype=np.float32)
+        alike = gaussian_filter(fields, (0, 1, 1, 1))[:, brain][:, voxels]
+        answer(voxels, offered.astype(np.float32) @ alike, ARBITRARY)
 
     mean = rng.normal(0.3, 0.3, n_voxels) + 2.5 * np.sqrt(ceiling)
     spread = rng.lognormal(np.log(1.6), 0.25, n_voxels)

@@ -51,7 +51,7 @@ class Demo:
     summary: str
 
 
-def show_demo(folder: Path, seeds: int = SEEDS) -> Demo:
+def show_demo(folder: Path, seeds: int = SEEDS, cohort: CohortConfig = SHOWN) -> Demo:
     """Make the cohort below a folder, run the pipeline on it, ask, and judge.
 
     Parameters
@@ -60,13 +60,14 @@ def show_demo(folder: Path, seeds: int = SEEDS) -> Demo:
         Takes ``cohort/`` in the NSD layout, and ``truth/``, which no stage reads.
     seeds : int
         Seeds whose results are compared, the run's own among them.
+    cohort : CohortConfig
 
     Returns
     -------
     Demo
     """
     config = RUN.model_copy(update={"stability": StabilityConfig(seeds=seeds)})
-    run, recovery = run_demo(folder, config=config)
+    run, recovery = run_demo(folder, cohort, config)
     with open_session() as session, session.begin():
         answers = [search(session, question, dataset=run["dataset"], k=3) for question in QUESTIONS]
     return Demo(run["run"], run["dataset"], answers, recovery, _summary(recovery))
@@ -108,9 +109,20 @@ def _summary(recovery: list[ConceptRecovery]) -> str:
         None: "not measured whether it is shared",
     }
     alone = [verdicts[one.shared] if one.recovered else "not found" for one in single]
+    less = [
+        f"; {one.concept} was planted with voxels that respond less: "
+        f"{_told_right(one) if one.recovered else 'not found'}"
+        for one in shared
+        if one.planted_response == "less"
+    ]
     return (
         f"{found} of {len(shared)} planted shared concepts found by other words (masks match the "
         f"planted voxels, AUC >= 0.9, in three quarters of the participants); first region right "
         f"for {right} of {len(named)} that lie in a named region; the concept of one participant "
-        f"alone: {', '.join(alone)}"
+        f"alone: {', '.join(alone)}{''.join(less)}"
     )
+
+
+def _told_right(one: ConceptRecovery) -> str:
+    right = sum(told == one.planted_response for told in one.responses.values())
+    return f"told so in {right} of {len(one.responses)} participants"

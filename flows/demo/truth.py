@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,10 @@ class PlantedConcept:
         Words to ask for it with, none of which its captions use.
     regions : tuple of (atlas, region name)
         Empty where it lies in no named region.
+    responds : {"more", "less"}
+        Whether its voxels respond more or less to what shows it than to other stimuli.
+    voxels : dict
+        Participant -> how many voxels carry it, of those in `participants`.
     """
 
     name: str
@@ -37,6 +41,8 @@ class PlantedConcept:
     participants: tuple[str, ...]
     query: str
     regions: tuple[tuple[str, str], ...]
+    responds: Literal["more", "less"]
+    voxels: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,13 @@ class Truth:
     shuffled: bool
 
 
-def write_truth(folder: Path, planted: Mapping[str, np.ndarray], *, shuffled: bool) -> None:
+def write_truth(
+    folder: Path,
+    planted: Mapping[str, np.ndarray],
+    *,
+    shuffled: bool,
+    responses: Sequence[Literal["more", "less"]] | None = None,
+) -> None:
     """Write the truth of a cohort into an existing folder.
 
     Parameters
@@ -66,20 +78,25 @@ def write_truth(folder: Path, planted: Mapping[str, np.ndarray], *, shuffled: bo
     planted : mapping
         Participant -> (C, X, Y, Z) bool in the order of ``CONCEPTS``.
     shuffled : bool
+    responses : sequence of {"more", "less"}, optional
+        How voxels respond to each of ``CONCEPTS``. Without, the file tells neither responses,
+        which are all more, nor sizes.
     """
     labels = sorted(planted)
     concepts = []
     for row, concept in enumerate(CONCEPTS):
         carriers = [label for label in labels if planted[label][row].any()]
-        concepts.append(
-            {
-                "name": concept.name,
-                "kind": "shared" if concept.participant is None else "single",
-                "participants": carriers,
-                "query": concept.query,
-                "regions": [list(region) for region in concept.regions],
-            }
-        )
+        told: dict[str, Any] = {
+            "name": concept.name,
+            "kind": "shared" if concept.participant is None else "single",
+            "participants": carriers,
+            "query": concept.query,
+            "regions": [list(region) for region in concept.regions],
+        }
+        if responses is not None:
+            told["responds"] = responses[row]
+            told["voxels"] = {label: int(planted[label][row].sum()) for label in carriers}
+        concepts.append(told)
     document = {"participants": labels, "shuffled": shuffled, "concepts": concepts}
     (folder / TRUTH_FILE).write_text(json.dumps(document, indent=2) + "\n")
     for label in labels:
@@ -98,6 +115,10 @@ def load_truth(folder: Path) -> Truth:
     if not path.is_file():
         raise InputError(f"no truth in {folder}", hint="write the demo cohort first")
     document = json.loads(path.read_text())
+    planted = {}
+    for label in document["participants"]:
+        with np.load(folder / f"{label}.npz", allow_pickle=False) as arrays:
+            planted[label] = arrays["planted"]
     concepts = tuple(
         PlantedConcept(
             name=each["name"],
@@ -105,11 +126,9 @@ def load_truth(folder: Path) -> Truth:
             participants=tuple(each["participants"]),
             query=each["query"],
             regions=tuple((atlas, name) for atlas, name in each["regions"]),
+            responds=each.get("responds", "more"),
+            voxels={label: int(planted[label][row].sum()) for label in each["participants"]},
         )
-        for each in document["concepts"]
+        for row, each in enumerate(document["concepts"])
     )
-    planted = {}
-    for label in document["participants"]:
-        with np.load(folder / f"{label}.npz", allow_pickle=False) as arrays:
-            planted[label] = arrays["planted"]
     return Truth(concepts, planted, document["shuffled"])

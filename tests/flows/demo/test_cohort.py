@@ -30,6 +30,18 @@ def test_same_seed_gives_the_same_bytes(tmp_path, encoder):
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
+def test_another_kind_replaces_the_cohort(tmp_path, encoder):
+    root, truth = tmp_path / "nsd", tmp_path / "truth"
+    write_cohort(root, truth, TINY, encoder)
+    varied = contents(tmp_path)
+    write_cohort(root, truth, replace(TINY, kind="plain"), encoder)
+    plain = contents(tmp_path)
+    changed = {name for name in varied.keys() & plain.keys() if varied[name] != plain[name]}
+    assert {"truth/truth.json", "truth/subj01.npz", "nsd/demo-cohort.json"} <= changed
+    # Both show the same pictures in the same order.
+    assert "nsd/nsddata/experiments/nsd/nsd_expdesign.mat" in plain.keys() - changed
+
+
 def test_another_seed_gives_other_betas_and_replaces_the_cohort(tmp_path, encoder):
     root, truth = tmp_path / "nsd", tmp_path / "truth"
     write_cohort(root, truth, TINY, encoder)
@@ -120,9 +132,12 @@ def test_truth_that_is_not_there_is_an_input_error(tmp_path):
         load_truth(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["varied", "plain"])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_shuffling_breaks_the_tie_to_concepts_and_keeps_reliability(tmp_path, encoder, shuffle):
-    config = replace(TINY, images=130, shared=65, trials_per_session=100)
+def test_shuffling_breaks_the_tie_to_concepts_and_keeps_reliability(
+    tmp_path, encoder, shuffle, kind
+):
+    config = replace(TINY, images=130, shared=65, trials_per_session=100, kind=kind)
     root, truth = tmp_path / "nsd", tmp_path / "truth"
     write_cohort(root, truth, config, encoder, shuffle=shuffle)
     assert load_truth(truth).shuffled is shuffle
@@ -162,6 +177,7 @@ def food_in(captions):
         ({"captions": 6}, "captions is 6"),
         ({"repeats": 0}, "repeats is 0"),
         ({"trials_per_session": 1}, "trials_per_session is 1"),
+        ({"kind": "colourful"}, "kind is 'colourful'"),
     ],
 )
 def test_impossible_sizes_are_refused_and_nothing_is_written(tmp_path, encoder, change, named):
