@@ -70,7 +70,7 @@ def work_on_ingestion(request: int, attempt: int) -> Json | State[Any]:
     holder = Holder(taken)
     try:
         with holder:
-            result = _work(taken)
+            result = _work(taken, holder)
     except KeyboardInterrupt:
         if holder.lost == "":
             raise
@@ -124,6 +124,13 @@ class Holder:
             self._stages[stage] = -1.0
             self._tell("INFO", f"{stage}: done after {time.monotonic() - began:.1f} s")
 
+    def tell_choices(self, ingested: Json) -> None:
+        """Keep what an ingestion chose, a line each, and what comes next where nothing follows."""
+        for name, line in ingested["choices"].items():
+            self._tell("INFO", f"{name.replace('_', ' ')}: {line}")
+        if not self._taken.then_run:
+            self._tell("INFO", f"next: {ingested['next']}")
+
     def _tell(self, level: str, message: str) -> None:
         logger.info(message)
         with open_session() as session, session.begin():
@@ -146,7 +153,7 @@ class Holder:
                 return
 
 
-def _work(taken: Taken) -> Json:
+def _work(taken: Taken, holder: Holder) -> Json:
     settings = get_settings()
     roots = [*settings.ingest_roots, settings.home / FOLDER] if taken.confined else None
     source = confine(taken.source) if taken.confined else taken.source
@@ -157,6 +164,7 @@ def _work(taken: Taken) -> Json:
             queue.may_write(session, taken, slug)
             queue.note_dataset(session, taken, slug)
         ingested = ingest_dataset(source, options, replace=taken.replace)
+        holder.tell_choices(ingested)
     result: Json = {"dataset": slug, "changed": ingested["changed"], "run": None}
     if taken.then_run:
         if taken.confined:

@@ -89,6 +89,18 @@ def dataset_is_current(slug: str, fingerprint: str) -> bool:
     return stored == fingerprint
 
 
+def ingestion_reports(slug: str) -> dict[str, Json]:
+    """What the newest ingestion of a dataset read, kept and dropped, by participant."""
+    with open_session() as session:
+        rows = session.execute(
+            select(Subject.label, Subject.report)
+            .join(Dataset, Dataset.id == Subject.dataset_id)
+            .where(Dataset.slug == slug)
+            .order_by(Subject.label)
+        )
+        return {row.label: row.report for row in rows}
+
+
 def load_dataset(slug: str) -> DatasetTables:
     """The tables of a dataset.
 

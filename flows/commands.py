@@ -67,7 +67,8 @@ def ingest(
     chosen = read_config(IngestConfig, config, set_)
     later = queue or schedule is not None
     if check:
-        _check(path, chosen, as_json)
+        words = [word for setting in set_ for word in ("--set", setting)]
+        _check(path, chosen, [*(["--config", str(config)] if config else []), *words], as_json)
         return
     if (then_run or run_set) and not later:
         raise InputError("--then-run is for later", hint="add --queue, or `sdc run` afterwards")
@@ -91,18 +92,22 @@ def ingest(
     _print(result, as_json)
 
 
-def _check(path: str, config: "IngestConfig", as_json: bool) -> None:
-    """Tell what a source brings, and what a first ingestion and run would make of it."""
-    from flows.encoder_choice import foresee_encoder
+def _check(path: str, config: "IngestConfig", options: list[str], as_json: bool) -> None:
+    """Tell what a source brings, what a first ingestion and run would choose, and what is next."""
+    from flows.choices import gather_choices, next_command
     from flows.folds import assign_folds
     from flows.sources import check_source, open_source
 
     source = open_source(path, **config.source)
     facts = asdict(check_source(source))
-    folds, encoder = assign_folds(source, config).told, foresee_encoder(source)
-    # As JSON `folds` counts the stimuli of the data set's own split.
-    told = {"split": folds} if as_json else {"folds": folds}
-    _print(facts | told | {"encoder": encoder}, as_json)
+    choices = gather_choices(source, config, assign_folds(source, config))
+    told = {"choices": choices, "next": next_command(source, path, options)}
+    if as_json:
+        # `folds` counts the stimuli of the data set's own split.
+        _print(facts | {"split": choices["folds"], "encoder": choices["encoder"]} | told, as_json)
+        return
+    # What the data set has of its own is empty mostly, and is told by the choice of folds.
+    _print({name: value for name, value in facts.items() if name != "folds"} | told, as_json)
 
 
 def _leave(wanted: Json, schedule: str | None, timezone: str, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from flows.sources.base import Source
 AUTO = "auto"
 OF_PICTURES = "open_clip:ViT-B-32:openai"
 OF_CAPTIONS = "caption:all-MiniLM-L6-v2"
+PRECOMPUTED = "encoder=vectors:PATH"
 # Pictures that are looked at: where one is missing, mostly all are.
 _PROBES = 5
 
@@ -69,17 +71,54 @@ def choose_encoder(dataset: DatasetTables, asked: str = AUTO) -> tuple[str, str]
     return spec, reason
 
 
-def foresee_encoder(source: Source) -> str:
-    """What `choose_encoder` would choose for a source, in one line, without loading anything."""
+@dataclass(frozen=True)
+class ForeseenEncoder:
+    """What a run would choose, before anything is loaded.
+
+    Attributes
+    ----------
+    spec : str or None
+        The encoder, as far as it is certain: None where weights decide, or where there is none.
+    told : str
+        One line: which, and why.
+    option : str
+        What ``--set`` of the run has to say; empty where nothing is needed.
+    needs : str
+        What has to be at hand, or what to do without it; empty where nothing is needed.
+    """
+
+    spec: str | None
+    told: str
+    option: str = ""
+    needs: str = ""
+
+
+def foresee_encoder(source: Source) -> ForeseenEncoder:
+    """What `choose_encoder` would choose for a source, without loading anything."""
     stimuli = source.stimuli()
     keys, captions = [each.key for each in stimuli], [each.captions for each in stimuli]
     lacking, bare = _no_pictures(keys, source.image), _no_captions(keys, captions)
+    if lacking is None and bare is None:
+        told = f"{OF_PICTURES} where its weights can be loaded, {OF_CAPTIONS} otherwise"
+        return ForeseenEncoder(None, told)
     if lacking is None:
-        other = f"{OF_CAPTIONS} otherwise" if bare is None else f"there is no other: {bare}"
-        return f"{OF_PICTURES} where its weights can be loaded, {other}"
+        told = f"{OF_PICTURES} where its weights can be loaded, there is no other: {bare}"
+        needs = (
+            "needs a network, or its weights on this machine; without, give every stimulus a "
+            f"caption, or the run --set {PRECOMPUTED}"
+        )
+        return ForeseenEncoder(None, told, needs=needs)
     if bare is None:
-        return f"{OF_CAPTIONS} ({lacking}; every stimulus has captions)"
-    return f"none: {lacking}, and {bare}; --set encoder=vectors:PATH takes precomputed vectors"
+        return ForeseenEncoder(
+            OF_CAPTIONS, f"{OF_CAPTIONS} ({lacking}; every stimulus has captions)"
+        )
+    return ForeseenEncoder(
+        None,
+        f"none: {lacking}, and {bare}; --set {PRECOMPUTED} takes precomputed vectors",
+        option=PRECOMPUTED,
+        needs="PATH is a table with a vector of every stimulus; or give every stimulus a picture, "
+        "or a caption",
+    )
 
 
 @contextmanager

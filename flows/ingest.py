@@ -18,7 +18,8 @@ from app.garbage.service import works
 from app.observing.context import bind
 from app.store import Artefact, ArtefactStore
 from flows.caching import digest
-from flows.catalog import dataset_is_current
+from flows.catalog import dataset_is_current, ingestion_reports
+from flows.choices import gather_choices, next_command
 from flows.config import IngestConfig
 from flows.folds import PUBLISHED, Folds, assign_folds, known_folds
 from flows.ingested import IngestedSubject
@@ -58,8 +59,9 @@ def ingest_dataset(
     Returns
     -------
     dict
-        ``dataset``, ``changed``, ``folds`` (one line) and the report of what was read, kept and
-        dropped.
+        ``dataset``, ``changed``, ``folds`` (one line), the report of what was read, kept and
+        dropped (empty where nothing changed), ``choices`` (`flows.choices.gather_choices`) and
+        ``next``, the command to type then.
 
     Raises
     ------
@@ -103,7 +105,15 @@ def ingest_dataset(
     )
     if dataset_is_current(slug, fingerprint):
         describe_dataset(source.description)
-        return {"dataset": slug, "changed": False, "folds": folds.told, "report": {}}
+        choices = gather_choices(source, config, folds, ingestion_reports(slug))
+        return {
+            "dataset": slug,
+            "changed": False,
+            "folds": folds.told,
+            "report": {},
+            "choices": choices,
+            "next": next_command(source, None),
+        }
     subjects = [
         ingest_subject(path, participant, source, folds, config)
         for participant in source.participants()
@@ -122,7 +132,14 @@ def ingest_dataset(
             rotation=folds.rotation,
         ),
     )
-    return {"dataset": slug, "changed": True, "folds": folds.told, "report": summary}
+    return {
+        "dataset": slug,
+        "changed": True,
+        "folds": folds.told,
+        "report": summary,
+        "choices": gather_choices(source, config, folds, summary),
+        "next": next_command(source, None),
+    }
 
 
 def ingest_subject(

@@ -133,6 +133,10 @@ class Source(Protocol):
         """Voxels to read: bool (X, Y, Z), never empty."""
         ...
 
+    def mask_rule(self, participant: str) -> str:
+        """Which file or rule `mask` goes by, in a few words."""
+        ...
+
     def trials(self, participant: str) -> Trials:
         """The trials of all sessions, checked against the headers of the sessions' files."""
         ...

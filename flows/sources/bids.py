@@ -121,6 +121,10 @@ class BidsSource:
         """See `Source.mask`; where all brain masks are finite and not zero, all vertices."""
         return self._lie(participant).mask
 
+    def mask_rule(self, participant: str) -> str:
+        """See `Source.mask_rule`."""
+        return self._lie(participant).mask_rule
+
     def trials(self, participant: str) -> Trials:
         """See `Source.trials`; events and betas must agree in number."""
         lie = self._lie(participant)

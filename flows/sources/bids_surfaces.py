@@ -81,6 +81,11 @@ class BidsSurfaces:
         """Vertices that the betas cover: bool (2, N, 1)."""
         return self._series.covered
 
+    @property
+    def mask_rule(self) -> str:
+        """Which vertices `mask` holds."""
+        return f"the vertices of {self._name} that the betas cover"
+
     @cached_property
     def files(self) -> list[BidsFile]:
         """Those that tell which vertices are read: the first of CIFTI's."""

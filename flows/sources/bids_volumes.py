@@ -62,6 +62,14 @@ class BidsVolumes:
         """Where all brain masks are finite and not zero: bool (X, Y, Z)."""
         return self._mask[0]
 
+    @property
+    def mask_rule(self) -> str:
+        """Which brain masks `mask` goes by."""
+        first, *others = [file.path.name for file in self.files]
+        if not others:
+            return f"where {first} is finite and not zero"
+        return f"where {first} and {len(others)} more are finite and not zero"
+
     @cached_property
     def files(self) -> list[BidsFile]:
         """The brain masks that go with the betas."""

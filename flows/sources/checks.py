@@ -7,7 +7,7 @@ import numpy as np
 from flows.sources.base import Description, Source, Stimulus, Surface
 
 # The noise ceiling is estimated from images with at least this many repeats (METHOD.md 0).
-_REPEATS_FOR_CEILING = 3
+REPEATS_FOR_CEILING = 3
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,9 @@ def _check_participant(source: Source, label: str) -> ParticipantReport:
 
 def _participant_warnings(one: ParticipantReport) -> list[str]:
     warnings = []
-    if one.most_repeats < _REPEATS_FOR_CEILING:
+    if one.most_repeats < REPEATS_FOR_CEILING:
         warnings.append(
-            f"{one.label}: no stimulus was shown {_REPEATS_FOR_CEILING} times, so that there is "
+            f"{one.label}: no stimulus was shown {REPEATS_FOR_CEILING} times, so that there is "
             "no noise ceiling"
         )
     if one.left_out:

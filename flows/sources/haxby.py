@@ -106,6 +106,11 @@ class HaxbySource:
             self._masks[participant] = mask
         return self._masks[participant]
 
+    def mask_rule(self, participant: str) -> str:
+        """See `Source.mask_rule`."""
+        name = self._mask_file(participant).relative_to(self._root)
+        return f"where {name.as_posix()} is finite and not zero"
+
     def trials(self, participant: str) -> Trials:
         """See `Source.trials`; `unit = "volume"` makes every volume of a block a trial."""
         table, sessions = self._trials(participant), self._sessions(participant)

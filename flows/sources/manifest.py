@@ -77,6 +77,10 @@ class ManifestSource:
         """See `Source.mask`; where the mask's image is finite and not zero."""
         return self._mask(participant)[0]
 
+    def mask_rule(self, participant: str) -> str:
+        """See `Source.mask_rule`."""
+        return f"where {self._table(participant).mask} is finite and not zero"
+
     def trials(self, participant: str) -> Trials:
         """See `Source.trials`; `unit = "volume"` makes every volume of a block a trial."""
         one = self._table(participant)

@@ -107,6 +107,12 @@ class NsdSource:
             self._masks[participant] = self._read_mask(participant)
         return self._masks[participant]
 
+    def mask_rule(self, participant: str) -> str:
+        """See `Source.mask_rule`."""
+        if (path := self._mask_image(participant)) is not None:
+            return f"where {path.name} holds a brain voxel"
+        return "where the first volume of the betas holds a brain voxel: no ncsnr or R2 is there"
+
     def trials(self, participant: str) -> Trials:
         """See `Source.trials`; repeats count showings in sessions that are not read, too."""
         shown = self._design.shown(participant)

@@ -140,7 +140,7 @@ def test_a_named_encoder_is_taken_as_it_is(unreachable: list[str], tmp_path: Pat
 def test_a_check_foresees_the_choice_and_loads_nothing(loaded: list[str], tmp_path: Path) -> None:
     def foreseen(name: str, **what: bool) -> str:
         folder = write_lab_sized(tmp_path / name, participants=1, images=20, **what)
-        return foresee_encoder(open_source(folder))
+        return foresee_encoder(open_source(folder)).told
 
     assert (
         foreseen("both")

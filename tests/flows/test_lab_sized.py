@@ -64,9 +64,9 @@ def test_a_check_tells_folds_and_encoder_and_writes_nothing(tmp_path: Path) -> N
     folder = write_lab_sized(tmp_path / "lab")
     before = snapshot(tmp_path)
     told = sdc("ingest", "--check", folder).splitlines()
-    assert f"folds: {SHARES}" in told
+    assert f"  folds: {SHARES}" in told
     assert (
-        "encoder: open_clip:ViT-B-32:openai where its weights can be loaded, "
+        "  encoder: open_clip:ViT-B-32:openai where its weights can be loaded, "
         "caption:all-MiniLM-L6-v2 otherwise"
     ) in told
     answer = json.loads(sdc("ingest", "--check", folder, "--json"))
@@ -79,9 +79,9 @@ def test_a_check_tells_folds_and_encoder_and_writes_nothing(tmp_path: Path) -> N
 def test_a_check_of_blocks_tells_that_folds_rotate(tmp_path: Path) -> None:
     folder = write_blocks(tmp_path / "blocks")
     told = sdc("ingest", "--check", folder).splitlines()
-    assert f"folds: {ROTATED}" in told
+    assert f"  folds: {ROTATED}" in told
     assert (
-        "encoder: caption:all-MiniLM-L6-v2 (stimulus bottle-run00 has no picture; every stimulus "
+        "  encoder: caption:all-MiniLM-L6-v2 (stimulus bottle-run00 has no picture; every stimulus "
         "has captions)"
     ) in told
     answer = json.loads(sdc("ingest", "--check", folder, "--json"))
