@@ -153,6 +153,12 @@ def run(
         bool,
         typer.Option("--force", help="Publish components that are not found again, marked so."),
     ] = False,
+    promote: Annotated[
+        bool,
+        typer.Option(
+            "--promote", help="Let it answer even if it found nothing or decodes worse than before."
+        ),
+    ] = False,
     runner: Annotated[
         Literal["local", "threads", "dask"],
         typer.Option(help="Where participants are computed; it changes no result."),
@@ -185,8 +191,8 @@ def run(
 
     flow = run_pipeline.with_options(task_runner=task_runner(runner, dask_address))
     with _working():
-        result = flow(dataset, chosen, force=force)
-    _print(result, as_json)
+        result = flow(dataset, chosen, force=force, promote=promote)
+    _print_run(result, as_json)
 
 
 def demo(
@@ -314,6 +320,22 @@ def _working() -> Iterator[None]:
 
     with unwatched(), listening(stage_progress()):
         yield
+
+
+def _print_run(result: Json, as_json: bool) -> None:
+    """What came of a run: its facts, and at the end what it is worth and what to do next."""
+    if as_json:
+        _print(result, as_json)
+        return
+    from app.console import print_line
+
+    last = ("verdict", "warnings", "next")
+    _print({name: value for name, value in result.items() if name not in last}, as_json)
+    print_line()
+    print_line(f"verdict: {result['verdict']}")
+    for warning in result["warnings"]:
+        print_line(f"warning: {warning}")
+    print_line(f"next: {result['next']}")
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

@@ -1,27 +1,14 @@
-"""What came of a run, in a few words: how much is shared, and why the rest is not."""
+"""What came of a run, in a few words, out of its judgement (`app.runs.report`)."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from typing import Any
 
-from app.store import Artefact
-from flows.publish_claims import component_columns
-from flows.stages import get_store
+from app.runs.schemas import Judgement
 
 Json = dict[str, Any]
 
 
-def tell_outcome(labels: Sequence[str], masks: Sequence[Json], comparison: Json) -> Json:
+def tell_outcome(judged: Judgement) -> Json:
     """Components found and shared, and the reasons of what counts for nothing.
-
-    Parameters
-    ----------
-    labels : sequence of str
-        Participants.
-    masks : sequence of dict
-        What `flows.locate.locate_subject` returned of each.
-    comparison : dict
-        What `flows.compare.compare_subjects` returned.
 
     Returns
     -------
@@ -30,28 +17,26 @@ def tell_outcome(labels: Sequence[str], masks: Sequence[Json], comparison: Json)
         which reason (the one that the catalog tells of a component), and by participant
         ``without_mask`` and ``untested``, likewise.
     """
-    verdicts = get_store().get(Artefact.model_validate(comparison["comparison"]))
-    components = component_columns(verdicts, comparison["reasons"], len(comparison["reasons"]))
-    by_participant = {
-        "without_mask": [mask["reasons"] for mask in masks],
-        "untested": comparison["untested"],
-    }
-    told: Json = {
-        "found": len(components),
-        "shared": sum(component["shared"] is True for component in components),
-    }
-    if counted := _count(component["reason"] for component in components):
-        told["not_shared"] = counted
-    for name, rows in by_participant.items():
+    told: Json = {"found": judged.concepts.found, "shared": judged.concepts.shared.holds}
+    if judged.concepts.shared.reasons:
+        told["not_shared"] = judged.concepts.shared.reasons
+    for name, field in (("without_mask", "without"), ("untested", "untested")):
         counts = {
-            label: counted
-            for label, row in zip(labels, rows, strict=True)
-            if (counted := _count(row))
+            one.subject: counted
+            for one in judged.participants
+            if (counted := getattr(one.masks, field))
         }
         if counts:
             told[name] = counts
     return told
 
 
-def _count(reasons: Iterable[str | None]) -> dict[str, int]:
-    return dict(sorted(Counter(reason for reason in reasons if reason is not None).items()))
+def next_command(dataset: str, run: int, judged: Judgement, *, held_back: bool) -> str:
+    """What to do with a run that was published, as a command and what it is for."""
+    if judged.found_nothing and held_back:
+        return f"sdc runs {run} (why); sdc runs --promote {run} (let it answer all the same)"
+    if held_back:
+        return f"sdc runs {run}; sdc runs --promote {run} (let it answer all the same)"
+    if judged.concepts.found == 0:
+        return f"sdc runs {run}"
+    return f"sdc search 'a photo of a face' --dataset {dataset}; sdc runs {run}"

@@ -15,7 +15,10 @@ it stopped:
    how much is found again (`flows.stability`); refuse what is not;
 5. hold masks against regions, compare participants, and judge every claim (`flows.compare`);
 6. link each participant's components to a network, and hold masks against localisers;
-7. publish, in one transaction.
+7. see how sure it is that decoders tell anything, and what more trials bring (`flows.learning`);
+8. publish, in one transaction, and judge the run (`app.runs.report`).
+
+Where no component is found again, the run ends with its decoders (`flows.nothing`).
 """
 
 import time
@@ -27,7 +30,6 @@ from typing import Any
 
 from prefect import flow
 
-from app.errors import InputError
 from app.garbage.service import works
 from app.observing.context import bind
 from app.settings import get_settings
@@ -37,22 +39,25 @@ from flows.compare import cannot_reach, compare_subjects
 from flows.config import RunConfig
 from flows.encoder_choice import choose_encoder
 from flows.fit import Fit, Timed, fit_run
+from flows.learning import learn_subject
 from flows.locate import interval_regions
 from flows.measure import Measured, measure_run, replicate
 from flows.network import link_subject
-from flows.outcome import tell_outcome
-from flows.publish import RunResults, index_voxels, publish_run, published_run
+from flows.nothing import compare_nothing, describe_nothing, fit_nothing, measure_nothing
+from flows.outcome import next_command, tell_outcome
+from flows.publish import PublishedRun, RunResults, index_voxels, publish_run, published_run
 from flows.reduce import REMEDY, check_components
+from flows.refusals import NothingFoundError
 from flows.regions import compare_with_regions
 from flows.retries import persevere
 from flows.run_context import RunContext, fitting_folds
 from flows.runners import examine_site, task_runner
+from flows.science.hemispheres import hemispheres
 from flows.stability import compare_seeds, repeat_run, seek_without_each
 from flows.stages import gather, get_store
 from flows.telling import Event, Kind, tell, tell_failure
 from flows.train import centre_stimuli, embed_dataset
 from flows.validate import validate_subject
-from flows.science.hemispheres import hemispheres
 from flows.voxel_clusters import require_participants
 
 Json = dict[str, Any]
@@ -65,7 +70,9 @@ Json = dict[str, Any]
     on_failure=[tell_failure("slug")],
 )
 @works
-def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = False) -> Json:
+def run_pipeline(
+    slug: str, options: RunConfig | None = None, *, force: bool = False, promote: bool = False
+) -> Json:
     """Run all stages on a dataset and publish what they find.
 
     What reads the source or the catalog runs in this process; the rest runs where the flow's task
@@ -77,20 +84,24 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
         The dataset's name.
     options : RunConfig or dict of its values, optional
     force : bool
-        Publish components that are not found again, marked so.
+        Publish components that are not found again, marked so. Without it a run of which none is
+        found again is published with its decoders alone: it found nothing.
+    promote : bool
+        Let the run answer for its dataset even if it found nothing or decodes worse than the
+        current one.
 
     Returns
     -------
     dict
         ``run`` (its id), ``changed``, the ``encoder`` and why it was chosen, ``held_back`` (why it
-        was not made current), ``timings`` and ``concepts`` (`flows.outcome`). The same data,
-        configuration and code give the run that is there already.
+        was not made current), ``concepts`` (`flows.outcome`), ``verdict`` and ``warnings``
+        (`app.runs.report`), and what to do ``next``; of a run that is new, its ``timings`` too.
+        The same data, configuration and code give the run that is there already.
 
     Raises
     ------
     CatalogError
-        The dataset is unknown, a stage cannot work on it, or its components are not found again;
-        nothing is published.
+        The dataset is unknown, or a stage cannot work on it; nothing is published.
     """
     bind(dataset=slug)
     config = options or RunConfig()
@@ -102,16 +113,10 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
     if config.method == "clusters":
         require_participants(slug, len(dataset.subjects), config.clusters)
     key = digest([dataset.fingerprint, config.model_dump(), code_version(), force])
-    if found := published_run(key):
+    if found := published_run(key, promote=promote):
         # The process that published it may have been killed before it came to the index.
         index_voxels()
-        return {
-            "run": found,
-            "dataset": slug,
-            "changed": False,
-            "encoder": encoder,
-            "encoder_reason": why,
-        }
+        return _told(slug, found, encoder, why, changed=False)
     timings: dict[str, float] = {}
 
     timed = partial(_timed, timings)
@@ -126,11 +131,23 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
         check_components(vectors, folds, config.reduction)
     tables = [voxel_tables(subject) for subject in dataset.subjects]
     context = RunContext(dataset, config, vectors, tables, device)
-    whole = fit_run(context, folds, timed, force=force)
-    judged = judge_fit(context, whole, timed, force=force)
-    overlaps, networks, validations = _describe(context, whole, timed)
+    nothing: Json | None = None
+    try:
+        whole = fit_run(context, folds, timed, force=force)
+        judged = judge_fit(context, whole, timed, force=force)
+    except NothingFoundError as refused:
+        nothing = {"reason": refused.message, "hint": refused.hint}
+        whole = fit_nothing(context, folds)
+        with timed("test"):
+            measured = measure_nothing(context, whole)
+        judged = Judged(measured, None, [], compare_nothing(context))
+    overlaps, networks, validations = (
+        describe_nothing(context) if nothing else _describe(context, whole, timed)
+    )
     with timed("intervals"):
-        intervals = _intervals(context, whole)
+        intervals = None if nothing else _intervals(context, whole)
+    with timed("learn"):
+        trained = _learn(context, whole, judged)
     results = RunResults(
         key=key,
         config=config,
@@ -139,7 +156,7 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
         site=site.summary(),
         timings=timings,
         embedded=embedded,
-        trained=judged.measured.decoders(whole),
+        trained=trained,
         components=whole.components,
         masks=whole.masks,
         located=whole.located,
@@ -151,8 +168,9 @@ def run_pipeline(slug: str, options: RunConfig | None = None, *, force: bool = F
         validations=validations,
         stability=judged.stability,
         components_report=_report(context, whole, judged, why),
+        nothing=nothing,
     )
-    return _publish(dataset, results, encoder, why)
+    return _publish(dataset, results, encoder, why, promote=promote)
 
 
 @dataclass(frozen=True)
@@ -181,7 +199,7 @@ def judge_fit(context: RunContext, whole: Fit, timed: Timed, *, force: bool = Fa
 
     Raises
     ------
-    InputError
+    NothingFoundError
         Nothing is found again, and `force` is false.
     """
     config = context.config
@@ -214,7 +232,7 @@ def _seek_again(
 
     Raises
     ------
-    InputError
+    NothingFoundError
         Nothing is found again, and `force` is false.
     """
     if context.config.stability.seeds < 2:
@@ -227,7 +245,7 @@ def _seek_again(
         ).result()
         summary = stability["summary"]
         if summary["found_again"] == 0 and not force:
-            raise InputError(
+            raise NothingFoundError(
                 "these components are not reproducible: of "
                 f"{whole.found['count']} none is found again with a cosine of {least:g} by other "
                 f"seeds on other draws of the stimuli (mean {_figure(summary['cosine']['mean'])}; "
@@ -285,6 +303,30 @@ def _describe(
     return overlaps, networks, validations
 
 
+def _learn(context: RunContext, whole: Fit, judged: Judged) -> list[Json]:
+    """Decoders with all that is measured of them, how they would do with fewer trials too."""
+    decoders = judged.measured.decoders(whole)
+    learned = gather(
+        [
+            learn_subject.submit(
+                subject.label,
+                subject.artefacts,
+                context.vectors,
+                whole.folds,
+                decoder["training"]["alpha"],
+                decoder["predictions"],
+                decoder["seed"],
+                context.device,
+            )
+            for subject, decoder in zip(context.dataset.subjects, decoders, strict=True)
+        ]
+    )
+    return [
+        decoder | {"metrics": decoder["metrics"] | more["metrics"]}
+        for decoder, more in zip(decoders, learned, strict=True)
+    ]
+
+
 def _intervals(context: RunContext, whole: Fit) -> list[Json] | None:
     """Intervals of areas under the curve; none of clusters, whose members are in or out."""
     if context.config.method == "clusters":
@@ -325,30 +367,39 @@ def _report(context: RunContext, whole: Fit, judged: Judged, why: str) -> Json:
             found["count"],
             [subject.region_atlases for subject in context.dataset.subjects],
             context.config.statistics,
-        ),
+        )
+        if found["count"]
+        else [],
     }
 
 
-def _publish(dataset: DatasetTables, results: RunResults, encoder: str, why: str) -> Json:
+def _publish(
+    dataset: DatasetTables, results: RunResults, encoder: str, why: str, *, promote: bool
+) -> Json:
     slug = dataset.slug
-    published = persevere("publish", lambda: publish_run(dataset, results))
+    published = persevere("publish", lambda: publish_run(dataset, results, promote))
     bind(run=str(published.id))
     index_voxels()
     kind: Kind = "held_back" if published.held_back else "published"
     message = published.held_back or f"run {published.id} answers for {slug}"
     tell(Event(kind, slug, message, run=published.id))
+    return _told(slug, published, encoder, why, changed=True) | {"timings": results.timings}
+
+
+def _told(slug: str, published: PublishedRun, encoder: str, why: str, *, changed: bool) -> Json:
+    """What the flow returns of a run that was published, now or before."""
+    judged = published.judged
     return {
         "run": published.id,
         "dataset": slug,
-        "changed": True,
+        "changed": changed,
         "encoder": encoder,
         "encoder_reason": why,
         "held_back": published.held_back,
-        "unreachable": (results.components_report or {}).get("unreachable", []),
-        "timings": results.timings,
-        "concepts": tell_outcome(
-            [subject.label for subject in dataset.subjects], results.located, results.comparison
-        ),
+        "concepts": tell_outcome(judged),
+        "verdict": judged.verdict,
+        "warnings": judged.warnings,
+        "next": next_command(slug, published.id, judged, held_back=bool(published.held_back)),
     }
 
 
@@ -364,6 +415,7 @@ def voxel_tables(subject: SubjectTables) -> Json:
             {
                 "native": subject.native,
                 "mni": subject.mni,
+                "side": hemispheres(subject.native, subject.mni, subject.mesh),
                 "regions": subject.regions.astype("uint8"),
             }
         )
@@ -376,4 +428,3 @@ def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     timings[name] = round(time.monotonic() - started, 3)
-                "side": hemispheres(subject.native, subject.mni, subject.mesh),

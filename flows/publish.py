@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from app.commands import actor
 from app.database.copying import copy_rows
 from app.database.engine import open_session
 from app.database.models import (
@@ -26,11 +27,16 @@ from app.database.models import (
     Encoder,
     Run,
     StimulusVector,
+    Subject,
     VoxelVector,
 )
 from app.encoders.service import nearest_terms, register_encoder
 from app.errors import ConflictError
-from app.runs.standing import Fall, fall_between
+from app.runs.report import judge_run
+from app.runs.schemas import Judgement
+from app.runs.service import promote_run
+from app.runs.standing import fall_between
+from app.runs.stored import FOUND_NOTHING, NOTHING, PARTICIPANTS, REPORT
 from app.settings import get_settings
 from app.store import Artefact
 from app.terms.vocabulary import vocabulary_of
@@ -59,7 +65,12 @@ Arrays = dict[str, NDArray[Any]]
 log = logging.getLogger(__name__)
 
 # Of a decoder's metrics, beside its top-k accuracies, what the run's tell.
-OF_DECODER = ("pool", "unmeasured", "top1_interval", "against_ridge")
+OF_DECODER = (
+    *("pool", "unmeasured", "top1_interval", "against_ridge"),
+    *("pairwise", "pairwise_interval", "learning_curve"),
+)
+# What ingestion counts of voxels that it drops, and how that is told.
+_DROPPED = {"not_finite": "not finite", "constant": "constant", "below_threshold": ""}
 TERMS = 10
 LABEL_TERMS = 3
 
@@ -87,12 +98,7 @@ class RunResults:
     stability: Json | None
     site: Json
     components_report: Json | None = None
-
-
-def published_run(key: str) -> int | None:
-    """Id of the run with this key, where it has been published."""
-    with open_session() as session:
-        return session.scalar(select(Run.id).where(Run.key == key))
+    nothing: Json | None = None
 
 
 @dataclass(frozen=True)
@@ -104,18 +110,34 @@ class PublishedRun:
     id : int
     held_back : str
         Why it does not answer for its dataset; empty where it does.
+    judged : Judgement
+        What it is worth.
     """
 
     id: int
     held_back: str
+    judged: Judgement
 
 
-def publish_run(dataset: DatasetTables, results: RunResults) -> PublishedRun:
-    """Write a run, and make it the dataset's current one unless it decodes worse than that one.
+def published_run(key: str, *, promote: bool = False) -> PublishedRun | None:
+    """The run with this key, where it has been published; made current where `promote` is true."""
+    with open_session() as session, session.begin():
+        run = session.scalar(select(Run).where(Run.key == key))
+        if run is None:
+            return None
+        if promote:
+            promote_run(session, run.id, actor())
+        return _told(session, run, "" if promote else run.metrics.get("held_back", ""))
 
-    It decodes worse where a top-k accuracy on the test trials fell by more than the setting
-    ``largest_fall``; it can be read by its id then, and ``sdc runs --promote`` makes it current.
-    All of it is written or nothing; where a run of its key is there already, that one is returned.
+
+def publish_run(dataset: DatasetTables, results: RunResults, promote: bool = False) -> PublishedRun:
+    """Write a run, and make it the dataset's current one unless it found nothing or decodes worse.
+
+    It found nothing where there is no component, or none that any participant carries. It decodes
+    worse than the current one where a top-k accuracy on the test trials fell by more than the
+    setting ``largest_fall``. It can be read by its id then, and `promote`, or ``sdc runs
+    --promote``, makes it current. All of it is written or nothing; where a run of its key is there
+    already, that one is returned.
 
     Raises
     ------
@@ -131,7 +153,7 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> PublishedRun:
     with open_session() as session, session.begin():
         _require_unchanged(session, dataset)
         if found := session.scalar(select(Run).where(Run.key == results.key)):
-            return PublishedRun(found.id, held_back=found.metrics.get("held_back", ""))
+            return _told(session, found, found.metrics.get("held_back", ""))
         space = register_encoder(
             session,
             encoder,
@@ -149,7 +171,7 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> PublishedRun:
             seed=results.config.seed,
             device=results.device,
             timings=results.timings,
-            metrics=_metrics(dataset, results),
+            metrics=_metrics(session, dataset, results),
             reproducible=(results.components_report or {}).get("reproducible"),
             parents={
                 "vectors": results.embedded["vectors"]["sha256"],
@@ -176,36 +198,53 @@ def publish_run(dataset: DatasetTables, results: RunResults) -> PublishedRun:
             _write_network(session, subject, results.networks[row], ids)
             write_atlases(session, subject, results.validations[row], results.masks[row], ids)
             report("publishing", 2 + row, 2 + len(dataset.subjects))
-        _write_examples(session, dataset, results, components, ids)
-        write_far_stimuli(
-            session,
-            ids,
-            components,
-            dataset.stimulus_ids,
-            vectors,
-            space,
-            results.config.statistics.stimuli,
-        )
-        write_validation(session, run, space, encoder, results.config.validation.probes)
-        fall = _make_current(session, run)
-        published = PublishedRun(run.id, held_back=str(fall or ""))
+        if ids:
+            _write_examples(session, dataset, results, components, ids)
+            write_far_stimuli(
+                session,
+                ids,
+                components,
+                dataset.stimulus_ids,
+                vectors,
+                space,
+                results.config.statistics.stimuli,
+            )
+            write_validation(session, run, space, encoder, results.config.validation.probes)
+        judged = judge_run(session, run)
+        run.metrics = run.metrics | {
+            "concepts": tell_outcome(judged),
+            FOUND_NOTHING: judged.found_nothing,
+            REPORT: judged.model_dump(mode="json"),
+        }
+        held_back = _make_current(session, run, judged, promote=promote)
+        published = PublishedRun(run.id, held_back, judged)
     report("publishing", 2 + len(dataset.subjects), 2 + len(dataset.subjects))
     return published
 
 
-def _make_current(session: Session, run: Run) -> Fall | None:
-    """Let a run answer for its dataset, but where it decodes worse than the one that does."""
+def _told(session: Session, run: Run, held_back: str) -> PublishedRun:
+    return PublishedRun(run.id, held_back, judge_run(session, run))
+
+
+def _make_current(session: Session, run: Run, judged: Judgement, *, promote: bool) -> str:
+    """Let a run answer for its dataset, or tell why not, as `publish_run` says."""
     dataset = session.get_one(Dataset, run.dataset_id, with_for_update=True)
     current = session.get(Run, dataset.current_run_id) if dataset.current_run_id else None
+    why = ""
+    if judged.found_nothing:
+        why = judged.verdict
     # What another encoder's vectors decode cannot be compared, and whoever changes it wants it.
-    if current is not None and current.encoder_id == run.encoder_id:
+    elif current is not None and current.encoder_id == run.encoder_id:
         largest = get_settings().largest_fall
-        fall = fall_between(current.id, current.metrics, run.metrics, largest)
-        if fall is not None:
-            run.metrics = run.metrics | {"held_back": str(fall)}
-            return fall
-    dataset.current_run_id = run.id
-    return None
+        why = str(fall_between(current.id, current.metrics, run.metrics, largest) or "")
+    if why and promote:
+        promote_run(session, run.id, actor())
+        return ""
+    if why:
+        run.metrics = run.metrics | {"held_back": why}
+    else:
+        dataset.current_run_id = run.id
+    return why
 
 
 def index_voxels() -> None:
@@ -231,20 +270,64 @@ def _require_unchanged(session: Session, dataset: DatasetTables) -> None:
         )
 
 
-def _metrics(dataset: DatasetTables, results: RunResults) -> Json:
+def _metrics(session: Session, dataset: DatasetTables, results: RunResults) -> Json:
     return {
         "decoders": {
             subject.label: trained["metrics"]["test"]
             | {name: trained["metrics"][name] for name in OF_DECODER if name in trained["metrics"]}
             for subject, trained in zip(dataset.subjects, results.trained, strict=True)
         },
+        PARTICIPANTS: {
+            subject.label: _of_ingestion(session, dataset, subject) for subject in dataset.subjects
+        },
         "shared_minimum": results.comparison["minimum"],
-        "concepts": tell_outcome(
-            [subject.label for subject in dataset.subjects], results.masks, results.comparison
-        ),
         "site": results.site,
         **({"components": results.components_report} if results.components_report else {}),
         **({"stability": results.stability["summary"]} if results.stability else {}),
+        **({NOTHING: results.nothing} if results.nothing else {}),
+    }
+
+
+def _of_ingestion(session: Session, dataset: DatasetTables, subject: SubjectTables) -> Json:
+    """Which of a participant's voxels there are, and their noise ceilings, as a run keeps them.
+
+    The participant's own report is that of the newest ingestion, which may come after the run.
+    """
+    report_ = session.get_one(Subject, subject.id).report
+    voxels = get_store().get(Artefact.model_validate(subject.artefacts["voxels"]))
+    threshold = dataset.configuration.get("noise_ceiling")
+    limit = "" if threshold is None else f" {threshold:g} %"
+    dropped = {
+        told or f"noise ceiling at most{limit}": report_[name]
+        for name, told in _DROPPED.items()
+        if report_.get(name)
+    }
+    told: Json = {
+        "voxels": {
+            "in_mask": report_.get("in_mask", len(voxels["kept"])),
+            "kept": len(voxels["kept"]),
+            "dropped": dropped,
+            "rule": report_.get("voxel_rule"),
+        }
+    }
+    ceiling = voxels["noise_ceiling"]
+    known = ceiling[np.isfinite(ceiling)]
+    if not len(known):
+        repeats = np.bincount(voxels["image"]).max(initial=0)
+        why = "every image was shown once"
+        return told | {
+            "no_noise_ceiling": why if repeats == 1 else "no image has three training repeats"
+        }
+    above = None
+    if threshold is not None:
+        usable = len(ceiling) + report_.get("below_threshold", 0)
+        above = float((known > threshold).sum() / usable)
+    return told | {
+        "noise_ceiling": {
+            "median": float(np.median(known)),
+            "threshold": threshold,
+            "above": above,
+        }
     }
 
 
@@ -270,6 +353,8 @@ def _write_components(
     space: Encoder,
     words: list[str],
 ) -> list[int]:
+    if not len(vectors):
+        return []
     stability = _stability(results.stability, len(vectors))
     claims = component_columns(comparison, results.comparison["reasons"], len(vectors))
     # A label must not depend on which terms have been added to the catalog.

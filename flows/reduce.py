@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from app.errors import InputError
 from app.store import Artefact
 from flows.progress import report, steps_of
+from flows.refusals import NothingFoundError
 from flows.science.reduction import (
     ReductionConfig,
     most_components,
@@ -124,12 +125,12 @@ def require_components(reduced: Json, config: ReductionConfig) -> None:
 
     Raises
     ------
-    InputError
+    NothingFoundError
         No direction was found by enough starts.
     """
     if reduced["count"] == 0:
         tried = ", ".join(str(point["components"]) for point in reduced["curve"])
-        raise InputError(
+        raise NothingFoundError(
             f"these components are not reproducible: of {config.starts} starts, each on its own "
             f"draw of the stimuli, no {config.recurrence:.0%} found a direction alike (looking "
             f"for {tried} directions each)",

@@ -28,7 +28,7 @@ TIMEOUT_S = 10.0
 Kind = Literal["published", "held_back", "failed"]
 _SUBJECTS = {
     "published": "a run of {dataset} was published",
-    "held_back": "a run of {dataset} decodes worse, and was not made current",
+    "held_back": "a run of {dataset} was not made current",
     "failed": "work on {dataset} failed",
 }
 

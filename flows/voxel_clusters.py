@@ -10,6 +10,7 @@ from app.errors import InputError
 from app.store import Artefact
 from flows.mask import describe_masks, soft_masks
 from flows.progress import report, steps_of
+from flows.refusals import NothingFoundError
 from flows.science.cluster_radius import GRID
 from flows.science.participants import participant_names
 from flows.science.voxel_clusters import ClusterConfig, cluster_voxels, mean_weights
@@ -47,11 +48,11 @@ def require_clusters(count: int, config: ClusterConfig) -> None:
 
     Raises
     ------
-    InputError
+    NothingFoundError
         `count` is 0.
     """
     if count == 0:
-        raise InputError(
+        raise NothingFoundError(
             f"there is no cluster: no voxel's {_named(config)} have others {_within(config)} in "
             f"clusters.min_neighbours {config.min_neighbours} other participants",
             # Where the data choose the radius there is none to raise.

@@ -158,11 +158,17 @@ def test_more_components_than_the_data_can_carry_are_refused_before_training(
 def test_no_usable_mask_is_published_and_said(flows_home: Path, tmp_path: Path) -> None:
     folder = write_planted(tmp_path / "empty")
     ingest(folder)
-    told = sdc(*run(folder, "masks.lambdas=[1e6]", "masks.part=0"))
+    # What no participant carries answers where that is asked for.
+    told = sdc(*run(folder, "masks.lambdas=[1e6]", "masks.part=0"), "--promote")
     assert told.exit_code == 0
+    assert (
+        "verdict: this run found nothing: none of its 8 concepts is carried by any participant"
+        in told.stdout
+    )
+    assert "warning: masks: 0 of 8 feasible in p0 (empty: 8)" in told.stdout
     assert "shared: 0" in told.stdout
     assert "fewer than 2 participants have a mask of it: 8" in told.stdout
-    assert told.stdout.count("empty: 8") == 2
+    assert told.stdout.count("    empty: 8") == 2
     concepts = answer("search", "word000")["concepts"]
     assert len(concepts) == 8
     assert answer("search", "word000")["regions"] == []

@@ -1,7 +1,6 @@
 """Designs that hardly carry anything: each run ends in a clear line, or with its reasons stored."""
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -124,25 +123,27 @@ def test_stimuli_of_one_vector_are_refused_in_one_line(flows_home: Path, tmp_pat
     assert "all stimuli have one and the same vector" in line
 
 
-def test_what_carries_nothing_is_refused_and_forced_is_marked(
+def test_what_carries_nothing_is_published_so_and_forced_is_marked(
     flows_home: Path, tmp_path: Path
 ) -> None:
     folder = write_planted(tmp_path / "nothing", 2, shuffled=True)
     ingest(folder)
     words = run(folder, 'reduction.components="auto"')
-    line = refused(words, 2)
-    assert "these components are not reproducible" in line
-    assert "--force" in line
-    assert answer("runs")["runs"] == []
-    result = sdc(*words, "--force", "--json")
-    if result.exit_code:
-        # Not even two starts agreed on anything: there is nothing to mark.
-        assert "not reproducible" in result.stderr
-        return
-    assert json.loads(result.stdout)["concepts"]["shared"] == 0
+    told = answer(*words)
+    assert told["verdict"].startswith("this run found nothing: these components are not reprod")
+    assert (told["concepts"], told["held_back"]) == ({"found": 0, "shared": 0}, told["verdict"])
+    # That nothing is above chance is told of each participant, with no other claim.
+    for label in ("p0", "p1"):
+        why = f"this run tells nothing of {label}: its decoder is not above chance"
+        assert why in told["warnings"]
+    assert told["next"].startswith(f"sdc runs {told['run']} (why); sdc runs --promote")
+    forced = answer(*words, "--force")
+    assert forced["concepts"]["shared"] == 0
+    # By chance a mask may decode, of which it is known that nothing was found again.
+    assert forced["verdict"].startswith("this run found nothing") or not forced["held_back"]
     with open_session() as session:
-        metrics = session.scalars(select(Run.metrics)).one()
-    assert metrics["components"]["reproducible"] is False
+        metrics = session.get_one(Run, forced["run"]).metrics
+    assert metrics["components"]["reproducible"] is not True
 
 
 def test_without_a_further_seed_nothing_is_called_shared(flows_home: Path, tmp_path: Path) -> None:

@@ -338,12 +338,16 @@ def test_nothing_is_shared_where_brains_saw_other_pictures(
     savemat(path, design)
     ingest_dataset(str(cohort), OPTIONS | {"noise_ceiling": 25.0})
     chosen = {"clusters": {"min_neighbours": 1}}
-    with pytest.raises(InputError, match="there is no cluster"):
-        run_pipeline("small", BY_CLUSTERS | chosen)
+    none = run_pipeline("small", BY_CLUSTERS | chosen)
+    assert none["verdict"].startswith("this run found nothing: there is no cluster")
+    assert none["held_back"] == none["verdict"]
     # A given radius has clusters by chance, that nobody finds again.
     given = {"clusters": BY_CLUSTERS["clusters"] | {"eps": 0.5}}
-    with pytest.raises(InputError, match="these components are not reproducible"):
-        run_pipeline("small", BY_CLUSTERS | given)
+    told = run_pipeline("small", BY_CLUSTERS | given)
+    assert told["verdict"].startswith(
+        "this run found nothing: these components are not reproducible"
+    )
+    assert told["concepts"] == {"found": 0, "shared": 0}
     run = run_pipeline("small", BY_CLUSTERS | given, force=True)["run"]
     with open_session() as session:
         components = session.scalars(select(Component).where(Component.run_id == run)).all()
