@@ -44,7 +44,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         403: "The key has not the scope that is needed.",
         404: "What was named does not exist.",
         409: "What was asked contradicts what is stored.",
-        413: "The body is larger than the setting `upload_mb`, or `json_mb` where it has no file.",
+        413: "The body is larger than the setting `upload_mb`, or `json_mb` without a file, or "
+        "what is in it takes more memory than `upload_memory_mb`.",
         422: "What was given cannot be used.",
         429: "More requests in a minute than the setting `requests_per_minute`.",
         503: "A part that the catalog needs cannot be used now.",

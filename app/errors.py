@@ -78,11 +78,34 @@ class TooManyRequestsError(CatalogError):
     exit_code = 1
 
 
+class TooLargeError(CatalogError):
+    """What was given takes more than the catalog gives to one asker."""
+
+    status = 413
+    exit_code = 2
+
+
 class UnavailableError(CatalogError):
     """A part the catalog needs (server, extension, device) cannot be used now."""
 
     status = 503
     exit_code = 1
+
+
+class BusyError(UnavailableError):
+    """Others are being answered, and there is no room for one more now.
+
+    Parameters
+    ----------
+    message, hint : str
+        As `CatalogError`.
+    retry_after_s : int
+        Seconds after which it is worth asking again.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: int) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class TooSlowError(UnavailableError):

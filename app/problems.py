@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.errors import CatalogError
+from app.errors import BusyError, CatalogError
 from app.failures import as_catalog_error
 from app.observing.context import HEADER, bound
 
@@ -64,6 +64,8 @@ def problem_response(
 def problem_of(error: CatalogError) -> JSONResponse:
     """The response that tells an error of the catalog."""
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    if isinstance(error, BusyError):
+        headers = {"Retry-After": str(error.retry_after_s)}
     return problem_response(error.status, error.message, headers=headers, hint=error.hint or None)
 
 

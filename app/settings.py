@@ -101,6 +101,11 @@ class Settings(BaseSettings):
     )
     prompt_batch: int = Field(default=50, ge=1, le=1000, description="Most prompts of one request.")
     upload_mb: float = Field(default=64.0, gt=0, description="Largest upload of files, in MB.")
+    upload_memory_mb: float = Field(
+        default=2000.0,
+        gt=0,
+        description="Memory that all uploads in work may take together in a process, in MB.",
+    )
     json_mb: float = Field(default=4.0, gt=0, description="Largest body without files, in MB.")
     map_mvoxels: float = Field(
         default=20.0, gt=0, description="Largest map that is searched by, in million voxels."

@@ -22,6 +22,7 @@ from app.places.repository import run_components
 from app.regions.schemas import Space
 from app.regions.service import SIGNIFICANT, require_owner
 from app.runs.service import ChosenRun, choose_run_for
+from app.upload_memory import upload_work
 
 Ids = NDArray[np.int_]
 
@@ -78,6 +79,8 @@ def search_map(
         Native mm without a participant, or nobody's places in MNI space are known.
     NotFoundError
         There is no such dataset, run or participant.
+    TooLargeError, BusyError
+        There is no memory for the map, see `app.upload_memory`.
     """
     check_k(k)
     if not FEWEST_PERMUTATIONS <= permutations <= MOST_PERMUTATIONS:
@@ -89,7 +92,22 @@ def search_map(
         raise InputError(f"the seed is {seed}", hint=f"it is 0 to {LARGEST_SEED}")
     require_owner(space, subject)
     chosen = choose_run_for(session, dataset, run, subject)
-    brain_map = read_map(file, name)
+    with upload_work() as work:
+        brain_map = read_map(file, name, work)
+        return _answer(session, chosen, brain_map, name, space, subject, k, permutations, seed)
+
+
+def _answer(
+    session: Session,
+    chosen: ChosenRun,
+    brain_map: BrainMap,
+    name: str,
+    space: Space,
+    subject: str | None,
+    k: int,
+    permutations: int,
+    seed: int,
+) -> MapAnswer:
     components = run_components(session, chosen.run.id)
     ids = np.array(sorted(components))
     voxels, covered = _cover(session, chosen, brain_map, name, space, subject, ids)

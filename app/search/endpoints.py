@@ -31,7 +31,6 @@ from app.parameters import (
     Ways,
 )
 from app.patterns import NO_NUL
-from app.pictures import read_picture
 from app.places import service as places
 from app.places.schemas import PlaceAnswer, RegionConceptsAnswer
 from app.places.service import LARGEST_MM
@@ -127,9 +126,8 @@ def search_image(
 ) -> SearchAnswer:
     """The concepts nearest to a picture; 409 where the run's encoder reads text alone."""
     name = (image.filename or "the picture")[:200]
-    picture = read_picture(image.file, name)
     return service.search_picture(
-        session, picture, name, dataset=dataset, run=run, subject=subject, atlas=atlas, k=k
+        session, image.file, name, dataset=dataset, run=run, subject=subject, atlas=atlas, k=k
     )
 
 

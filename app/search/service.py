@@ -164,7 +164,7 @@ def search_picture(
             f"the encoder {encoder.name} reads no pictures", hint="ask in words instead"
         )
     loaded = load_stored_encoder(encoder)
-    with upload_work(name) as work:
+    with upload_work() as work:
         vector = loaded.encode_images([read_picture(file, name, work)])
     direction = centre(vector, np.asarray(encoder.stimulus_mean))[0]
     match = {"match": None, "match_reason": OF_PICTURES}

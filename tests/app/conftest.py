@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -39,9 +40,11 @@ def shared_catalog(
     """A catalog with a published run."""
     home = tmp_path_factory.mktemp("published")
     table = write_table(home / "words.csv")
+    # The attacks' folder has one of its own.
+    name = f"published_{uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE published TEMPLATE {template_database}")
-    url = make_url(server_url).set(database="published").render_as_string(hide_password=False)
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
     engine = make_engine(url)
     with Session(engine) as session, session.begin():
         written = publish(session, f"vectors:{table}", ArtefactStore(str(home / "store")))

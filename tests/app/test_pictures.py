@@ -10,8 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from app import pictures
+from app.embedding.encoder import Image as Pixels
 from app.errors import InputError
-from app.pictures import read_picture
+from app.upload_memory import upload_work
+
+
+def read_picture(file: BytesIO, name: str) -> Pixels:
+    with upload_work() as work:
+        return pictures.read_picture(file, name, work)
+
 
 COLOURS = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
 

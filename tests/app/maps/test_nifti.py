@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from app.errors import InputError
 from app.maps.nifti import BrainMap, read_map
 from app.settings import get_settings
+from app.upload_memory import upload_work
 from tests.app.maps.volumes import AFFINE, ramp, with_extension, written
 
 CELLS = np.argwhere(np.ones((4, 5, 6)))
@@ -23,7 +24,8 @@ CENTRES = CELLS @ AFFINE[:3, :3].T + AFFINE[:3, 3]
 
 
 def read(content: bytes) -> BrainMap:
-    return read_map(BytesIO(content), "m.nii")
+    with upload_work() as work:
+        return read_map(BytesIO(content), "m.nii", work)
 
 
 @pytest.mark.parametrize("version", [1, 2])
