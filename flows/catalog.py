@@ -172,5 +172,5 @@ def _subject_tables(session: Session, subject: Subject) -> SubjectTables:
         regions=regions,
         region_ids=region_ids,
         region_atlases=list(atlas_of.values()),
-    )
         mesh=None if subject.surface is None else voxels.coordinates[:, 0],
+    )
