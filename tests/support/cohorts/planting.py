@@ -34,6 +34,9 @@ class CohortConfig:
         Of each participant.
     patch : tuple of int
         Voxels of the smallest and of the largest patch, both hemispheres together.
+    sizes : tuple of int, optional
+        Voxels of each shared concept's patch in a typical participant; by default they run from
+        the smallest to the largest.
     design : DesignConfig
     responses : ResponseConfig
     part : Part
@@ -46,6 +49,7 @@ class CohortConfig:
     concepts: int = 12
     voxels: int = 2000
     patch: tuple[int, int] = (15, 300)
+    sizes: tuple[int, ...] | None = None
     design: DesignConfig = MANY_PICTURES
     responses: ResponseConfig = field(default_factory=ResponseConfig)
     part: Part = POSTERIOR
@@ -185,8 +189,10 @@ def _draw_carriers(participants: int, concepts: int, rng: np.random.Generator) -
 def _draw_sizes(
     config: CohortConfig, concepts: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """(C,) voxels of each concept's patch: from the smallest to the largest, in random order."""
+    """(C,) voxels of each concept's patch: those asked for, or a series in random order."""
     low, high = config.patch
+    if config.sizes is not None:
+        return np.append(np.array(config.sizes, dtype=np.float64), np.sqrt(low * high))
     shared = rng.permutation(np.geomspace(low, high, concepts - 1))
     return np.append(shared, np.sqrt(low * high))
 

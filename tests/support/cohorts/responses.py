@@ -33,6 +33,8 @@ class ResponseConfig:
         principal components of the target vectors, wherever they lie.
     picture : float
         Share of the other voxels that answer to what pictures have and target vectors have not.
+    suppressed : tuple of int
+        Concepts that their voxels respond less to, by number.
     fine, coarse, broad : float
         Shares of the noise's variance that neighbours share, that patches of some 20 mm share, and
         that hemispheres share.
@@ -42,6 +44,7 @@ class ResponseConfig:
     explained: tuple[float, float] = (4.0, 5.0)
     meaning: float = 0.3
     picture: float = 0.4
+    suppressed: tuple[int, ...] = ()
     fine: float = 0.2
     coarse: float = 0.15
     broad: float = 0.08
@@ -128,6 +131,8 @@ def draw_signal(
     explained = rng.beta(*config.explained, voxels)
     sharp = rng.random(voxels) < 0.4
     sign = np.where(rng.random(voxels) < SUPPRESSED, -1.0, 1.0)
+    side = np.ones(len(strength))
+    side[list(config.suppressed)] = -1
     threshold = rng.normal(*THRESHOLD, (len(strength), voxels))
     for concept, voxel in zip(*np.nonzero(strength), strict=True):
         above = threshold[concept, voxel]
@@ -136,7 +141,7 @@ def draw_signal(
             if sharp[voxel]
             else softplus(evidence[:, concept], above)
         )
-        driven[:, voxel] += sign[voxel] * strength[concept, voxel] * answer
+        driven[:, voxel] += side[concept] * sign[voxel] * strength[concept, voxel] * answer
 
     meaning = np.flatnonzero(tuning == "meaning")
     scores = standard(leading_scores(vectors, MEANING_AXES))
