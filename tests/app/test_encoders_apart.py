@@ -226,7 +226,7 @@ def test_every_operation_tool_view_and_function_has_a_case(spaces: Spaces) -> No
             "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'catalog'::regnamespace"
             " AND proretset AND has_function_privilege(oid, 'EXECUTE')"
         )
-        assert {name for (name,) in callable_} == {*SEARCHES, "nearest_terms"}
+        assert {name for (name,) in callable_} == {*SEARCHES, "match_prompt", "nearest_terms"}
 
 
 @pytest.mark.parametrize("slug", SPACES)
@@ -354,6 +354,9 @@ def test_sql_answers_as_if_the_dataset_were_alone(spaces: Spaces, slug: str) -> 
         found = rows(together, f"SELECT * FROM catalog.{name}('face', 7, %s)", slug)  # noqa: S608
         assert found
         assert found == rows(alone, f"SELECT * FROM catalog.{name}('face', 7)")  # noqa: S608
+    told = rows(together, "SELECT * FROM catalog.match_prompt('face', %s)", slug)
+    assert told == rows(alone, "SELECT * FROM catalog.match_prompt('face')")
+    assert [row[0] for row in told] == [slug]
     for component in spaces.published[slug].components.values():
         query = "SELECT * FROM catalog.nearest_terms(%s, 20)"
         assert rows(together, query, component) == rows(alone, query, component)
