@@ -24,12 +24,13 @@ from tests.benchmarks import (
     reading,
     recovery,
     rest_latency,
+    small_designs,
     voxel_million,
     voxel_search,
 )
 
 BENCHMARKS = {
-    module.__name__.rpartition(".")[2]: module
+    getattr(module, "NAME", module.__name__.rpartition(".")[2]): module
     for module in (
         bulk_write,
         voxel_search,
@@ -43,6 +44,7 @@ BENCHMARKS = {
         haxby_rotation,
         calibration,
         claims,
+        small_designs,
         localisation,
         clusters,
         voxel_million,

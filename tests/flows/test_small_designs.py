@@ -1,19 +1,28 @@
 """Designs that hardly carry anything: each run ends in a clear line, or with its reasons stored."""
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from sqlalchemy import select
 
 from app.database.engine import open_session
-from app.database.models import Component, Run
+from app.database.models import Component, ComponentSubject, Run
+from flows.config import RunConfig
 from flows.ingest import ingest_dataset
+from flows.pipeline import run_pipeline
+from tests.benchmarks.small_designs import category_of, five_categories, svm_accuracies
 from tests.flows.planted import AFFINE, GRID, write_planted
 from tests.flows.sources.nsd_tree import write_image
 from tests.flows.test_ingest import counts
 from tests.flows.test_poor_data import answer, ingest, refused, run, sdc
+from tests.support.cohorts.blocks import shuffle_within_runs
+from tests.support.cohorts.manifest import TABLE, write_manifest
+from tests.support.cohorts.objects import find_clip_names
+from tests.support.cohorts.records import PlantedCohort
 
 DIMENSION = 24
 QUICK = """
@@ -176,3 +185,57 @@ def test_a_run_tells_which_encoder_and_why(flows_home: Path, tmp_path: Path) -> 
     told = answer(*run(folder))
     assert told["encoder"].startswith("vectors:")
     assert told["encoder_reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_clip_names() is None, reason="needs CLIP vectors of names")
+def test_categories_that_a_linear_machine_tells_are_decoded(
+    flows_home: Path, tmp_path: Path
+) -> None:
+    """Five categories, three runs of 15 trials, four participants; nothing is set."""
+    cohort = five_categories(21)
+    assert 0.8 <= np.mean(svm_accuracies(cohort)) <= 0.96
+    claims = run_by_default(cohort, tmp_path / "cohort")
+    decoded = [each for each in claims if each.decodable and each.participants >= 3]
+    assert len({category_of(each.vector, cohort) for each in decoded}) >= 4
+    # Of no component it is said that it could not be tested.
+    assert all(each.untested == 0 for each in claims)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_clip_names() is None, reason="needs CLIP vectors of names")
+def test_where_the_labels_of_blocks_were_exchanged_nothing_is_decoded(
+    flows_home: Path, tmp_path: Path
+) -> None:
+    cohort = shuffle_within_runs(five_categories(21), 21)
+    assert np.mean(svm_accuracies(cohort)) < 0.5
+    assert not any(each.decodable for each in run_by_default(cohort, tmp_path / "cohort"))
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A component, in how many participants it is decoded, and in how many it is not tested."""
+
+    vector: Any
+    decodable: bool | None
+    participants: int
+    untested: int
+
+
+def run_by_default(cohort: PlantedCohort, folder: Path) -> list[Claimed]:
+    manifest = write_manifest(cohort, folder, folds=False)
+    slug = ingest_dataset(str(folder), {})["dataset"]
+    run_pipeline(slug, RunConfig(encoder=f"vectors:{manifest.parent / TABLE}"))
+    with open_session() as session:
+        rows = session.execute(
+            select(Component, ComponentSubject.decodes).join(
+                ComponentSubject, ComponentSubject.component_id == Component.id
+            )
+        ).all()
+    told: dict[int, list[Any]] = {}
+    for component, decodes in rows:
+        told.setdefault(component.id, [component]).append(decodes)
+    return [
+        Claimed(component.vector, component.decodable, decoded.count(True), decoded.count(None))
+        for component, *decoded in told.values()
+    ]

@@ -1,5 +1,7 @@
 """Cohorts of a block design: few categories, or many, and many trials of each."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ def block_cohort(
     runs: int = 3,
     trials: int = 15,
     voxels: int = 600,
+    responses: ResponseConfig = RESPONSES,
 ) -> PlantedCohort:
     """A block design in ventral cortex: in each run every category comes in one block of trials.
 
@@ -40,6 +43,8 @@ def block_cohort(
     runs, trials : int
         Runs, at least 3, and trials of a block.
     voxels : int
+    responses : ResponseConfig
+        How strong and how noisy answers are.
 
     Raises
     ------
@@ -65,7 +70,7 @@ def block_cohort(
                 ground,
                 Trials(image, image // count + 1, image % count),
                 wanted.astype(np.int64),
-                RESPONSES,
+                responses,
                 own,
                 drift=0.12,
             )
@@ -89,9 +94,9 @@ def block_cohort(
     )
 
 
-def many_categories_cohort(seed: int) -> PlantedCohort:
+def many_categories_cohort(seed: int, responses: ResponseConfig = RESPONSES) -> PlantedCohort:
     """One participant, 81 categories, six runs in which each comes in a block of three trials."""
-    return block_cohort(seed, 1, categories=81, runs=6, trials=3, voxels=900)
+    return block_cohort(seed, 1, categories=81, runs=6, trials=3, voxels=900, responses=responses)
 
 
 def _draw_categories(
@@ -126,3 +131,18 @@ def _draw_categories(
     belongs = np.array([[name in GROUPS[groups[n]] for n in chosen] for name in names])
     concepts = tuple(groups[n] for n in chosen)
     return names, concepts, directions[chosen], standard(belongs * near), vectors
+
+
+def shuffle_within_runs(cohort: PlantedCohort, seed: int) -> PlantedCohort:
+    """The same responses, said to be of the same run's blocks in another order."""
+    rng = np.random.default_rng([seed, 9])
+    people = []
+    for one in cohort.participants:
+        image = one.image.copy()
+        for run in np.unique(one.session):
+            own = one.session == run
+            shown, block = np.unique(image[own], return_inverse=True)
+            image[own] = rng.permutation(shown)[block.ravel()]
+        people.append(replace(one, image=image))
+    name = f"{cohort.name}-shuffled"
+    return replace(cohort, name=name, participants=tuple(people), shuffled=True)
