@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 .sdc:
-	@mkdir -p .sdc
+	@mkdir -p -m 700 .sdc
 
 .PHONY: demo
 demo: $(INSTALLED) | .sdc  ## Make the demo cohort, run the whole pipeline, answer text queries.

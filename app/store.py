@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from app.errors import StorageError
+from app.private import FILE_MODE, private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -297,7 +298,7 @@ class ArtefactStore:
     @contextmanager
     def _aside(self) -> "Iterator[Path]":
         if self._local:
-            Path(self._root).mkdir(parents=True, exist_ok=True)
+            private_folder(Path(self._root))
         handle, name = tempfile.mkstemp(prefix=_ASIDE, dir=self._root if self._local else None)
         os.close(handle)
         aside = Path(name)
@@ -316,8 +317,8 @@ class ArtefactStore:
         with aside.open("rb") as written:
             os.fsync(written.fileno())
         target = Path(address)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside.chmod(0o644)
+        private_folder(target.parent)
+        aside.chmod(FILE_MODE)
         aside.replace(target)
 
     def _renewed(self, address: str) -> bool:

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, make_url
 from app.database.embedded import start_server
 from app.database.engine import get_engine, make_engine
 from app.database.migrate import upgrade
+from app.private import private_folder
 from app.settings import get_settings
 
 DATA = Path(
@@ -42,9 +43,8 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def server_url() -> str:
     """URL of an empty database on an embedded server of the tests' own."""
-    # Not below pytest's folder: where tests run as root the server runs as another user, and a
-    # second pytest would shut that user out. The folder goes when the server has stopped, which
-    # it does when this process ends: functions registered first run last.
+    # The folder goes when the server has stopped, which it does when this process ends: functions
+    # registered first run last.
     home = Path(tempfile.mkdtemp(prefix="sdc-tests-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     return start_server(home)
@@ -85,8 +85,7 @@ def engine(catalog_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def catalog(catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home folder whose settings point at an empty catalog; the process's defaults with it."""
-    home = tmp_path / "home"
-    home.mkdir()
+    home = private_folder(tmp_path / "home")
     monkeypatch.setenv("SDC_HOME", str(home))
     monkeypatch.setenv("SDC_DATABASE_URL", catalog_url)
     forget_settings()

@@ -1,12 +1,14 @@
 """Where the database is, and how to talk to it."""
 
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import psycopg
 from pgvector.psycopg import register_vector
 from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -16,6 +18,25 @@ from app.observing.queries import observe_queries
 from app.settings import Settings, get_settings
 
 CONNECT_TIMEOUT_S = 5
+
+
+def _connect_again(engine: Engine, home: Path) -> None:
+    """Let connections start the embedded server again, which may have been killed meanwhile."""
+
+    @event.listens_for(engine, "do_connect")
+    def connect(
+        dialect: Dialect, _entry: ConnectionPoolEntry, words: Any, named: dict[str, Any]
+    ) -> Any:
+        from app.database.embedded import server_answers, start_server
+
+        try:
+            return dialect.connect(*words, **named)
+        except psycopg.OperationalError:
+            url = engine.url.set(drivername="postgresql")
+            if server_answers(url.render_as_string(hide_password=False)):
+                raise
+        start_server(home)
+        return dialect.connect(*words, **named)
 
 
 def database_url(settings: Settings) -> str:
@@ -103,7 +124,11 @@ def _register_vector(connection: "psycopg.Connection[object]") -> None:
 @lru_cache(maxsize=1)
 def get_engine() -> Engine:
     """The process's engine, made once from the settings."""
-    return make_engine(database_url(get_settings()))
+    settings = get_settings()
+    engine = make_engine(database_url(settings))
+    if settings.database_url is None:
+        _connect_again(engine, settings.home)
+    return engine
 
 
 def open_session() -> Session:

@@ -144,7 +144,9 @@ def _revisions() -> list[str]:
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    # Alembic fills in what follows a percent sign.
+    scripts = str(Path(migrations.__file__).parent).replace("%", "%%")
+    config.set_main_option("script_location", scripts)
     config.set_main_option("path_separator", "os")
     return config
 

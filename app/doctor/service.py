@@ -1,17 +1,19 @@
 """Whether everything the catalog leans on works, part by part."""
 
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.database import references
-from app.database.engine import get_engine
+from app.database.embedded import require_own_server
+from app.database.engine import database_url, get_engine
 from app.database.migrate import (
     PGVECTOR_AT_LEAST,
     POSTGRES_AT_LEAST,
@@ -26,6 +28,7 @@ from app.encoders.repository import list_encoders
 from app.encoders.stored import require_same_encoder
 from app.errors import CatalogError, StorageError, UnavailableError
 from app.failures import as_catalog_error
+from app.private import open_to_others
 from app.settings import Settings
 from app.store import Artefact, ArtefactStore
 
@@ -41,6 +44,7 @@ HINTS = {
     "artefacts": "check SDC_STORE and who may read it",
     "store": "check SDC_STORE and who may write it",
     "disk": "check SDC_HOME and SDC_STORE",
+    "access": "check SDC_HOME and SDC_STORE",
 }
 
 
@@ -60,6 +64,7 @@ def examine(settings: Settings) -> Report:
         *_database_checks(settings),
         _check("store", partial(_store, settings)),
         _check("disk", partial(_disk, settings)),
+        _check("access", partial(_access, settings)),
     ]
     return Report(ok=all(check.ok for check in checks), checks=checks)
 
@@ -171,9 +176,7 @@ def _store(settings: Settings) -> str:
 
 
 def _disk(settings: Settings) -> str:
-    folders = [settings.home]
-    if "://" not in settings.store_url:
-        folders.append(Path(settings.store_url))
+    folders = _folders(settings)
     free = {str(folder): _free_gb(folder) for folder in folders}
     where, least = min(free.items(), key=lambda item: item[1])
     if least < settings.min_free_disk_gb:
@@ -182,6 +185,25 @@ def _disk(settings: Settings) -> str:
             hint="free some disk, or lower SDC_MIN_FREE_DISK_GB",
         )
     return f"{least:.1f} GB free in {where}"
+
+
+def _access(settings: Settings) -> str:
+    folders = [folder for folder in _folders(settings) if folder.is_dir()]
+    if settings.database_url is None:
+        url = make_url(database_url(settings))
+        require_own_server(settings.home, str(url.query["host"]))
+    for folder in folders:
+        if others := open_to_others(folder):
+            raise StorageError(
+                f"others may {others} {folder}", hint=f"chmod 700 {shlex.quote(str(folder))}"
+            )
+    return f"nobody else may enter {' or '.join(map(str, folders)) or 'anything'}"
+
+
+def _folders(settings: Settings) -> list[Path]:
+    """Where state lies on this machine's disks."""
+    url = settings.store_url
+    return [settings.home, *([] if "://" in url else [Path(url)])]
 
 
 def _free_gb(folder: Path) -> float:

@@ -20,7 +20,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from app.errors import CatalogError, InputError, UnavailableError
-from app.files import file_aside, write_file
+from app.files import file_aside
+from app.private import FILE_MODE, private_folder
 from app.settings import get_settings
 
 FOLDER = "mirrors"
@@ -71,7 +72,7 @@ def mirror(url: str) -> Path:
     if isinstance(filesystem, LocalFileSystem):
         return Path(root) / leaf
     home = get_settings().home / FOLDER / hashlib.sha256(folder_url.encode()).hexdigest()[:16]
-    home.mkdir(parents=True, exist_ok=True)
+    private_folder(home)
     with _alone(home):
         files = _list(filesystem, root, folder_url)
         index = {
@@ -81,7 +82,8 @@ def mirror(url: str) -> Path:
         written = home / _INDEX
         if not written.exists() or json.loads(written.read_text()) != index:
             _grow_tree(home, files)
-            write_file(written, json.dumps(index).encode())
+            with file_aside(written, mode=FILE_MODE) as aside:
+                aside.write_text(json.dumps(index))
     return home / _TREE / leaf
 
 
@@ -117,7 +119,7 @@ def fetch(target: Path) -> None:
         raise InputError(f"{target} is of a list that is old", hint="ingest it again")
     filesystem, _ = _open(index["url"])
     told = f"{index['url']}: {PurePosixPath(file.place).name}"
-    with file_aside(target) as aside, _faults(told):
+    with file_aside(target, mode=FILE_MODE) as aside, _faults(told):
         if _described(file.place, filesystem.info(file.place)) != file:
             raise InputError(f"{told} has changed since it was listed", hint="ingest it again")
         filesystem.get_file(file.place, str(aside))
@@ -174,7 +176,7 @@ def _described(place: str, told: dict[str, Any]) -> RemoteFile:
 
 def _grow_tree(home: Path, files: dict[str, RemoteFile]) -> None:
     """Put a new tree of links in the place of the old one."""
-    (home / _OBJECTS).mkdir(exist_ok=True)
+    private_folder(home / _OBJECTS)
     fresh, old = home / "tree.new", home / "tree.old"
     for left in (fresh, old):
         shutil.rmtree(left, ignore_errors=True)
