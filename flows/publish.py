@@ -430,6 +430,7 @@ def _write_subject(
         members,
         needed,
         ids,
+        masked.get("fixed") or [None] * len(ids),
     )
     component, voxel = np.nonzero(members)
     if len(component):
@@ -481,6 +482,7 @@ def _write_component_subjects(
     members: NDArray[np.bool_],
     needed: NDArray[np.bool_] | None,
     ids: list[int],
+    fixed: list[str | None],
 ) -> None:
     session.add_all(
         ComponentSubject(
@@ -493,7 +495,7 @@ def _write_component_subjects(
             if "sign" in place and members[index].any()
             else None,
             peak_voxel_id=_peak(subject, place["peak"][index]) if reasons[index] is None else None,
-            reason=reasons[index] or untested[index],
+            reason=reasons[index] or untested[index] or fixed[index],
         )
         for index, component in enumerate(ids)
     )
