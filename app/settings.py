@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     sql_rows: int = Field(
         default=200, ge=1, description="Most rows that SQL of others is answered with."
     )
+    sql_connections: int = Field(
+        default=4, ge=1, description="SQL of others that a process has run at once."
+    )
     key: SecretStr | None = Field(
         default=None, description="Key of whoever starts a process that asks in their name."
     )
@@ -117,6 +120,15 @@ class Settings(BaseSettings):
     backup_key: SecretStr | None = Field(
         default=None,
         description="What backups are signed with; by default backup.key in the home, made once.",
+    )
+    prefect_auth: SecretStr | None = Field(
+        default=None,
+        description="Login of Prefect's server, as user:password; by default prefect.auth in the "
+        "home, made once.",
+    )
+    prefect_hosts: list[str] = Field(
+        default=[],
+        description="Names, beside its own, that Prefect's server may be asked by, as a JSON list.",
     )
     hook_secret: SecretStr | None = Field(
         default=None, description="What the secrets of incoming webhooks are derived from."

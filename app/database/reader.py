@@ -1,8 +1,10 @@
 """SQL of others: one statement, read-only, logged in as a role that reads the catalog alone."""
 
 import json
+import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import psycopg
 from psycopg import errors
@@ -11,13 +13,15 @@ from sqlalchemy import make_url
 
 from app.database.engine import CONNECT_TIMEOUT_S, get_engine, postgres_url
 from app.database.json_values import as_json, load_json_values
-from app.errors import CatalogError, InputError, TooSlowError, UnavailableError
+from app.errors import BusyError, CatalogError, InputError, TooSlowError, UnavailableError
 from app.settings import Settings, get_settings
 
 READER = "catalog_reader"
 FORMS = "give one SELECT, WITH, VALUES or TABLE"
 
 MOST_BYTES = 4_000_000
+# For a place among the statements that are run at once, in seconds.
+WAIT_S = 5
 
 # The lower of the role's own limit and ours; the first query also takes the snapshot, after which
 # PostgreSQL refuses to make the transaction one that writes.
@@ -90,15 +94,45 @@ def read_sql(statement: str, *, rows: int) -> SqlAnswer:
         The reader cannot log in, or may write.
     TooSlowError
         The statement took too long.
+    BusyError
+        As many statements are run already as the setting ``sql_connections`` lets.
     """
     query = _clean(statement)
     settings = get_settings()
-    with closing(_connect(reader_url(settings))) as connection:
+    with _places(settings.sql_connections), closing(_connect(reader_url(settings))) as connection:
         try:
             limit_s = _restrict(connection, settings)
             return _read(connection, query, rows, limit_s)
         except psycopg.Error as error:
             raise _failure(error, settings) from error
+
+
+class _Places:
+    """As many as may be taken at once; each waits a little for one."""
+
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._taken = 0
+
+    @contextmanager
+    def __call__(self, most: int) -> Iterator[None]:
+        with self._free:
+            if not self._free.wait_for(lambda: self._taken < most, WAIT_S):
+                raise BusyError(
+                    f"{most} statements are run already, the setting sql_connections",
+                    hint=f"send it again in {WAIT_S} s",
+                    retry_after_s=WAIT_S,
+                )
+            self._taken += 1
+        try:
+            yield
+        finally:
+            with self._free:
+                self._taken -= 1
+                self._free.notify()
+
+
+_places = _Places()
 
 
 def _connect(url: str) -> psycopg.Connection:

@@ -2,13 +2,22 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Connection, cast, func, select, text
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.database import references
 
-# Any number that no other advisory lock of this catalog has.
-_LOCK = 7_345_211_902
+# What is locked by those who work with the store. Advisory locks are anybody's who may log in; on
+# this table, which a catalog always has, none but those who migrate have any right. Reading it goes
+# on beside both locks, and migrating beside the first.
+_TABLE = "public.alembic_version"
+# A server's own limits would end the transaction that holds the lock, and with it the lock.
+_ENDLESS = """
+SELECT set_config(name, '0', true) FROM pg_settings
+WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')
+"""
 
 
 def referred(session: Session) -> set[str]:
@@ -21,13 +30,21 @@ def referred(session: Session) -> set[str]:
 
 
 def announce_work(connection: Connection) -> None:
-    """Have this connection tell, for as long as it lives, that the store is worked with."""
-    connection.execute(select(func.pg_advisory_lock_shared(cast(_LOCK, BigInteger))))
+    """Have this connection tell, until its transaction ends, that the store is worked with."""
+    connection.execute(text(_ENDLESS))
+    connection.execute(text(f"LOCK TABLE {_TABLE} IN ROW SHARE MODE"))
 
 
 def keep_work_off(session: Session) -> bool:
     """Have those who would begin to work wait for this transaction's end; False where some do."""
-    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(cast(_LOCK, BigInteger)))))
+    try:
+        with session.begin_nested():
+            session.execute(text(f"LOCK TABLE {_TABLE} IN EXCLUSIVE MODE NOWAIT"))
+    except OperationalError as error:
+        if not isinstance(error.orig, LockNotAvailable):
+            raise
+        return False
+    return True
 
 
 def work_since(session: Session) -> datetime | None:
@@ -37,10 +54,10 @@ def work_since(session: Session) -> datetime | None:
             "SELECT min(backend_start), count(*) = count(backend_start)"
             " FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
             " LEFT JOIN pg_stat_activity USING (pid)"
-            " WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted"
+            " WHERE locktype = 'relation' AND mode = 'RowShareLock' AND granted"
             " AND pg_database.datname = current_database()"
-            " AND (classid::bigint << 32) + objid::bigint = :lock"
+            " AND relation = CAST(:locked AS regclass)"
         ),
-        {"lock": _LOCK},
+        {"locked": _TABLE},
     ).one()
     return row[0] if row[1] else None

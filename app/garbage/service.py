@@ -40,11 +40,10 @@ def at_work() -> Iterator[None]:
     """
     session = open_session()
     try:
-        connection = session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
-        repository.announce_work(connection)
+        repository.announce_work(session.connection())
         yield
     finally:
-        # Closed and not given back: the lock is the connection's. Its server may be gone by now.
+        # Closed and not given back: the lock is its transaction's. Its server may be gone by now.
         session.invalidate()
 
 

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import Vector
 from sqlalchemy import (
-    BigInteger,
-    cast,
     delete,
     func,
     select,
+    text,
     tuple_,
 )
 from sqlalchemy.orm import Session
@@ -20,6 +19,7 @@ from sqlalchemy.orm import Session
 from app.database.at_once import ask_at_once
 from app.database.copying import copy_rows, read_rows
 from app.database.models import (
+    SCHEMA,
     SHORTS,
     Dataset,
     Decoder,
@@ -33,9 +33,6 @@ from app.database.models import (
     VoxelRegion,
     VoxelVector,
 )
-
-# Any number that nothing else in the database locks.
-_LOCK = 7_291_604
 
 # Sent as it stands, with the driver's own vector, which goes in binary: building the query and
 # writing a vector in digits would take as long as a search of few voxels.
@@ -155,7 +152,9 @@ def dimension_of(session: Session, run_id: int) -> int:
 
 def lock_indexes(session: Session) -> None:
     """Wait until no other transaction makes or removes axes of runs."""
-    session.execute(select(func.pg_advisory_xact_lock(cast(_LOCK, BigInteger))))
+    # Of a table that readers have no right on: advisory locks are anybody's who may log in.
+    table = VoxelAxis.__tablename__
+    session.execute(text(f"LOCK TABLE {SCHEMA}.{table} IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def decoded_subjects(session: Session, run_id: int) -> list[int]:
