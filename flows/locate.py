@@ -24,6 +24,10 @@ from flows.train import development_folds
 
 Json = dict[str, Any]
 
+# Share of the voxels that a component is said to lie in where none stands out and it could not be
+# told how many are needed: stimuli had too few distinct vectors.
+RESPONDING_AT_LEAST = 0.05
+
 
 @stage("locate-subject", "label")
 def locate_subject(
@@ -48,8 +52,8 @@ def locate_subject(
     mask : dict, optional
         What `flows.mask.mask_subject` returned: which voxels the decoder needs. A component of
         which no voxel stands out is said to lie in as many voxels as are needed, those that
-        respond most, unless no voxels were seen to tell it of stimuli that were held out: then it
-        is said to lie nowhere.
+        respond most. Where that is not known, it is said to lie in the `RESPONDING_AT_LEAST` of
+        all that respond most, or nowhere if no voxels told it of stimuli that were held out.
 
     Returns
     -------
@@ -57,8 +61,8 @@ def locate_subject(
         ``masks``, a reference to ``soft`` (K, V) weights in [0, 1) in the order of the responses,
         from ``threshold`` in voxels that stand out; ``sign`` (K,) 1 where they respond more to the
         component and -1 where less; ``peak`` (K,) and ``peak_region`` (K, R); and, where there is
-        a mask, ``needed`` (K, V), its weights. Then the mask's ``reasons``, and why its prices are
-        ``fixed``.
+        a mask, ``needed`` (K, V), its weights. Then the mask's ``reasons``, and why they are of
+        the ``whole`` brain.
     """
     store = get_store()
     place = store.get(Artefact.model_validate(tables))
@@ -68,11 +72,10 @@ def locate_subject(
     soft = np.asarray(found.soft, dtype=np.float32)
     arrays = {"sign": found.sign.astype(np.float32)}
     reasons: list[str | None] = [None] * len(rows)
-    fixed: list[str | None] = [None] * len(rows)
+    whole: list[str | None] = [None] * len(rows)
     if mask is not None:
-        reasons, fixed = mask["reasons"], mask["fixed"]
-        tells = np.array([why != INFEASIBLE for why in fixed], dtype=bool)
-        soft = _at_least_as_needed(soft, hard_masks(mask).sum(axis=1) * tells)
+        reasons, whole = mask["reasons"], mask["whole"]
+        soft = _at_least_as_needed(soft, _needed(hard_masks(mask), whole))
         arrays["needed"] = soft_masks(mask, soft.shape[1])
     arrays |= {
         "soft": soft,
@@ -85,7 +88,7 @@ def locate_subject(
             {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
         ).model_dump(),
         "reasons": reasons,
-        "fixed": fixed,
+        "whole": whole,
         "threshold": MEMBER,
     }
 
@@ -134,6 +137,16 @@ def _scores_and_responses(
     x, shown = load_mean_responses(store, artefacts, development_folds(folds), "development")
     y = store.get(Artefact.model_validate(vectors))["vectors"]
     return y[shown] @ rows.T, x
+
+
+def _needed(members: NDArray[np.bool_], whole: list[str | None]) -> NDArray[np.int64]:
+    """(K,) voxels that each component is to lie in at least; see `locate_subject`."""
+    needed = members.sum(axis=1)
+    share = max(1, round(RESPONDING_AT_LEAST * members.shape[1]))
+    for component, why in enumerate(whole):
+        if why is not None:
+            needed[component] = 0 if why == INFEASIBLE else share
+    return np.asarray(needed, dtype=np.int64)
 
 
 def _at_least_as_needed(

@@ -78,7 +78,7 @@ def mask_subject(
         soft=fit.soft,
         lam=fit.lam,
         reasons=fit.reason,
-        fixed=fit.fixed,
+        whole=fit.whole,
         threshold=settings.threshold,
     )
 
@@ -93,7 +93,7 @@ def describe_masks(
     lam: NDArray[np.float64],
     reasons: list[str | None],
     threshold: float,
-    fixed: list[str | None] | None = None,
+    whole: list[str | None] | None = None,
 ) -> Json:
     """One participant's masks, whatever found them, and where they are strongest.
 
@@ -113,15 +113,15 @@ def describe_masks(
         (K,) why a mask counts for nothing.
     threshold : float
         Weight from which a voxel is a member.
-    fixed : list of str or None, optional
-        (K,) why a mask's price was not chosen on held-out stimuli (`MaskFit.fixed`).
+    whole : list of str or None, optional
+        (K,) why a mask is of all voxels (`MaskFit.whole`).
 
     Returns
     -------
     dict
         ``masks``, a reference to ``soft`` (K, V), ``lam``, ``peak`` (K,) and ``peak_region``
-        (K, R); the ``reasons`` of masks that count for nothing; why prices are ``fixed``; and the
-        ``threshold``.
+        (K, R); the ``reasons`` of masks that count for nothing; why some are
+        of the ``whole`` brain; and the ``threshold``.
     """
     store = get_store()
     place = store.get(Artefact.model_validate(tables))
@@ -139,7 +139,7 @@ def describe_masks(
             {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
         ).model_dump(),
         "reasons": reasons,
-        "fixed": fixed or [None] * len(reasons),
+        "whole": whole or [None] * len(reasons),
         "threshold": threshold,
     }
 

@@ -430,6 +430,7 @@ def _write_subject(
         members,
         needed,
         ids,
+        masked.get("whole") or [None] * len(ids),
         masked.get("fixed") or [None] * len(ids),
     )
     component, voxel = np.nonzero(members)
@@ -481,6 +482,7 @@ def _write_component_subjects(
     untested: list[str | None],
     members: NDArray[np.bool_],
     needed: NDArray[np.bool_] | None,
+    whole: list[str | None],
     ids: list[int],
     fixed: list[str | None],
 ) -> None:
@@ -495,7 +497,7 @@ def _write_component_subjects(
             if "sign" in place and members[index].any()
             else None,
             peak_voxel_id=_peak(subject, place["peak"][index]) if reasons[index] is None else None,
-            reason=reasons[index] or untested[index] or fixed[index],
+            reason=reasons[index] or untested[index] or whole[index],
         )
         for index, component in enumerate(ids)
     )

@@ -151,7 +151,10 @@ class SubjectStatistics(BaseModel):
     responds: Response | None = Field(description=RESPONDS)
     peak_mm: Millimetres | None
     space: Space | None
-    reason: str | None
+    reason: str | None = Field(
+        description="Why there is no mask of it, or it was not tested; where it was, why all "
+        "voxels count as needed, and none were chosen on held-out stimuli."
+    )
 
 
 class Example(BaseModel):

@@ -86,11 +86,6 @@ class MaskConfig:
                 f"not {self}"
             )
 
-    @property
-    def fixed(self) -> tuple[float, int]:
-        """Price and snapshot of masks that cannot be chosen: the path's least sparse, the last."""
-        return min(self.lambdas), self.snapshots[-1]
-
 
 # The 2023 paper's masks (METHOD.md c): all voxels together, one lambda, the last step.
 PUBLISHED_MASKS = MaskConfig(
@@ -110,12 +105,12 @@ class MaskFit:
         (K,) why a component has no mask: ``"constant response"``, ``"empty"``, ``"full"``, or
         ``"no feasible mask on the path"`` where no mask decodes anything that varies; None where it
         has one.
-    fixed : list of str or None
-        (K,) why a mask's price was not chosen on held-out images but is `MaskConfig.fixed`: there
-        are too few of them, one side of the split is constant, or no mask of the path predicts
-        those held out (``"no feasible mask on the path"``); None where it was.
+    whole : list of str or None
+        (K,) why a mask is of all voxels, weight 1 each, and none was chosen on held-out images:
+        there are too few of them, one side of the split is constant, or no mask of the path
+        predicts those held out (``"no feasible mask on the path"``); None where one was.
     lam, step : ndarray
-        (K,) the point of the path, chosen or fixed; NaN and 0 where there is no mask.
+        (K,) the chosen point of the path; NaN and 0 where none was.
     path, path_error : ndarray
         (K, L) held-out r of the hard mask at its best step, NaN where undefined, and the
         standard error of its difference to the best of the path.
@@ -127,7 +122,7 @@ class MaskFit:
 
     soft: NDArray[np.float32]
     reason: list[str | None]
-    fixed: list[str | None]
+    whole: list[str | None]
     lam: NDArray[np.float64]
     step: NDArray[np.int64]
     path: NDArray[np.float64]
@@ -176,10 +171,8 @@ def fit_masks(
     repeats of an image together). Masks are judged on the same trials, so most of the error
     of r itself is common to all, and a tolerance of that size would take near-empty masks.
 
-    Where no price can be chosen so (`MaskFit.fixed`), the mask is the one of `MaskConfig.fixed`:
-    how few voxels suffice is not known, so that the least sparse of the path serves. Which voxels
-    are members is found on all of these trials then, and nothing of it says that they predict
-    anything: that is for trials that no mask was fitted on.
+    Where no price can be chosen so (`MaskFit.whole`), the mask is of all voxels: how few of them
+    suffice cannot be told, and what the decoder makes of all can be tested all the same.
 
     An MLP's masks go through autograd, one column at a time: far slower than a linear
     decoder's, which step together as matrix products (`mask_descent.LinearObjective`).
@@ -252,7 +245,7 @@ def fit_masks(
     result = MaskFit(
         soft=np.zeros((count, x.shape[1]), dtype=np.float32),
         reason=[None if varying else CONSTANT for varying in varies],
-        fixed=[
+        whole=[
             (few or CONSTANT_ON_A_SIDE) if varying and not judgeable else None
             for varying, judgeable in zip(varies, judged, strict=True)
         ],
@@ -314,9 +307,10 @@ def fit_masks(
             path.visit(step, masks[step])
         _record(result, path, chunk, image[held], config)
 
-    for component in np.flatnonzero([why is not None for why in result.fixed]):
-        result.lam[component], result.step[component] = config.fixed
-    chosen_chunks = _chunks(np.flatnonzero(result.usable), max(1, _ENTRIES // x.shape[1]))
+    whole = np.array([why is not None for why in result.whole])
+    result.soft[whole] = 1
+    chosen = np.flatnonzero(result.usable & ~whole)
+    chosen_chunks = _chunks(chosen, max(1, _ENTRIES // x.shape[1]))
     for index, chunk in enumerate(chosen_chunks):
 
         def fitting(done: int, total: int, index: int = index) -> None:
@@ -418,7 +412,7 @@ def _record(
         result.path_size[component] = size
         # Where every mask decodes one and the same of all trials there is nothing to test either.
         if reason == INFEASIBLE and np.isfinite(r).any():
-            result.fixed[component] = reason
+            result.whole[component] = reason
         else:
             result.reason[component] = reason
         if reason is None:
@@ -431,7 +425,6 @@ def _refuse_degenerate(result: MaskFit, chosen: NDArray[np.intp]) -> None:
     for component, size in zip(chosen, result.members[chosen].sum(axis=1), strict=True):
         if size in (0, result.soft.shape[1]):
             result.reason[component] = "full" if size else "empty"
-            result.fixed[component] = None
             result.soft[component] = 0
             result.lam[component], result.step[component] = np.nan, 0
 

@@ -96,6 +96,13 @@ def test_a_block_design_rotates_from_ingestion_to_its_claims(
         metrics = session.scalars(select(Run.metrics)).one()
     assert metrics["components"]["rotations"] == 4
     assert {order["kind"] for order in metrics["components"]["orders"].values()} == {"within_run"}
+    with open_session() as session:
+        rows = session.scalars(select(ComponentSubject)).all()
+    # Six vectors, however many blocks: all voxels are tested.
+    tested = [one for one in rows if one.decodes is not None]
+    assert len(tested) >= 16
+    assert {(one.penalty, one.n_needed) for one in tested} == {(None, int(np.prod(GRID)))}
+    assert all("6 distinct vectors are too few to choose a price" in one.reason for one in tested)
     found = components()
     assert sum(one.decodable is True for one in found) >= 4
     assert all(one.reasons is not None for one in found if one.shared is not True)
