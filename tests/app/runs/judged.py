@@ -38,8 +38,9 @@ VOXELS = {
 }
 CEILING = {"median": 20.0, "threshold": 5.0, "above": 0.75}
 # The second participant's images were shown once each, and its decoder tells nothing.
-AT_CHANCE = DECODER | {"top1": 0.05, "top1_interval": [0.0, 0.2], "pairwise": 0.5}
-AT_CHANCE |= {"pairwise_interval": [0.4, 0.6]}
+# Above chance by luck, as its interval says.
+AT_CHANCE = DECODER | {"top1": 0.1, "top1_interval": [0.0, 0.2], "pairwise": 0.55}
+AT_CHANCE |= {"pairwise_interval": [0.45, 0.65]}
 
 
 def store_judgement(session: Session, published: Published) -> Run:
