@@ -7,7 +7,9 @@ from typing import Any
 
 from prefect import Flow, flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
+from prefect.client.schemas.sorting import DeploymentSort
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 from prefect.exceptions import ObjectNotFound, ParameterTypeError
@@ -23,8 +25,14 @@ from flows.telling import Email
 Json = dict[str, Any]
 
 POOL = "sdc"
-# Named, or else Prefect starts another process before it that looks for what is to be installed.
-ENGINE = "python -m prefect.engine"
+_PAGE = 200
+# What a worker starts for a run. It has no variables, so that no run and no deployment brings a
+# command, an environment or a folder of its own. The command is named, or else Prefect starts
+# another process before it that looks for what is to be installed.
+JOB: Json = {
+    "job_configuration": {"command": "python -m prefect.engine", "stream_output": True},
+    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+}
 # Of the queue's own flow: ``sdc worker`` starts it, and people have no need to.
 ASKED = "ingestion/asked"
 
@@ -129,7 +137,6 @@ def _deployment(chosen: Flow[..., Any], name: str, **schedule: Any) -> RunnerDep
         chosen,
         name,
         work_pool_name=POOL,
-        job_variables={"command": ENGINE},
         entrypoint_type=EntrypointType.MODULE_PATH,
         **schedule,
     )
@@ -156,6 +163,23 @@ def _check_parameters(chosen: Any, parameters: Json) -> None:
 
 def _require_pool(client: SyncPrefectClient) -> None:
     try:
-        client.read_work_pool(POOL)
+        pool = client.read_work_pool(POOL)
     except ObjectNotFound:
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=JOB))
+        return
+    if pool.base_job_template != JOB:
+        _take_back_commands(client)
+        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=JOB))
+
+
+def _take_back_commands(client: SyncPrefectClient) -> None:
+    """Let deployments bring none any more, as those of an older version did."""
+    in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
+    offset = 0
+    while known := client.read_deployments(
+        work_pool_filter=in_pool, limit=_PAGE, offset=offset, sort=DeploymentSort.NAME_ASC
+    ):
+        for each in known:
+            if each.job_variables:
+                client.update_deployment(each.id, DeploymentUpdate(job_variables={}))
+        offset += _PAGE

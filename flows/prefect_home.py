@@ -1,14 +1,23 @@
 """Where Prefect keeps its state: set before Prefect is imported for the first time."""
 
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 
 from app.database.embedded import PREFECT_DATABASE, make_database, start_server
-from app.errors import UnavailableError
+from app.errors import InputError, StorageError, UnavailableError
+from app.files import file_aside
+from app.private import FILE_MODE, private_folder
 from app.settings import Settings
+from flows.prefect_server import LOOPBACK
 
 PREFECT_DATABASE_URL = "PREFECT_API_DATABASE_CONNECTION_URL"
+LOGIN_FILE = "prefect.auth"
+USER = "sdc"
+# Whose pages may ask a server: none but its own. An empty list would be Prefect's default, all.
+NO_ORIGIN = "https://none.invalid"
 # Prefect reports usage through two channels, and each has its own switch.
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
@@ -65,7 +74,8 @@ def configure_prefect(settings: Settings, *, verbose: bool = False) -> None:
     UnavailableError
         The embedded server does not start.
     """
-    folder = settings.home / "prefect"
+    folder = private_folder(private_folder(settings.home) / "prefect")
+    login = prefect_login(settings)
     defaults = QUIET | {
         "PREFECT_HOME": str(folder),
         "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL",
@@ -73,6 +83,12 @@ def configure_prefect(settings: Settings, *, verbose: bool = False) -> None:
         # The first start migrates Prefect's own database, up to a minute on a slow disk.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     }
+    if login is not None:
+        # The one is asked for by servers that this process starts, the other given by clients.
+        defaults |= dict.fromkeys(
+            ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"), login
+        )
+        defaults["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = NO_ORIGIN
     needs_database = not {"PREFECT_API_URL", PREFECT_DATABASE_URL} & set(os.environ)
     if needs_database:
         # SQLite, Prefect's default, locks up under concurrent tasks.
@@ -80,6 +96,50 @@ def configure_prefect(settings: Settings, *, verbose: bool = False) -> None:
         defaults[PREFECT_DATABASE_URL] = url.replace("postgresql://", "postgresql+asyncpg://")
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def prefect_login(settings: Settings) -> str | None:
+    """The login of this catalog's Prefect server, ``user:password``; made where there is none.
+
+    None where the environment names a server elsewhere, and no login for it: the home's own is told
+    to nobody else.
+
+    Raises
+    ------
+    InputError
+        The setting is no login.
+    StorageError
+        The home's can be neither read nor written.
+    """
+    if settings.prefect_auth is not None:
+        login = settings.prefect_auth.get_secret_value().strip()
+        user, _, password = login.partition(":")
+        if not (user and password and login.isascii() and login.isprintable()):
+            raise InputError(
+                "SDC_PREFECT_AUTH is no login of Prefect's", hint="it looks like user:password"
+            )
+        return login
+    url = os.environ.get("PREFECT_API_URL")
+    if url and urlsplit(url).hostname not in LOOPBACK:
+        return None
+    file = private_folder(settings.home) / LOGIN_FILE
+    try:
+        # Linked when it is whole: who comes second takes the first one's.
+        if not file.exists():
+            fresh = file.with_name(f"{LOGIN_FILE}.{os.getpid()}")
+            try:
+                with file_aside(fresh, mode=FILE_MODE) as aside:
+                    aside.write_text(f"{USER}:{secrets.token_urlsafe(32)}")
+                with suppress(FileExistsError):
+                    os.link(fresh, file)
+            finally:
+                fresh.unlink(missing_ok=True)
+        return file.read_text().strip()
+    except OSError as error:
+        raise StorageError(
+            f"{file} can be neither read nor made: {error.strerror}",
+            hint="make SDC_HOME writable, or set SDC_PREFECT_AUTH",
+        ) from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import re
 import sys
 from datetime import timedelta
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import typer
 
@@ -27,16 +28,25 @@ def prefect(
         typer.Option(envvar="SDC_PREFECT_PORT", help="Port to listen at.", min=1, max=65535),
     ] = PREFECT_PORT,
 ) -> None:
-    """Serve Prefect, with its page, on the catalog's PostgreSQL server."""
+    """Serve Prefect, with its page, on the catalog's PostgreSQL server.
+
+    Its login is in prefect.auth of SDC_HOME, unless SDC_PREFECT_AUTH says another.
+    """
     from flows.prefect_home import serve_prefect_on
     from flows.worker import run_until, stop_when_told
 
-    os.environ.pop("PREFECT_API_URL", None)
-    serve_prefect_on(get_settings())
+    # By the name that clients have for it they ask, and it must know that.
+    asked = urlsplit(os.environ.pop("PREFECT_API_URL", "")).hostname
+    settings = get_settings()
+    serve_prefect_on(settings)
     _configure()
     os.environ["PREFECT_UI_API_URL"] = f"http://{host}:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host]
-    code = run_until([*command, "--port", str(port)], stop_when_told())
+    names = [*settings.prefect_hosts, *([asked] if asked else [])]
+    command = [
+        *(sys.executable, "-m", "flows.prefect_server", "--host", host, "--port", str(port)),
+        *(word for name in names for word in ("--name", name)),
+    ]
+    code = run_until(command, stop_when_told())
     if code:
         raise UnavailableError(f"the Prefect server ended with {code}", hint="is the port taken?")
 
@@ -52,12 +62,13 @@ def worker(
 ) -> None:
     """Work on the ingestions and runs that were asked for, until told to stop."""
     from app.observing.logs import configure_logs
-    from flows.worker import require_server, work
+    from flows.worker import require_login, require_server, work
 
     configure_logs(get_settings())
     url = _serve_at()
     _configure()
     require_server(url, WAIT_S)
+    require_login(url)
     from flows.deployments import POOL, deploy_flows
 
     deploy_flows(which=())
@@ -107,11 +118,12 @@ def deploy(
     every = None if interval is None else timedelta(seconds=seconds_of(interval))
     parameters = _parameters(flow, target, set_, run_set)
     from app.console import print_line
-    from flows.worker import require_server
+    from flows.worker import require_login, require_server
 
     url = _serve_at()
     _configure()
     require_server(url, 5.0)
+    require_login(url)
     from flows.deployments import deploy_flows
 
     which = None if flow is None else (flow,)

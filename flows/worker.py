@@ -47,6 +47,25 @@ def require_server(url: str, wait_s: float) -> None:
         time.sleep(0.5)
 
 
+def require_login(url: str) -> None:
+    """Refuse a Prefect server that does not take the login that this process has for it.
+
+    Raises
+    ------
+    UnavailableError
+        It does not.
+    """
+    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    asked = httpx.get(
+        f"{url.rstrip('/')}/admin/version", auth=(user, password) if user else None, timeout=5
+    )
+    if asked.status_code in {401, 403}:
+        raise UnavailableError(
+            f"the Prefect server at {url} does not take this catalog's login",
+            hint="use the SDC_HOME that it was started with, or give its login as SDC_PREFECT_AUTH",
+        )
+
+
 def stop_when_told() -> threading.Event:
     """An event that SIGTERM and Ctrl-C set, instead of ending this process."""
     stop = threading.Event()

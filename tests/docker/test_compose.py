@@ -92,8 +92,11 @@ def test_secrets_are_files_and_stand_in_no_environment(compose: dict[str, Any]) 
         assert "postgresql://" not in told
         assert not re.search(r"PASSWORD=", told), name
         if name != stack.POSTGRES:
-            signs = ["sdc_backup_key"] if name == "backup" else []
-            assert one["secrets"] == ["sdc_database_url", *signs]
+            further = {
+                "backup": ["sdc_backup_key"],
+                **{key: ["sdc_prefect_auth"] for key in ["prefect", "worker", "worker-gpu"]},
+            }
+            assert one["secrets"] == ["sdc_database_url", *further.get(name, [])]
 
 
 def test_settings_in_it_are_settings(compose: dict[str, Any], monkeypatch: Any) -> None:
@@ -162,6 +165,9 @@ def test_secrets_are_made_once_and_are_not_alike(tmp_path: Path) -> None:
     keys = [(tmp_path / name / "sdc_backup_key").read_text() for name in ("one", "other")]
     assert keys[0] != keys[1]
     assert len(keys[0]) == 64
+    logins = [(tmp_path / name / "sdc_prefect_auth").read_text() for name in ("one", "other")]
+    assert logins[0] != logins[1]
+    assert re.fullmatch("sdc:[0-9a-f]{64}", logins[0])
     subprocess.run([str(script), str(tmp_path / "one")], check=True)
     assert (tmp_path / "one" / "postgres_password").read_text() == made[0]
 

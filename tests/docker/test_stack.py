@@ -227,7 +227,13 @@ def test_a_schedule_asks_by_itself(stack: Up) -> None:
 
 def test_a_prefect_event_starts_what_is_deployed_on_it(stack: Up) -> None:
     source = str(stack.folder / "incoming" / "planted")
-    own = {"PREFECT_API_URL": stack.prefect, "PREFECT_HOME": str(stack.folder / "events")}
+    told = (stack.folder / "home" / "prefect.auth").read_text()
+    login = (told.partition(":")[0], told.partition(":")[2])
+    own = {
+        "PREFECT_API_URL": stack.prefect,
+        "PREFECT_API_AUTH_STRING": told,
+        "PREFECT_HOME": str(stack.folder / "events"),
+    }
     folds = ("--set", "n_test=20", "--set", "n_validation=20", "--set", "seed=9", "--set")
     stack.sdc("deploy", "ingest", "--event", "lab.arrived", *folds, "zscore=all", **own)
     emit = (
@@ -243,7 +249,7 @@ def test_a_prefect_event_starts_what_is_deployed_on_it(stack: Up) -> None:
         # The queue's own ingestions are flows within another.
         own_runs = {"parent_task_run_id": {"is_null_": True}}
         asked = {"flows": {"name": {"any_": ["ingest"]}}, "flow_runs": own_runs}
-        runs = httpx.post(f"{stack.prefect}/flow_runs/filter", json=asked).json()
+        runs = httpx.post(f"{stack.prefect}/flow_runs/filter", json=asked, auth=login).json()
         return [run for run in runs if run["parameters"].get("path") == source]
 
     wait_until(started, 60)

@@ -8,9 +8,14 @@ import pytest
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from sqlalchemy import make_url
 
-from app.errors import UnavailableError
+from app.errors import InputError, UnavailableError
 from app.settings import get_settings
-from flows.prefect_home import PREFECT_DATABASE_URL, serve_prefect_on, unwatched
+from flows.prefect_home import (
+    PREFECT_DATABASE_URL,
+    prefect_login,
+    serve_prefect_on,
+    unwatched,
+)
 from tests.conftest import forget_settings
 
 
@@ -70,3 +75,31 @@ def test_who_has_a_server_of_their_own_sends_no_heartbeats() -> None:
 def test_a_server_of_others_may_watch() -> None:
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), unwatched():
         assert get_current_settings().flows.heartbeat_frequency is not None
+
+
+def test_the_homes_login_is_made_once_and_told_to_its_own_servers_alone(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    login = prefect_login(get_settings())
+    assert login is not None
+    assert login.startswith("sdc:")
+    for url in ("http://127.0.0.1:4200/api", "http://localhost:1/api", "http://[::1]:4200/api"):
+        monkeypatch.setenv("PREFECT_API_URL", url)
+        assert prefect_login(get_settings()) == login
+    for url in ("http://lab.example:4200/api", "http://127.0.0.1.lab.example/api", "nonsense"):
+        monkeypatch.setenv("PREFECT_API_URL", url)
+        assert prefect_login(get_settings()) is None
+    monkeypatch.setenv("SDC_PREFECT_AUTH", "lab:secret")
+    forget_settings()
+    assert prefect_login(get_settings()) == "lab:secret"
+
+
+@pytest.mark.parametrize("login", ["secret", ":secret", "sdc:", "sdc:a\nb"])
+def test_a_login_that_is_none(catalog: Path, monkeypatch: pytest.MonkeyPatch, login: str) -> None:
+    monkeypatch.setenv("SDC_PREFECT_AUTH", login)
+    forget_settings()
+    with pytest.raises(InputError) as caught:
+        prefect_login(get_settings())
+    assert caught.value.message == "SDC_PREFECT_AUTH is no login of Prefect's"
+    assert "secret" not in str(caught.value)
