@@ -431,7 +431,6 @@ def _write_subject(
         needed,
         ids,
         masked.get("whole") or [None] * len(ids),
-        masked.get("fixed") or [None] * len(ids),
     )
     component, voxel = np.nonzero(members)
     if len(component):
@@ -484,7 +483,6 @@ def _write_component_subjects(
     needed: NDArray[np.bool_] | None,
     whole: list[str | None],
     ids: list[int],
-    fixed: list[str | None],
 ) -> None:
     session.add_all(
         ComponentSubject(
