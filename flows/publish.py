@@ -427,10 +427,10 @@ def _write_subject(
         columns,
         masked["reasons"],
         results.comparison["untested"][row],
+        masked.get("whole") or [None] * len(ids),
         members,
         needed,
         ids,
-        masked.get("whole") or [None] * len(ids),
     )
     component, voxel = np.nonzero(members)
     if len(component):
@@ -479,9 +479,9 @@ def _write_component_subjects(
     columns: list[Json],
     reasons: list[str | None],
     untested: list[str | None],
+    whole: list[str | None],
     members: NDArray[np.bool_],
     needed: NDArray[np.bool_] | None,
-    whole: list[str | None],
     ids: list[int],
 ) -> None:
     session.add_all(
