@@ -29,7 +29,8 @@ from tests.support.cohorts.objects import find_clip_names
 from tests.support.cohorts.records import PlantedCohort
 
 NAME = "small"
-# By the support vector machine's accuracy on seeds 1 to 3, on which no figure is reported.
+# By the support vector machine's accuracy on seeds 1 to 3. On seed 11 it was seen that masks of a
+# few voxels cost power. No figure is of these seeds.
 NOISY = replace(RESPONSES, ceiling=0.07)
 MANY = replace(RESPONSES, ceiling=0.05)
 
@@ -58,9 +59,9 @@ def five_categories(seed: int) -> PlantedCohort:
 
 # No setting was chosen on these.
 CASES = (
-    *(Case("five categories", seed) for seed in (11, 12, 13)),
-    *(Case("five categories, shuffled", seed) for seed in (11, 12, 13)),
-    Case("81 categories", 11),
+    *(Case("five categories", seed) for seed in (12, 13, 14)),
+    *(Case("five categories, shuffled", seed) for seed in (12, 13, 14)),
+    Case("81 categories", 12),
 )
 
 
