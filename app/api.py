@@ -7,6 +7,7 @@ from fastapi.routing import APIRoute
 
 from app.concepts.endpoints import router as concepts_router
 from app.datasets.endpoints import router as datasets_router
+from app.guard import Guard, TrustedProxies
 from app.health.endpoints import router as health_router
 from app.ingestions.endpoints import router as ingestions_router
 from app.keys.endpoints import ADMINISTRATION
@@ -66,6 +67,8 @@ def make_api() -> FastAPI:
     tell_problems(api)
     api.state.rates = Rates()
     api.add_middleware(BodyLimit)
+    api.add_middleware(Guard)
+    api.add_middleware(TrustedProxies)
     # Added last, it is the outermost: what others refuse is told as well.
     api.add_middleware(Observed)
     api.include_router(health_router)

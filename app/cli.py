@@ -2,10 +2,13 @@
 
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -148,7 +151,18 @@ def serve(
     open_session().close()
     # Takes seconds, which whoever asks first for an ingestion need not wait.
     load_checks()
-    uvicorn.run(make_api(), host=host, port=port, access_log=False, log_config=None)
+    # Whose word on addresses counts is said by the application's own settings.
+    # Told to stop it has served well.
+    with suppress(Terminated):
+        uvicorn.run(
+            make_api(),
+            host=host,
+            port=port,
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+        )
 
 
 app.command("search-map")(search_map)
@@ -202,8 +216,27 @@ def _report(error: Exception, debug: bool) -> int:
     return 1
 
 
+class Terminated(SystemExit):
+    """This process was told to end, and does what there is to do before."""
+
+
+def end_well_when_told() -> None:
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: what it started is ended first."""
+
+    def told(number: int, _frame: FrameType | None) -> None:
+        # Told again it ends at once.
+        signal.signal(number, signal.SIG_DFL)
+        raise Terminated(128 + number)
+
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        # One that is ignored, as by nohup, stays so.
+        if signal.getsignal(each) == signal.SIG_DFL:
+            signal.signal(each, told)
+
+
 def main() -> None:
     """The console script."""
+    end_well_when_told()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A caption that the terminal's encoding lacks is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")

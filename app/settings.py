@@ -74,6 +74,14 @@ class Settings(BaseSettings):
     reading_needs_key: bool = Field(
         default=False, description="Whether reading over HTTP needs a key; writing always does."
     )
+    trusted_proxies: list[str] = Field(
+        default=[],
+        description="Addresses or networks of proxies whose X-Forwarded-For counts, a JSON list.",
+    )
+    allowed_hosts: list[str] = Field(
+        default=[],
+        description="Names with a dot that the servers may be asked by, as a JSON list.",
+    )
     requests_per_minute: int = Field(
         default=600, ge=1, description="Most requests of one key, or of one address without one."
     )
@@ -179,7 +187,16 @@ class Settings(BaseSettings):
 
     @property
     def store_url(self) -> str:
-        """Where artefacts live: ``SDC_STORE``, or a folder of the home."""
+        """Where artefacts live: ``SDC_STORE``, or a folder of the home.
+
+        Raises
+        ------
+        InputError
+            It holds a password.
+        """
+        from app.urls import require_no_login
+
+        require_no_login(self.store, "SDC_STORE")
         return self.store or str(self.home / "store")
 
     @classmethod

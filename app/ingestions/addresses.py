@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.urls import require_no_login
+
 
 def is_url(source: str) -> bool:
     """Whether a source is named by a URL, and not by a path."""
@@ -10,7 +12,14 @@ def is_url(source: str) -> bool:
 
 
 def whole(source: str) -> str:
-    """A path in full, links followed, so that others can open it; a URL as it is."""
+    """A path in full, links followed, so that others can open it; a URL as it is.
+
+    Raises
+    ------
+    InputError
+        It is a URL with a user or a password in it.
+    """
+    require_no_login(source)
     return source if is_url(source) else str(Path(source).expanduser().resolve())
 
 

@@ -24,6 +24,7 @@ from app.ingestions.schemas import (
 from app.keys.repository import add_audit
 from app.paging import PAGE, Page, check_limit, page_of, read_cursor
 from app.settings import get_settings
+from app.urls import require_no_login
 
 TAIL = 100
 _WAITING = ("queued", "submitted")
@@ -72,6 +73,7 @@ def checked(session: Session, wanted: IngestionWanted, actor: str) -> dict[str, 
     """
     access = access_of(session)
     source = wanted.source
+    require_no_login(source)
     if access is not None:
         source = confine(source)
         confine_encoder(wanted.run_options)

@@ -16,7 +16,9 @@ from mcp.server.transport_security import TransportSecuritySettings
 from app import console
 from app.database.engine import get_engine
 from app.errors import InputError
+from app.guard import TrustedProxies
 from app.mcp.tools import make_tools
+from app.settings import get_settings
 
 PATH = "/mcp"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -70,13 +72,14 @@ def serve_http(host: str, port: int, names: Sequence[str] = ()) -> None:
         streamable_http_path=PATH,
         stateless_http=True,
         json_response=True,
-        transport_security=_security([*LOOPBACK, bound, *names]),
+        transport_security=_security([*LOOPBACK, bound, *names, *get_settings().allowed_hosts]),
     )
     console.note(f"serving MCP at http://{bound}:{listener.getsockname()[1]}{PATH}")
     # The embedded server is stopped by functions that run when Python ends of itself.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(uvicorn.Config(app, log_config=None)).run(sockets=[listener])
+        config = uvicorn.Config(TrustedProxies(app), log_config=None, proxy_headers=False)
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def make_server(**options: Any) -> MCPServer[Any]:

@@ -14,6 +14,9 @@ from app.errors import UnauthorisedError
 
 _ID, _TIME, _SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 
+SIGN_IT = "sign it as Standard Webhooks says, with the webhook's secret and this clock"
+WRONG_OR_MISSING = "the message's signature is wrong or missing"
+
 
 def derived_secret(master: SecretStr, name: str) -> str:
     """The secret of one webhook; none of it is stored, and it tells nothing of another's."""
@@ -41,11 +44,9 @@ def message_id(secret: str, headers: Mapping[str, str], body: bytes) -> str:
         Webhook(secret).verify(body, told, json_parse=False)
     except (WebhookVerificationError, ValueError, binascii.Error) as error:
         when = {"too old": "old", "too new": "from the future"}
-        why = next((word for text, word in when.items() if text in str(error)), "wrong or missing")
-        raise UnauthorisedError(
-            f"the message's signature is {why}",
-            hint="sign it as Standard Webhooks says, with the webhook's secret and this clock",
-        ) from None
+        why = next((word for text, word in when.items() if text in str(error)), None)
+        message = WRONG_OR_MISSING if why is None else f"the message's signature is {why}"
+        raise UnauthorisedError(message, hint=SIGN_IT) from None
     return told[_ID]
 
 

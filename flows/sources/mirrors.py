@@ -23,6 +23,7 @@ from app.errors import CatalogError, InputError, UnavailableError
 from app.files import file_aside
 from app.private import FILE_MODE, private_folder
 from app.settings import get_settings
+from app.urls import require_no_login
 
 FOLDER = "mirrors"
 _OBJECTS, _TREE, _INDEX = "objects", "tree", "index.json"
@@ -65,6 +66,7 @@ def mirror(url: str) -> Path:
     UnavailableError
         What it names cannot be reached or read.
     """
+    require_no_login(url)
     folder_url, _, leaf = url.rstrip("/").rpartition("/")
     if not leaf.endswith(".toml"):
         folder_url, leaf = url.rstrip("/"), ""
