@@ -4,7 +4,8 @@ Cohorts in the space of real CLIP text vectors, with patches of 20, 50, 150 and 
 overlap, a concept that its voxels respond less to, single voxels that respond otherwise than their
 patch, and voxels that answer reliably to what is no concept. Each is ingested and fitted as `sdc
 ingest` and `sdc run` do with no option but the encoder. Other ways to order voxels get the same
-components and the same mean responses, and masks of the same sizes.
+components and the same mean responses, the side to which the run says that voxels respond, or none,
+and masks of the same sizes.
 """
 
 import os
@@ -172,10 +173,9 @@ def cut(soft: Floats, count: int) -> Bools:
     return members
 
 
-def turn(maps: Floats) -> Floats:
-    """Maps (K, V) turned to the side on which they have the larger values, by their cubes."""
-    side = np.where((maps**3).sum(axis=1) < 0, -1.0, 1.0)
-    return np.asarray(maps * side[:, None])
+def two_ways(name: str, maps: Floats, sign: Floats) -> dict[str, Floats]:
+    """Maps (K, V) of the side (K,) that is told, and of both sides alike."""
+    return {name: maps * sign[:, None], f"{name}, without sign": np.abs(maps)}
 
 
 def correlate(scores: Floats, x: Floats) -> Floats:

@@ -32,7 +32,7 @@ from tests.benchmarks.localisation import (
     Placed,
     cut,
     place,
-    turn,
+    two_ways,
 )
 from tests.support.cohorts.manifest import TABLE, rows_of
 from tests.support.cohorts.recovery import PLANTED_R, recovery
@@ -81,11 +81,9 @@ def located_of(path: str, cohort: Any) -> Located:
             NEEDED: (needed, hard_masks(fit.masks[number])),
         }
         for name, rival in RIVALS.items():
-            maps = turn(rival(scores, x))
-            ways[name] = (
-                maps,
-                np.array([cut(own, count) for own, count in zip(maps, counts, strict=True)]),
-            )
+            for way, maps in two_ways(name, rival(scores, x), located["sign"]).items():
+                masks = [cut(own, count) for own, count in zip(maps, counts, strict=True)]
+                ways[way] = (maps, np.array(masks))
         for name, (soft, members) in ways.items():
             areas.setdefault(name, []).append(
                 np.array(

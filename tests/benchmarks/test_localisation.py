@@ -16,7 +16,7 @@ from tests.benchmarks.localisation import (
     place,
     tell,
     tell_together,
-    turn,
+    two_ways,
 )
 from tests.support.cohorts.objects import find_clip_names
 from tests.support.cohorts.small import SMALL_CLIP
@@ -93,9 +93,12 @@ def test_a_map_and_a_mask_are_placed() -> None:
     assert cut(soft, 2).tolist() == [True, False, True, False]
 
 
-def test_maps_are_turned_to_their_larger_side() -> None:
+def test_maps_are_turned_to_the_side_that_is_told_or_to_none() -> None:
     maps = np.array([[0.1, 0.1, -0.9], [0.9, -0.1, -0.1]])
-    np.testing.assert_array_equal(turn(maps), [[-0.1, -0.1, 0.9], [0.9, -0.1, -0.1]])
+    told, both = two_ways("x", maps, np.array([-1, 1])).items()
+    assert (told[0], both[0]) == ("x", "x, without sign")
+    np.testing.assert_array_equal(told[1], [[-0.1, -0.1, 0.9], [0.9, -0.1, -0.1]])
+    np.testing.assert_array_equal(both[1], np.abs(maps))
 
 
 @pytest.mark.parametrize("name", RIVALS)
@@ -105,11 +108,11 @@ def test_every_other_way_orders_voxels_that_respond(name: str) -> None:
     x = rng.standard_normal((200, 40))
     x[:, :6] += 2 * scores[:, [0]]
     x[:, 6:12] -= 2 * scores[:, [1]]
-    maps = turn(RIVALS[name](scores, x))
-    assert maps.shape == (3, 40)
-    for component, members in ((0, range(6)), (1, range(6, 12))):
-        truth = np.isin(np.arange(40), members)
-        assert place(maps[component], cut(maps[component], 6), truth) == (1, 1, 1)
+    for maps in two_ways(name, RIVALS[name](scores, x), np.array([1, -1, 1])).values():
+        assert maps.shape == (3, 40)
+        for component, members in ((0, range(6)), (1, range(6, 12))):
+            truth = np.isin(np.arange(40), members)
+            assert place(maps[component], cut(maps[component], 6), truth) == (1, 1, 1)
 
 
 def test_ridge_weights_are_those_of_the_normal_equations() -> None:
