@@ -49,10 +49,13 @@ def require_clusters(count: int, config: ClusterConfig) -> None:
     Raises
     ------
     NothingFoundError
-        `count` is 0.
+        `count` is 0, and the data chose the radius.
+    InputError
+        `count` is 0, and the radius was given: it may be too small.
     """
     if count == 0:
-        raise NothingFoundError(
+        refusal = NothingFoundError if config.eps is None else InputError
+        raise refusal(
             f"there is no cluster: no voxel's {_named(config)} have others {_within(config)} in "
             f"clusters.min_neighbours {config.min_neighbours} other participants",
             # Where the data choose the radius there is none to raise.
