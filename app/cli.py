@@ -26,6 +26,7 @@ from app.exports.commands import export
 from app.garbage.commands import gc
 from app.ingestions.commands import ingestion, ingestions
 from app.keys.commands import embargo, keys_app
+from app.loopback import never_proxy_loopback
 from app.maps.commands import search_map
 from app.mcp.commands import mcp
 from app.networks.commands import network
@@ -237,6 +238,7 @@ def end_well_when_told() -> None:
 def main() -> None:
     """The console script."""
     end_well_when_told()
+    never_proxy_loopback()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A caption that the terminal's encoding lacks is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")

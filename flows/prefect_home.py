@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
@@ -9,15 +11,21 @@ from urllib.parse import urlsplit
 from app.database.embedded import PREFECT_DATABASE, make_database, start_server
 from app.errors import InputError, StorageError, UnavailableError
 from app.files import file_aside
+from app.loopback import never_proxy_loopback
 from app.private import FILE_MODE, private_folder
 from app.settings import Settings
 from flows.prefect_server import LOOPBACK
+from flows.worker import require_login, require_server
 
 PREFECT_DATABASE_URL = "PREFECT_API_DATABASE_CONNECTION_URL"
 LOGIN_FILE = "prefect.auth"
 USER = "sdc"
 # Whose pages may ask a server: none but its own. An empty list would be Prefect's default, all.
 NO_ORIGIN = "https://none.invalid"
+# A server that is up answers within it, even where it is busy.
+_ANSWER_S = 10.0
+# The log of a temporary server begins anew when it is larger.
+_LOG_BYTES = 1_000_000
 # Prefect reports usage through two channels, and each has its own switch.
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
@@ -74,6 +82,7 @@ def configure_prefect(settings: Settings, *, verbose: bool = False) -> None:
     UnavailableError
         The embedded server does not start.
     """
+    never_proxy_loopback()
     folder = private_folder(private_folder(settings.home) / "prefect")
     login = prefect_login(settings)
     defaults = QUIET | {
@@ -148,6 +157,11 @@ def unwatched() -> Iterator[None]:
 
     A flow that ends waits up to a second for the thread that tells that it is alive, and nobody
     listens there. A server that others use may watch it (``PREFECT_API_URL``).
+
+    Raises
+    ------
+    UnavailableError
+        ``PREFECT_API_URL`` names a server that does not answer, or takes another login.
     """
     from prefect.settings import (
         PREFECT_API_URL,
@@ -155,8 +169,42 @@ def unwatched() -> Iterator[None]:
         temporary_settings,
     )
 
-    if PREFECT_API_URL.value():
+    if url := PREFECT_API_URL.value():
+        # Prefect itself would try for minutes, and end with a traceback.
+        require_server(url, _ANSWER_S)
+        require_login(url)
         yield
         return
+    _guard_temporary_server()
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
+
+
+def _guard_temporary_server() -> None:
+    """Let the server that Prefect starts for flows be ours, which ends with this process.
+
+    What it has to say of its own end, or of events that nobody reads, is in ``server.log`` of
+    Prefect's folder: it is no word on the flow.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_HOME, get_current_settings
+
+    def start(server: SubprocessASGIServer) -> "subprocess.Popen[bytes]":
+        command = [
+            *(sys.executable, "-m", "flows.prefect_server", "--host", "127.0.0.1", "--temporary"),
+            *("--port", str(server.port), "--parent", str(os.getpid())),
+        ]
+        told = get_current_settings().to_environment_variables(exclude_unset=True)
+        kind = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
+        log = PREFECT_HOME.value() / "server.log"
+        mode = "ab" if log.exists() and log.stat().st_size < _LOG_BYTES else "wb"
+        with log.open(mode) as written:
+            return subprocess.Popen(  # noqa: S603 - this Python, and a module of the product
+                command,
+                env={**os.environ, **kind, "PREFECT__SERVER_FINAL": "1", **told},
+                stdin=subprocess.DEVNULL,
+                stdout=written,
+                stderr=written,
+            )
+
+    setattr(SubprocessASGIServer, "_run_uvicorn_command", start)  # noqa: B010 - it is no part of ours

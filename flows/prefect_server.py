@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMa
 from typing import Any
 from urllib.parse import urlsplit
 
+from flows.lifetime import end_with
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -91,14 +93,18 @@ def main() -> None:
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--name", action="append", default=[], help="A host of requests.")
+    parser.add_argument("--temporary", action="store_true", help="For one process, as it is set.")
+    parser.add_argument("--parent", type=int, help="A process that it ends with.")
     options = parser.parse_args()
+    if options.parent is not None:
+        end_with(options.parent)
 
     import uvicorn
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
     settings = get_current_settings().server
-    if settings.api.auth_string is None:
+    if settings.api.auth_string is None and not options.temporary:
         raise SystemExit("error: a Prefect server without a login is none of ours")
     own = () if options.host in EVERYWHERE else (options.host,)
     origins = [each for each in settings.api.cors_allowed_origins.split(",") if each != "*"]

@@ -44,6 +44,7 @@ def prefect(
     names = [*settings.prefect_hosts, *([asked] if asked else [])]
     command = [
         *(sys.executable, "-m", "flows.prefect_server", "--host", host, "--port", str(port)),
+        *("--parent", str(os.getpid())),
         *(word for name in names for word in ("--name", name)),
     ]
     code = run_until(command, stop_when_told())

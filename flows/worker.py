@@ -1,5 +1,6 @@
 """A worker: hands on what the queue holds, and keeps a Prefect worker up that works on it."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -42,7 +43,8 @@ def require_server(url: str, wait_s: float) -> None:
         if time.monotonic() > until:
             raise UnavailableError(
                 f"no Prefect server answers at {url}",
-                hint="start one with `sdc prefect`, or name yours in PREFECT_API_URL",
+                hint="start it (`sdc prefect`), or mend PREFECT_API_URL; where that is not set, "
+                "ingest, run and demo start one of their own",
             )
         time.sleep(0.5)
 
@@ -141,7 +143,11 @@ def keep_up(command: list[str], stop: threading.Event) -> None:
 def run_until(command: list[str], stop: threading.Event) -> int:
     """Run a command until it ends, or until told to stop; its status, 0 where it was stopped."""
     # Its own session: Ctrl-C is this process's to pass on.
-    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603 - what the product itself says
+        command,
+        start_new_session=True,
+        preexec_fn=_end_with_this_thread,
+    )
     while process.poll() is None and not stop.wait(0.2):
         pass
     if process.returncode is not None:
@@ -153,3 +159,14 @@ def run_until(command: list[str], stop: threading.Event) -> int:
         process.kill()
         process.wait()
     return 0
+
+
+# Loaded here, since little may be done between fork and exec.
+_LIBRARY = ctypes.CDLL(None) if sys.platform == "linux" else None
+_SET_DEATH_SIGNAL = 1
+
+
+def _end_with_this_thread() -> None:
+    """Let the process that is being started be told to end when the one that starts it is gone."""
+    if _LIBRARY is not None:
+        _LIBRARY.prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)

@@ -7,11 +7,14 @@ import sys
 
 import httpx
 
+from app.loopback import never_proxy_loopback
+
 TIMEOUT_S = 5.0
 
 
 def is_well(url: str) -> bool:
     """Whether a URL answers with success."""
+    never_proxy_loopback()
     try:
         return httpx.get(url, timeout=TIMEOUT_S).is_success
     except (httpx.HTTPError, httpx.InvalidURL):

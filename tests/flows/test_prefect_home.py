@@ -16,7 +16,10 @@ from flows.prefect_home import (
     serve_prefect_on,
     unwatched,
 )
+from tests.app.conftest import Sdc, sdc
 from tests.conftest import forget_settings
+
+__all__ = ["sdc"]
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +75,25 @@ def test_who_has_a_server_of_their_own_sends_no_heartbeats() -> None:
         assert heartbeats() == usual
 
 
-def test_a_server_of_others_may_watch() -> None:
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), unwatched():
+def test_a_server_of_others_may_watch(prefect_server: str) -> None:
+    with temporary_settings({PREFECT_API_URL: prefect_server}), unwatched():
         assert get_current_settings().flows.heartbeat_frequency is not None
+
+
+def test_a_server_that_is_away_is_told_in_one_line(
+    catalog: Path, sdc: Sdc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that ``PREFECT_API_URL`` still names."""
+    monkeypatch.setattr("flows.prefect_home._ANSWER_S", 0.1)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+        refused = sdc("run", "any")
+    assert refused.exit_code == 1
+    assert refused.stderr == (
+        "error: no Prefect server answers at http://127.0.0.1:1/api (start it (`sdc prefect`), "
+        "or mend PREFECT_API_URL; where that is not set, ingest, run and demo start one of their "
+        "own)\n"
+    )
 
 
 def test_the_homes_login_is_made_once_and_told_to_its_own_servers_alone(
