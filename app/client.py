@@ -30,6 +30,7 @@ from app.errors import (
 )
 from app.ingestions.schemas import IngestionAnswer, IngestionLogAnswer, IngestionWanted, State
 from app.maps.schemas import MapAnswer
+from app.masks.maps import MapName
 from app.networks.schemas import NetworkAnswer
 from app.paging import Page
 from app.places.schemas import PlaceAnswer, RegionConceptsAnswer
@@ -335,18 +336,28 @@ class Catalog:
             yield from page.items
             cursor = page.next
 
-    def mask(self, component: int, subject: str, space: Space = "native") -> bytes:
-        """A participant's mask, as the bytes of a ``.nii.gz`` or ``.dscalar.nii`` file."""
-        return self._file(component, "mask", subject=subject, space=space)
+    def mask(
+        self,
+        component: int,
+        subject: str,
+        space: Space = "native",
+        map: MapName | None = None,  # noqa: A002
+    ) -> bytes:
+        """A participant's mask, or a map of all voxels, as a ``.nii.gz`` or ``.dscalar.nii``."""
+        chosen: dict[str, str] = {} if map is None else {"map": map}
+        return self._file(component, "mask", subject=subject, space=space, **chosen)
 
     def voxels(
         self,
         component: int,
         subject: str,
         format: Literal["csv", "parquet"] = "parquet",  # noqa: A002
+        *,
+        every: bool = False,
     ) -> bytes:
-        """The members of a participant's mask, as the bytes of a file."""
-        return self._file(component, "voxels", subject=subject, format=format)
+        """The members of a participant's mask, or all voxels, as the bytes of a file."""
+        chosen: dict[str, str] = {"every": "true"} if every else {}
+        return self._file(component, "voxels", subject=subject, format=format, **chosen)
 
     def datasets(self) -> DatasetList:
         """All datasets."""
@@ -535,18 +546,28 @@ class AsyncCatalog:
                 yield item
             cursor = page.next
 
-    async def mask(self, component: int, subject: str, space: Space = "native") -> bytes:
-        """A participant's mask, as the bytes of a ``.nii.gz`` or ``.dscalar.nii`` file."""
-        return await self._file(component, "mask", subject=subject, space=space)
+    async def mask(
+        self,
+        component: int,
+        subject: str,
+        space: Space = "native",
+        map: MapName | None = None,  # noqa: A002
+    ) -> bytes:
+        """A participant's mask, or a map of all voxels, as a ``.nii.gz`` or ``.dscalar.nii``."""
+        chosen: dict[str, str] = {} if map is None else {"map": map}
+        return await self._file(component, "mask", subject=subject, space=space, **chosen)
 
     async def voxels(
         self,
         component: int,
         subject: str,
         format: Literal["csv", "parquet"] = "parquet",  # noqa: A002
+        *,
+        every: bool = False,
     ) -> bytes:
-        """The members of a participant's mask, as the bytes of a file."""
-        return await self._file(component, "voxels", subject=subject, format=format)
+        """The members of a participant's mask, or all voxels, as the bytes of a file."""
+        chosen: dict[str, str] = {"every": "true"} if every else {}
+        return await self._file(component, "voxels", subject=subject, format=format, **chosen)
 
     async def datasets(self) -> DatasetList:
         """All datasets."""

@@ -53,6 +53,7 @@ from flows.publish_claims import (
     subject_columns,
 )
 from flows.publish_dataset import nullable
+from flows.publish_maps import write_maps
 from flows.publish_negations import farthest_terms, write_far_stimuli
 from flows.publish_validation import write_atlases, write_validation
 from flows.regions import join_blocks
@@ -195,6 +196,8 @@ def publish_run(dataset: DatasetTables, results: RunResults, promote: bool = Fal
         )
         for row, subject in enumerate(dataset.subjects):
             _write_subject(session, run, subject, results, row, ids, comparison)
+            trained, located = results.trained[row], results.located[row]
+            write_maps(session, subject, trained, located, components, ids)
             _write_network(session, subject, results.networks[row], ids)
             write_atlases(session, subject, results.validations[row], results.masks[row], ids)
             report("publishing", 2 + row, 2 + len(dataset.subjects))

@@ -9,7 +9,15 @@ from app.concepts.filters import ClaimFilter, take_claim_filters
 from app.concepts.schemas import ConceptAnswer, ConceptSummary, ConceptTermsAnswer, SimilarAnswer
 from app.dependencies import ReadingSession
 from app.immutable import UNCHANGED, tagged, tagged_answer
-from app.masks.service import MaskFile, Space, TableFormat, mask_table, mask_volume
+from app.masks.maps import MapName
+from app.masks.service import (
+    MaskFile,
+    Space,
+    TableFormat,
+    map_volume,
+    mask_table,
+    mask_volume,
+)
 from app.paging import PAGE, Page
 from app.parameters import (
     ComponentId,
@@ -113,11 +121,21 @@ def download_mask(
     space: Annotated[
         Space, Query(description="The responses' grid, or MNI152 at 2 mm.")
     ] = "native",
+    map: Annotated[  # noqa: A002
+        MapName | None,
+        Query(
+            description="In place of the mask a map of all voxels: the soft mask, how far the "
+            "decoder needs each voxel, or the decoder's pattern."
+        ),
+    ] = None,
 ) -> Response:
     """A participant's mask as a gzipped NIfTI volume, weights for members, 0 elsewhere.
 
-    Of a participant on a surface, `native` is a CIFTI-2 file (dscalar) of both hemispheres.
+    With `map` a value of every voxel that the run was computed on, NaN elsewhere. Of a participant
+    on a surface, `native` is a CIFTI-2 file (dscalar) of both hemispheres.
     """
+    if map is not None:
+        return _download(request, map_volume(session, component_id, subject, map, space))
     return _download(request, mask_volume(session, component_id, subject, space))
 
 
@@ -132,9 +150,16 @@ def download_voxels(
     component_id: ComponentId,
     subject: Label,
     format: Annotated[TableFormat, Query(description="csv or parquet.")] = "csv",  # noqa: A002
+    every: Annotated[
+        bool, Query(description="All voxels that the run was computed on, with the soft mask.")
+    ] = False,
 ) -> Response:
-    """The members of a participant's mask, places in mm, native and MNI."""
-    return _download(request, mask_table(session, component_id, subject, format))
+    """The members of a participant's mask, or all voxels; places in mm, native and MNI.
+
+    Weights of 0.5 and more are members'. `regions` are those that the voxel is in, each as
+    atlas:region.
+    """
+    return _download(request, mask_table(session, component_id, subject, format, every=every))
 
 
 def _download(request: Request, file: MaskFile) -> Response:

@@ -15,6 +15,8 @@ from app.database.models import SCHEMA, Base
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _ELEMENTS = {"vector": ">f4", "halfvec": ">f2"}
+# PostgreSQL's numbers of the types of an array's elements, and numpy's names of these.
+_ARRAYS = {"real[]": (700, ">f4"), "bigint[]": (20, ">i8")}
 # Before the first row and after the last one.
 _HEADER, _TRAILER = 19, 2
 
@@ -29,8 +31,8 @@ def copy_rows(session: Session, model: type[Base], columns: dict[str, Any]) -> i
     model : type
         The table's model.
     columns : dict
-        Column name to a sequence of n values, or to one value for all rows. Vector columns take
-        an array of shape (n, D). At least one column is a sequence.
+        Column name to a sequence of n values, or to one value for all rows. Columns of vectors and
+        of arrays of numbers take an array of shape (n, D). At least one column is a sequence.
 
     Returns
     -------
@@ -135,11 +137,38 @@ class _Vectors:
                 yield head + vector.tobytes()
 
 
-def _prepare(kind: str, value: Any) -> "Sequence[object] | _Vectors | _Constant":
+class _NumberArrays:
+    """Arrays of numbers as PostgreSQL reads them, made when their row is sent.
+
+    Number of dimensions, whether there are nulls, type of the elements, length, first subscript;
+    then every element behind its size; big-endian.
+    """
+
+    def __init__(self, oid: int, element: str, values: NDArray[Any]) -> None:
+        self.oid, self.element, self.values = oid, np.dtype(element), values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = self.values.shape[1]
+        # An array without elements has no dimension.
+        shape = struct.pack(">iiIii", 1, 0, self.oid, size, 1)
+        head = shape if size else struct.pack(">iiI", 0, 0, self.oid)
+        row = np.empty(size, dtype=[("size", ">i4"), ("value", self.element)])
+        row["size"] = self.element.itemsize
+        for values in self.values:
+            row["value"] = values
+            yield head + row.tobytes()
+
+
+def _prepare(kind: str, value: Any) -> "Sequence[object] | _Vectors | _NumberArrays | _Constant":
     if value is None or np.isscalar(value):
         return _Constant(value)
     if kind in _ELEMENTS:
         return _Vectors(_ELEMENTS[kind], np.asarray(value))
+    if kind in _ARRAYS:
+        return _NumberArrays(*_ARRAYS[kind], np.asarray(value))
     # Binary COPY knows Python's numbers, and not numpy's.
     return value.tolist() if isinstance(value, np.ndarray) else list(value)
 
@@ -155,7 +184,7 @@ def _copy(
     # The server keeps a statement's rows for the triggers that check them: on disk, were they more.
     driver.execute("SET LOCAL work_mem = '64MB'")
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        # Binary COPY sends no types, so vectors go as the bytes that they are.
-        copy.set_types(["bytea" if kind in _ELEMENTS else kind for kind in types])
+        # Binary COPY sends no types, so vectors and arrays go as the bytes that they are.
+        copy.set_types(["bytea" if kind in _ELEMENTS | _ARRAYS else kind for kind in types])
         for row in rows:
             copy.write_row(row)

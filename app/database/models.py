@@ -463,6 +463,31 @@ class ComponentVoxel(Base):
     needed: Mapped[float | None] = mapped_column(REAL)
 
 
+class ComponentMap(Base):
+    """A component's maps in one participant: values of all voxels that the run was computed on.
+
+    Arrays are aligned: `voxel_id` are rows of `voxel`, by i, j and k. `weight` is the soft mask, 0
+    to 1 in the order of the responses, whose members, those of `component_voxel`, have 0.5 or
+    more; areas under the curve are of it. `needed` are the weights in the mask that the decoder
+    tells the component by; null of clusters. `pattern` is the decoder's pattern along the
+    component, covariance of each voxel's responses with what is decoded of it; null of an MLP.
+    """
+
+    __tablename__ = "component_map"
+    __table_args__ = (Index(None, "subject_id"),)
+
+    component_id: Mapped[int] = mapped_column(
+        ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
+    )
+    subject_id: Mapped[int] = mapped_column(
+        ForeignKey("subject.id", ondelete="CASCADE"), primary_key=True
+    )
+    voxel_id: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    weight: Mapped[list[float]] = mapped_column(ARRAY(REAL))
+    needed: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
+    pattern: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
+
+
 class ComponentRegion(Base):
     """Overlap of a component's mask with a region, in one participant.
 

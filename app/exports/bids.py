@@ -13,7 +13,7 @@ from app.database.models import Component
 from app.errors import ConflictError
 from app.exports import repository
 from app.masks.response import MEMBER, response_of
-from app.masks.service import MNI_MM, Progress, Space, mask_volumes
+from app.masks.service import MNI_MM, Progress, RegionVolume, Space, mask_volumes, region_volumes
 from app.runs.service import ChosenRun
 
 BIDS_VERSION = "1.10.0"
@@ -27,11 +27,18 @@ README = """\
 
 Shared decodable concepts of the dataset {dataset}, run {run} ({method}), encoder {encoder}.
 
-For each participant and each concept whose mask has a voxel there are a mask (0 and 1) and its
-members' weights (`stat-weight`, 0 to 1, dimensionless; 0 outside of the mask), on the grid of the
-responses (`space-scanner`, or of a surface its mesh, as CIFTI-2) and, where it is known, in MNI
-space at 2 mm. `descriptions.tsv` tells which concept each `desc` is, and the sidecars which run a
-file comes from.
+For each participant and each concept whose mask has a voxel there are a mask (0 and 1) and maps
+of all voxels that the run was computed on, NaN elsewhere: `stat-weight`, the soft mask (0 to 1;
+members have 0.5 or more), `stat-needed`, how far the decoder needs each voxel (0 to 1), and
+`stat-pattern`, the decoder's pattern along the concept (in any unit, above 0 where a voxel responds
+more). They lie on the grid of the responses (`space-scanner`, or of a surface its mesh, as CIFTI-2)
+and, where it is known, in MNI space at 2 mm. `descriptions.tsv` tells which concept each `desc` is,
+and the sidecars which run a file comes from. Runs published before maps were stored have
+`stat-weight` alone, of the mask's members, 0 elsewhere.
+
+Each participant's regions are masks with `label`, the region, and `desc`, the atlas; their sidecars
+tell both as the catalog names them. `Regions` in the sidecar of `stat-weight` has the areas under
+the curve, which these maps and masks give again.
 
 A mask holds the voxels that respond more, or less, to the concept than to other stimuli
 (`Responds`), and weights are in the order of their responses. `R`, `PValue` and `Decodes` are of
@@ -118,18 +125,57 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
             }
             (place / f"{stem}_mask{volumes.suffix}").write_bytes(volumes.members)
             _write_json(place / f"{stem}_mask.json", sidecar)
-            weights = place / f"{stem}_stat-weight_statmap{volumes.suffix}"
-            weights.write_bytes(volumes.weights)
-            _write_json(
-                place / f"{stem}_stat-weight_statmap.json",
-                sidecar
-                | {
-                    "Description": f"Weights of the {members}.",
-                    "Units": "arbitrary",
+            overlaps = repository.list_overlaps(session, component.id, label)
+            told: dict[str, dict[str, Any]] = {
+                "weight": {
+                    "Description": f"Soft mask: the {members} have {MEMBER:g} or more.",
+                    "Range": [0, 1],
+                    "Regions": overlaps,
+                },
+                "needed": {
+                    "Description": "How far the decoder needs each voxel to tell the concept "
+                    f"{component.label!r}.",
                     "Range": [0, 1],
                 },
-            )
+                "pattern": {
+                    "Description": f"The decoder's pattern along the concept {component.label!r}: "
+                    "covariance of each voxel's responses with what is decoded of it."
+                },
+            }
+            for name, content in volumes.maps.items():
+                file = f"{stem}_stat-{name}_statmap"
+                (place / f"{file}{volumes.suffix}").write_bytes(content)
+                _write_json(place / f"{file}.json", sidecar | {"Units": "arbitrary"} | told[name])
+    first = {label: component.id for _, component, label in reversed(masks)}
+    for label, component_id in first.items():
+        place, surface = folder / f"sub-{names[label]}" / "func", surfaces.get(label)
+        stem = f"sub-{names[label]}_task-{TASK}_space-{surface or SPACES['native']}"
+        for each in region_volumes(session, component_id, label):
+            _write_region(each, place, stem, surface)
     on_progress("writing masks", len(masks), len(masks))
+
+
+def _write_region(region: RegionVolume, place: Path, stem: str, surface: str | None) -> None:
+    """Write a participant's region as a mask, whose sidecar tells its own name."""
+    label, atlas = bids_name(region.region) or "region", bids_name(region.atlas) or "atlas"
+    number = 1
+    file = place / f"{stem}_label-{label}_desc-{atlas}_mask.json"
+    # Names that differ in other signs alone would be one.
+    while file.exists():
+        number += 1
+        file = place / f"{stem}_label-{label}{number}_desc-{atlas}_mask.json"
+    file.with_suffix(region.suffix).write_bytes(region.content)
+    _write_json(
+        file,
+        {
+            "Description": f"Voxels of the region {region.region} of the atlas {region.atlas}, "
+            "among those that the catalog has.",
+            "Type": "ROI",
+            "SpatialReference": surface or "orig",
+            "Atlas": region.atlas,
+            "Region": region.region,
+        },
+    )
 
 
 def bids_name(label: str) -> str:

@@ -25,8 +25,13 @@ _TYPES: dict[str, Any] = {
     "timestamptz": polars.Datetime("us", "UTC"),
     "_text": polars.List(polars.String),
     "_int4": polars.List(polars.Int32),
+    "_int8": polars.List(polars.Int64),
+    "_float4": polars.List(polars.Float32),
     "_float8": polars.List(polars.Float64),
 }
+# A map has as many values as a participant has voxels; of other views rows are small.
+_ROWS = {"concept_maps": 8}
+_MANY_ROWS = 100_000
 
 
 def write_parquet(session: Session, chosen: ChosenRun, folder: Path, on_progress: Progress) -> None:
@@ -47,12 +52,16 @@ def write_parquet(session: Session, chosen: ChosenRun, folder: Path, on_progress
     for done, view in enumerate(repository.VIEWS):
         on_progress("writing parquet", done, len(repository.VIEWS))
         columns = repository.view_columns(session, view)
-        rows = repository.view_rows(session, view, chosen.dataset.slug)
-        table = polars.DataFrame(
-            [tuple(map(_plain, row)) for row in rows],
-            schema={name: _TYPES[kind] for name, kind in columns.items()},
-            orient="row",
-        )
+        size = _ROWS.get(view, _MANY_ROWS)
+        parts = [
+            polars.DataFrame(
+                [tuple(map(_plain, row)) for row in rows],
+                schema={name: _TYPES[kind] for name, kind in columns.items()},
+                orient="row",
+            )
+            for rows in repository.view_rows(session, view, chosen.dataset.slug, size)
+        ]
+        table = polars.concat(parts)
         table.write_parquet(folder / f"{view}.parquet", metadata=told)
     on_progress("writing parquet", len(repository.VIEWS), len(repository.VIEWS))
 

@@ -1,16 +1,23 @@
 """Queries on everything that a run has."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, select, text
 from sqlalchemy.orm import Session
 
-from app.database.models import Component, ComponentSubject, Subject, Voxel
+from app.database.models import (
+    Component,
+    ComponentRegion,
+    ComponentSubject,
+    Region,
+    Subject,
+    Voxel,
+)
 
 VIEWS = (
     *("concepts", "concept_subjects", "concept_regions", "concept_voxels"),
-    *("voxels", "subjects", "runs"),
+    *("voxels", "subjects", "runs", "concept_maps"),
 )
 
 
@@ -56,11 +63,51 @@ def view_columns(session: Session, view: str) -> dict[str, str]:
     return {row.column_name: row.udt_name for row in rows}
 
 
-def view_rows(session: Session, view: str, dataset: str) -> Sequence[Row[Any]]:
-    """A dataset's rows of a view, one of `VIEWS`, ordered by their first columns."""
+def view_rows(session: Session, view: str, dataset: str, size: int) -> Iterator[Sequence[Row[Any]]]:
+    """A dataset's rows of a view, one of `VIEWS`, ordered by their first columns.
+
+    Parameters
+    ----------
+    session : Session
+    view, dataset : str
+    size : int
+        Rows that are in memory at once.
+
+    Yields
+    ------
+    sequence of Row
+        Once at least, and then none where there are none.
+    """
     if view not in VIEWS:
         raise ValueError(f"{view} is no view to export")
-    return session.execute(
+    rows = session.execute(
         text(f"SELECT * FROM catalog.{view} WHERE dataset = :dataset ORDER BY 1, 2, 3, 4, 5, 6"),  # noqa: S608
         {"dataset": dataset},
+        execution_options={"yield_per": size},
+    )
+    yield rows.fetchmany(size)
+    while part := rows.fetchmany(size):
+        yield part
+
+
+def list_overlaps(session: Session, component_id: int, label: str) -> list[dict[str, Any]]:
+    """A participant's regions, and how a component's mask lies in each, by atlas and name."""
+    rows = session.execute(
+        select(ComponentRegion, Region.atlas, Region.name)
+        .join(Region, Region.id == ComponentRegion.region_id)
+        .join(Subject, Subject.id == ComponentRegion.subject_id)
+        .where(ComponentRegion.component_id == component_id, Subject.label == label)
     ).all()
+    told = [
+        {
+            "Atlas": row.atlas,
+            "Region": row.name,
+            "AUC": row.ComponentRegion.auc,
+            "AUCInterval95": [row.ComponentRegion.auc_low, row.ComponentRegion.auc_high],
+            "Dice": row.ComponentRegion.dice,
+            "PValue": row.ComponentRegion.p_value,
+            "QValue": row.ComponentRegion.q_value,
+        }
+        for row in rows
+    ]
+    return sorted(told, key=lambda each: (each["Atlas"], each["Region"]))

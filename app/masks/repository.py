@@ -3,10 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from app.database.models import ComponentSubject, ComponentVoxel, Subject, Voxel
+from app.database.models import (
+    ComponentMap,
+    ComponentSubject,
+    ComponentVoxel,
+    Region,
+    Subject,
+    Voxel,
+    VoxelRegion,
+)
 
 
 def find_subject(
@@ -60,3 +68,22 @@ def voxels_with_weight(
         .order_by(Voxel.i, Voxel.j, Voxel.k)
     )
     return session.execute(query).all()
+
+
+def find_map(session: Session, component_id: int, subject_id: int) -> ComponentMap | None:
+    """A component's maps in a participant; None of runs published before maps were stored."""
+    return session.get(ComponentMap, (component_id, subject_id))
+
+
+def regions_of_voxels(session: Session, subject_id: int) -> dict[int, list[str]]:
+    """Names of the regions, each as atlas:region, of a participant's voxels that are in some."""
+    name = func.concat(Region.atlas, ":", Region.name)
+    rows = session.execute(
+        select(VoxelRegion.voxel_id, func.array_agg(name).label("names"))
+        .join(Region, Region.id == VoxelRegion.region_id)
+        .join(Voxel, Voxel.id == VoxelRegion.voxel_id)
+        .where(Voxel.subject_id == subject_id)
+        .group_by(VoxelRegion.voxel_id)
+    )
+    # Sorted here, since the database's collation is its own.
+    return {row.voxel_id: sorted(row.names) for row in rows}

@@ -212,7 +212,7 @@ def sql(call: Call, statement: Statement) -> SqlAnswer:
     """Ask the catalog in SQL, read-only (PostgreSQL with pgvector).
 
     Views of the schema catalog: runs, subjects, voxels, concepts, concept_subjects,
-    concept_regions, concept_voxels. Functions: search_concepts(prompt, k),
+    concept_regions, concept_voxels, concept_maps. Functions: search_concepts(prompt, k),
     search_concepts(prompt, k, of_dataset), search_regions(prompt, k),
     search_regions(prompt, k, of_dataset), search_voxels(prompt, k),
     search_voxels(prompt, k, of_dataset, of_subject, of_region), match_prompt(prompt, of_dataset),

@@ -58,6 +58,7 @@ AGAINST_RIDGE = {
     "high": 0.05,
 }
 VOXELS_A_REGION = 5
+WEIGHTS = np.linspace(1, 0.6, VOXELS_A_REGION)
 # Weights in the mask that a decoder needs, of voxels that respond; one that it needs does not.
 NEEDED = (0.875, 0.75, 0.5, 0.25, 0.0)
 N_NEEDED = 4
@@ -338,7 +339,11 @@ def _subject(
             "vector": np.repeat([each.vector for each in components], VOXELS_A_REGION, axis=0),
         },
     )
+    # Of all voxels; other numbers are drawn as before.
+    chance = np.random.default_rng(100 + SUBJECTS.index(label))
+    soft = chance.uniform(0, 0.4, (len(components), number))
     for own, component in enumerate(components):
+        soft[own, own * VOXELS_A_REGION : (own + 1) * VOXELS_A_REGION] = WEIGHTS
         located = run.method == "masks" and CONCEPTS[own] != UNLOCATED
         decodes = not (CONCEPTS[own] == UNSHARED and label == SUBJECTS[1])
         session.add(
@@ -373,8 +378,22 @@ def _subject(
             {
                 "component_id": component.id,
                 "voxel_id": voxels[own].tolist(),
-                "weight": np.linspace(1, 0.6, VOXELS_A_REGION),
+                "weight": WEIGHTS,
                 "needed": list(NEEDED) if located else None,
+            },
+        )
+        needed = np.zeros((1, number))
+        needed[0, own * VOXELS_A_REGION : (own + 1) * VOXELS_A_REGION] = NEEDED
+        copy_rows(
+            session,
+            models.ComponentMap,
+            {
+                "component_id": [component.id],
+                "subject_id": subject.id,
+                "voxel_id": np.array([ids]),
+                "weight": soft[own : own + 1],
+                "needed": needed if located else None,
+                "pattern": chance.standard_normal((1, number)),
             },
         )
         aucs = [

@@ -40,7 +40,7 @@ QUESTIONS = (
 )
 VIEWS = (
     *("runs", "subjects", "voxels"),
-    *("concepts", "concept_subjects", "concept_regions", "concept_voxels"),
+    *("concepts", "concept_subjects", "concept_regions", "concept_voxels", "concept_maps"),
 )
 KEY = "k" * 64
 # Where rows lie, whatever the index that a query would take.

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from nibabel.cifti2 import Cifti2Image
 from nibabel.nifti1 import Nifti1Image
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.api import make_api
@@ -18,6 +19,7 @@ from tests.app.published import (
     CONCEPTS,
     NEEDED,
     SHARED,
+    UNLOCATED,
     UNMEASURED,
     UNSHARED,
     VOXELS_A_REGION,
@@ -209,10 +211,75 @@ def test_voxels_as_tables(client: TestClient, published: Published, kind: str) -
     np.testing.assert_allclose(table["mni_y"], 2.0 * np.arange(VOXELS_A_REGION) - 40)
     np.testing.assert_allclose(table["weight"], np.linspace(1, 0.6, VOXELS_A_REGION), atol=1e-6)
     assert table["needed"].to_list() == list(NEEDED)
-    assert table.columns[-2:] == ["subject", "needed"]
+    assert table.columns[-4:] == ["subject", "needed", "pattern", "regions"]
+    assert table["pattern"].null_count() == 0
+    regions = table["regions"].to_list()
+    assert regions == [("floc:PPA" if kind == "csv" else ["floc:PPA"])] * VOXELS_A_REGION
     if kind == "parquet":
         content.seek(0)
         assert polars.read_parquet_metadata(content)["encoder"] == published.encoder
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_every_voxel_as_a_table(
+    client: TestClient, session: Session, published: Published, kind: str
+) -> None:
+    component = published.components["house"]
+    asked = {"subject": "subj01", "format": kind, "every": "true"}
+    content = BytesIO(client.get(f"/v1/components/{component}/voxels", params=asked).content)
+    table = polars.read_csv(content) if kind == "csv" else polars.read_parquet(content)
+    query = text(
+        "SELECT voxel_id, weight, needed, pattern FROM catalog.concept_maps"
+        " WHERE component_id = :component AND subject = 'subj01'"
+    )
+    stored = session.execute(query, {"component": component}).one()
+    assert table["voxel_id"].to_list() == stored.voxel_id
+    for name in ("weight", "needed", "pattern"):
+        values = np.float32(getattr(stored, name))
+        np.testing.assert_array_equal(table[name].cast(polars.Float32), values)
+    at = CONCEPTS.index("house")
+    assert (table["weight"] >= 0.5).to_list() == (table["i"] == at).to_list()
+    assert len(table) == len(CONCEPTS) * VOXELS_A_REGION
+
+
+@pytest.mark.parametrize("space", ["native", "MNI"])
+@pytest.mark.parametrize("name", ["weight", "needed", "pattern"])
+def test_maps_as_nifti(client: TestClient, published: Published, space: str, name: str) -> None:
+    path = f"/v1/components/{published.components['house']}"
+    asked = {"subject": "subj01", "space": space, "map": name}
+    response = client.get(f"{path}/mask", params=asked)
+    assert response.headers["content-disposition"].endswith(f'_subj01_space-{space}_{name}.nii.gz"')
+    volume = Nifti1Image.from_bytes(gzip.decompress(response.content)).get_fdata()
+    every = {"subject": "subj01", "format": "parquet", "every": "true"}
+    table = polars.read_parquet(BytesIO(client.get(f"{path}/voxels", params=every).content))
+    if space == "native":
+        i, j, k = table.select("i", "j", "k").to_numpy().T
+        np.testing.assert_array_equal(volume[i, j, k], table[name].to_numpy())
+        assert np.isfinite(volume).all()
+    else:
+        inside = volume[np.isfinite(volume)]
+        assert set(inside.tolist()) == set(table[name].to_list())
+        assert len(inside) < volume.size
+
+
+def test_maps_that_there_are_not(own_session: Session, own_published: Published) -> None:
+    client = TestClient(make_api())
+    path = f"/v1/components/{own_published.components[UNLOCATED]}"
+    asked = {"subject": "subj01", "map": "needed"}
+    refused = client.get(f"{path}/mask", params=asked)
+    assert refused.status_code == 409
+    assert refused.json()["detail"].startswith("there is no map needed of component ")
+    assert client.get(f"{path}/mask", params=asked | {"map": "soft"}).status_code == 422
+    assert client.get(f"{path}/mask", params=asked | {"subject": "x"}).status_code == 404
+    own_session.execute(text("DELETE FROM catalog.component_map"))
+    own_session.commit()
+    told = f"run {own_published.run} was published before maps of all voxels were stored"
+    for part, more in (("mask", {"map": "weight"}), ("voxels", {"every": "true"})):
+        refused = client.get(f"{path}/{part}", params={"subject": "subj01"} | more)
+        assert (refused.status_code, refused.json()["detail"]) == (409, told)
+    # Members are told as before.
+    rows = client.get(f"{path}/voxels", params={"subject": "subj01"}).text.splitlines()
+    assert len(rows) == 1 + VOXELS_A_REGION
 
 
 @pytest.mark.parametrize("part", ["mask", "voxels"])

@@ -1,13 +1,24 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, func, select, text
 from sqlalchemy.orm import Session
 
 from app.database import copying
 from app.database.copying import copy_rows, read_rows
-from app.database.models import Dataset, Encoder, Subject, Term, Voxel
+from app.database.models import (
+    Component,
+    ComponentMap,
+    Dataset,
+    Encoder,
+    Subject,
+    Term,
+    Voxel,
+)
+from app.store import ArtefactStore
+from tests.app.published import publish, write_table
 
 
 @pytest.fixture
@@ -140,3 +151,41 @@ def test_rows_of_another_size_are_refused(session: Session, column: str, kind: s
     )
     with pytest.raises(ValueError, match="null"):
         read_rows(session, select(getattr(Voxel, column)), {column: kind})
+
+
+def test_arrays_of_numbers_come_back(engine: Engine, tmp_path: Path) -> None:
+    """As PostgreSQL reads them itself, with none, one and many elements, and a null column."""
+    with Session(engine) as session:
+        store = ArtefactStore(str(tmp_path / "store"))
+        words = write_table(tmp_path / "words.csv")
+        publish(session, f"vectors:{words}", store)
+        session.execute(delete(ComponentMap))
+        ids = session.scalars(select(Component.id).order_by(Component.id)).all()
+        subject = session.scalar(select(func.min(Subject.id)))
+        for component, size in zip(ids, (0, 1, 3), strict=False):
+            voxels = 2**40 + np.arange(size)
+            weight = np.array([-0.1, np.inf, 3.4e38], np.float32)[:size]
+            written = copy_rows(
+                session,
+                ComponentMap,
+                {
+                    "component_id": [component],
+                    "subject_id": subject,
+                    "voxel_id": voxels[None],
+                    "weight": weight[None],
+                    "needed": None,
+                    "pattern": weight[None].astype(float),
+                },
+            )
+            found = session.get_one(ComponentMap, (component, subject))
+            assert (written, found.voxel_id, found.needed) == (1, voxels.tolist(), None)
+            np.testing.assert_array_equal(np.float32(found.weight), weight)
+            assert found.pattern == found.weight
+            lengths = session.execute(
+                text(
+                    "SELECT cardinality(weight), array_ndims(voxel_id) FROM catalog.component_map"
+                    " WHERE component_id = :id"
+                ),
+                {"id": component},
+            ).one()
+            assert tuple(lengths) == (size, 1 if size else None)

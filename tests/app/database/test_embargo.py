@@ -18,7 +18,7 @@ from tests.app.database.conftest import (
 
 VIEWS = (
     *("concept_regions", "concept_subjects", "concept_voxels", "concepts"),
-    *("runs", "subjects", "voxels"),
+    *("runs", "subjects", "voxels", "concept_maps"),
 )
 SEARCHES = ("search_concepts", "search_regions", "search_voxels")
 ALL = {OPEN, HIDDEN, FOREIGN}

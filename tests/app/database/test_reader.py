@@ -28,7 +28,7 @@ from tests.app.published import (
 TABLES = sorted(table.name for table in Base.metadata.sorted_tables)
 VIEWS = (
     *("concept_regions", "concept_subjects", "concept_voxels", "concepts"),
-    *("runs", "subjects", "voxels"),
+    *("runs", "subjects", "voxels", "concept_maps"),
 )
 FUNCTIONS = {
     "nearest_terms(integer,integer)",
@@ -194,6 +194,7 @@ def test_the_reader_reads_every_view(reader: psycopg.Connection, view: str) -> N
         "concept_voxels": len(SUBJECTS) * len(CONCEPTS) * VOXELS_A_REGION,
         "concept_regions": len(SUBJECTS) * len(CONCEPTS) ** 2,
         "concept_subjects": len(SUBJECTS) * len(CONCEPTS),
+        "concept_maps": len(SUBJECTS) * len(CONCEPTS),
     }.get(view)
 
 

@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 from app.database.engine import get_engine, open_session
 from app.exports.bids import bids_name
 from app.exports.repository import VIEWS
-from app.masks.service import mask_volume
+from app.masks.maps import MAPS
+from app.masks.service import map_volume, mask_volume
 from app.settings import get_settings
 from app.store import ArtefactStore
 from tests.app.conftest import Counts, Sdc
@@ -27,6 +28,7 @@ from tests.app.published import (
     CONCEPTS,
     LESS,
     N_NEEDED,
+    REGIONS,
     RESPONDS,
     SHARED,
     SUBJECTS,
@@ -78,7 +80,8 @@ def test_bids_volumes_are_the_catalogs_masks(
     assert sdc("export", published.run, "--to", folder, "--format", "bids").exit_code == 0
     face = published.components["face"]
     names = sorted(each.name for each in (folder / "sub-subj02" / "func").iterdir())
-    assert len(names) == len(CONCEPTS) * 2 * 2 * 2
+    # A mask and three maps in two spaces, with a sidecar each; of one concept there are two maps.
+    assert len(names) == (len(CONCEPTS) * 4 - 1) * 2 * 2 + len(REGIONS) * 2
     for space, ours in (("space-scanner", "native"), ("space-MNI152NLin6Asym_res-2", "MNI")):
         stem = f"sub-subj02_task-pictures_{space}_desc-concept{face}"
         place = folder / "sub-subj02" / "func"
@@ -86,10 +89,18 @@ def test_bids_volumes_are_the_catalogs_masks(
         wanted.write_bytes(mask_volume(session, face, "subj02", ours).content)  # type: ignore[arg-type]
         weights = nibabel.load(place / f"{stem}_stat-weight_statmap.nii.gz")
         mask = nibabel.load(place / f"{stem}_mask.nii.gz")
-        np.testing.assert_array_equal(weights.get_fdata(), nibabel.load(wanted).get_fdata())
+        soft = weights.get_fdata()
+        np.testing.assert_array_equal(
+            np.where(soft >= 0.5, soft, 0), nibabel.load(wanted).get_fdata()
+        )
         np.testing.assert_array_equal(weights.affine, nibabel.load(wanted).affine)
         assert mask.get_data_dtype() == np.uint8
-        np.testing.assert_array_equal(mask.get_fdata() == 1, weights.get_fdata() > 0)
+        np.testing.assert_array_equal(mask.get_fdata() == 1, soft >= 0.5)
+        for name in MAPS:
+            wanted.write_bytes(map_volume(session, face, "subj02", name, ours).content)  # type: ignore[arg-type]
+            written = nibabel.load(place / f"{stem}_stat-{name}_statmap.nii.gz").get_fdata()
+            np.testing.assert_array_equal(written, nibabel.load(wanted).get_fdata())
+            np.testing.assert_array_equal(np.isnan(written), np.isnan(soft))
         told = json.loads((place / f"{stem}_mask.json").read_text())
         assert TOLD.items() <= told["Provenance"].items()
         assert (told["Voxels"], told["Provenance"]["run"]) == (VOXELS_A_REGION, published.run)
@@ -106,15 +117,68 @@ def test_bids_volumes_are_the_catalogs_masks(
     for concept, words in ((LESS, "respond less"), (UNLOCATED, "belong")):
         stem = f"sub-subj02_task-pictures_space-scanner_desc-concept{published.components[concept]}"
         told = json.loads((place / f"{stem}_stat-weight_statmap.json").read_text())
-        assert f"Weights of the voxels that {words} to the concept" in told["Description"]
+        assert f"Soft mask: the voxels that {words} to the concept" in told["Description"]
         assert told["Responds"] == RESPONDS[concept]
         assert told["Threshold"] == (None if concept == UNLOCATED else 0.5)
+    needed = f"{stem}_stat-needed_statmap.nii.gz"
+    assert (needed in names) == (concept != UNLOCATED)
     description = json.loads((folder / "dataset_description.json").read_text())
     assert (description["DatasetType"], description["License"]) == ("derivative", "CC0")
     assert description["HowToAcknowledge"] == "Cite Nobody, 2024"
     assert [line.split("\t")[0] for line in (folder / "participants.tsv").read_text().split()][
         0::2
     ] == ["participant_id", "sub-subj01", "sub-subj02"]
+
+
+def test_bids_regions_are_those_of_the_catalog(
+    sdc: Sdc, own_session: Session, own_published: Published, tmp_path: Path
+) -> None:
+    # Two names that are one where letters and digits alone count.
+    own_session.execute(text("UPDATE catalog.region SET name = 'E B A' WHERE name = 'FFA'"))
+    own_session.commit()
+    folder = tmp_path / "out"
+    assert sdc("export", "lab-a", "--to", folder, "--format", "bids").exit_code == 0
+    place = folder / "sub-subj01" / "func"
+    names = {}
+    for file in place.glob("*_label-*_mask.json"):
+        told = json.loads(file.read_text())
+        assert (told["Atlas"], told["SpatialReference"]) == ("floc", "orig")
+        image = nibabel.load(file.with_suffix(".nii.gz"))
+        names[told["Region"]] = file.name
+        found = np.argwhere(image.get_fdata() == 1).tolist()
+        query = text(
+            "SELECT i, j, k FROM catalog.voxels WHERE subject = 'subj01'"
+            " AND 'floc:' || :name = ANY (regions)"
+        )
+        rows = own_session.execute(query, {"name": told["Region"]})
+        assert found == sorted(list(row) for row in rows)
+        (extension,) = image.header.extensions
+        provenance = json.loads(extension.get_content())
+        assert provenance["region"] == f"floc:{told['Region']}"
+        assert "component" not in provenance
+    assert len(names) == len(REGIONS)
+    assert {names["E B A"], names["EBA"]} == {
+        f"sub-subj01_task-pictures_space-scanner_label-EBA{number}_desc-floc_mask.json"
+        for number in ("", "2")
+    }
+
+
+def test_a_run_without_maps_exports_the_weights_of_its_members(
+    sdc: Sdc, own_session: Session, own_published: Published, tmp_path: Path
+) -> None:
+    own_session.execute(text("DELETE FROM catalog.component_map"))
+    own_session.commit()
+    folder = tmp_path / "out"
+    assert sdc("export", "lab-a", "--to", folder, "--format", "bids").exit_code == 0
+    assert not [*folder.rglob("*stat-needed*"), *folder.rglob("*stat-pattern*")]
+    stem = f"sub-subj02_task-pictures_space-scanner_desc-concept{own_published.components['face']}"
+    place = folder / "sub-subj02" / "func"
+    weights = nibabel.load(place / f"{stem}_stat-weight_statmap.nii.gz").get_fdata()
+    mask = nibabel.load(place / f"{stem}_mask.nii.gz").get_fdata()
+    np.testing.assert_array_equal(mask == 1, weights > 0)
+    assert sdc("export", "lab-a", "--to", tmp_path / "tables", "--format", "parquet").exit_code == 0
+    table = polars.read_parquet(tmp_path / "tables" / "concept_maps.parquet")
+    assert (len(table), table.schema["weight"]) == (0, polars.List(polars.Float32))
 
 
 def test_surfaces_are_cifti_among_what_bids_has_no_name_for(
@@ -131,11 +195,13 @@ def test_surfaces_are_cifti_among_what_bids_has_no_name_for(
     stem = f"sub-subj02_task-pictures_space-fsLR_den-32k_desc-concept{face}"
     weights = nibabel.load(place / f"{stem}_stat-weight_statmap.dscalar.nii").get_fdata()
     mask = nibabel.load(place / f"{stem}_mask.dscalar.nii").get_fdata()
-    np.testing.assert_array_equal(mask == 1, weights > 0)
+    np.testing.assert_array_equal(mask == 1, weights >= 0.5)
     assert mask.sum() == VOXELS_A_REGION
     wanted = tmp_path / "wanted.dscalar.nii"
     wanted.write_bytes(mask_volume(own_session, face, "subj02", "native").content)
-    np.testing.assert_array_equal(weights, nibabel.load(wanted).get_fdata())
+    np.testing.assert_array_equal(
+        np.where(weights >= 0.5, weights, 0), nibabel.load(wanted).get_fdata()
+    )
     told = json.loads((place / f"{stem}_mask.json").read_text())
     assert (told["SpatialReference"], told["Provenance"]["run"]) == (
         "fsLR_den-32k",
@@ -150,7 +216,7 @@ def as_text(row: Mapping[str, Any], single: set[str]) -> str:
     told = {
         name: json.dumps(value, sort_keys=True)
         if isinstance(value, dict)
-        else float(np.float32(value))
+        else np.float32(value).tolist()
         if name in single and value is not None
         else value
         for name, value in row.items()
@@ -166,7 +232,8 @@ def test_parquet_has_the_rows_of_sql(
     for view in VIEWS:
         file = folder / f"{view}.parquet"
         table = polars.read_parquet(file)
-        single = {name for name, kind in table.schema.items() if kind == polars.Float32}
+        kinds = (polars.Float32, polars.List(polars.Float32))
+        single = {name for name, kind in table.schema.items() if kind in kinds}
         rows = session.execute(text(f"SELECT * FROM catalog.{view}")).mappings().all()  # noqa: S608
         wanted = {as_text(row, single) for row in rows}
         read = {as_text(row, single) for row in table.to_dicts()}
@@ -287,7 +354,8 @@ def test_where_mni_is_not_known(
     assert not (tmp_path / "out").exists()
     assert sdc("export", "lab-a", "--to", tmp_path / "out", "--format", "bids").exit_code == 0
     assert not list((tmp_path / "out").rglob("*MNI*"))
-    assert len(list((tmp_path / "out").rglob("*_mask.nii.gz"))) == len(CONCEPTS) * len(SUBJECTS)
+    masks = (len(CONCEPTS) + len(REGIONS)) * len(SUBJECTS)
+    assert len(list((tmp_path / "out").rglob("*_mask.nii.gz"))) == masks
     assert polars_nulls(sdc, tmp_path / "tables") == {"mni_x": polars.Float32}
     assert count_rows() == before
 
@@ -316,7 +384,7 @@ def test_an_older_run_and_an_embargoed_dataset(
     assert f"run {without_mni.run} is not the current run of lab-a" in result.stderr
     assert sdc(*words, "bids").exit_code == 0
     result = sdc("export", "lab-a", "--to", tmp_path / "none", "--format", "bids")
-    assert "the dataset lab-a has no published run" in result.stderr
+    assert "the dataset lab-a has no current run" in result.stderr
 
 
 def test_participants_of_one_name_in_bids_are_refused(
