@@ -101,6 +101,7 @@ TOOLS: dict[str, tuple[str, Callable[[Published], dict[str, Any]]]] = {
 }
 VIEWS = (
     *("concept_regions", "concept_subjects", "concept_voxels", "concepts"),
+    *("run_subjects", "run_verdicts"),
     *("runs", "subjects", "voxels", "concept_maps"),
 )
 SEARCHES = ("search_concepts", "search_regions", "search_voxels")

@@ -39,6 +39,7 @@ QUESTIONS = (
     ("similar", "8"),
 )
 VIEWS = (
+    *("run_subjects", "run_verdicts"),
     *("runs", "subjects", "voxels"),
     *("concepts", "concept_subjects", "concept_regions", "concept_voxels", "concept_maps"),
 )

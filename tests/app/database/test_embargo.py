@@ -18,6 +18,7 @@ from tests.app.database.conftest import (
 
 VIEWS = (
     *("concept_regions", "concept_subjects", "concept_voxels", "concepts"),
+    *("run_subjects", "run_verdicts"),
     *("runs", "subjects", "voxels", "concept_maps"),
 )
 SEARCHES = ("search_concepts", "search_regions", "search_voxels")

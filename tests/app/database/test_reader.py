@@ -27,8 +27,8 @@ from tests.app.published import (
 
 TABLES = sorted(table.name for table in Base.metadata.sorted_tables)
 VIEWS = (
-    *("concept_regions", "concept_subjects", "concept_voxels", "concepts"),
-    *("runs", "subjects", "voxels", "concept_maps"),
+    *("concept_maps", "concept_regions", "concept_subjects", "concept_voxels", "concepts"),
+    *("run_subjects", "run_verdicts", "runs", "subjects", "voxels"),
 )
 FUNCTIONS = {
     "nearest_terms(integer,integer)",
@@ -188,6 +188,8 @@ def test_the_reader_reads_every_view(reader: psycopg.Connection, view: str) -> N
     rows = reader.execute(f"SELECT * FROM {view}").fetchall()  # noqa: S608
     assert len(rows) == {
         "runs": 1,
+        "run_verdicts": 1,
+        "run_subjects": len(SUBJECTS),
         "subjects": len(SUBJECTS),
         "concepts": len(CONCEPTS),
         "voxels": len(SUBJECTS) * len(CONCEPTS) * VOXELS_A_REGION,
