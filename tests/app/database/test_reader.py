@@ -100,6 +100,10 @@ def test_the_reader_logs_in_with_its_settings(reader: psycopg.Connection) -> Non
         "statement_timeout": "30000",
         "default_transaction_read_only": "on",
         "search_path": "catalog, public",
+        "work_mem": "16384",
+        "hash_mem_multiplier": "1",
+        "temp_file_limit": "1048576",
+        "idle_in_transaction_session_timeout": "60000",
     }
 
 

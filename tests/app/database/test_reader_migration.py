@@ -33,6 +33,10 @@ FROM pg_proc WHERE pronamespace = 'catalog'::regnamespace ORDER BY 1
 """
 ROLE = "SELECT rolcanlogin, rolconfig FROM pg_roles WHERE rolname = 'catalog_reader'"
 SETTINGS = ["statement_timeout=30s", "default_transaction_read_only=on"]
+LIMITS = [
+    *("hash_mem_multiplier=1", "temp_file_limit=1GB"),
+    "idle_in_transaction_session_timeout=60s",
+]
 
 
 def rows(url: str, query: str) -> list[Any]:
@@ -170,7 +174,8 @@ def test_the_role_is_made_and_goes_with_the_last_database_that_needs_it(
     catalog_engine: Engine, database: str, server_url: str
 ) -> None:
     upgrade(catalog_engine)
-    assert rows(server_url, ROLE) == [(True, [*SETTINGS, "search_path=catalog, public"])]
+    limited = [*SETTINGS, "search_path=catalog, public", "work_mem=16MB", *LIMITS]
+    assert rows(server_url, ROLE) == [(True, limited)]
     with new_database(server_url) as other:
         migrate(other)
         downgrade(catalog_engine, "0007")
@@ -203,6 +208,7 @@ def test_settings_of_a_role_that_exists_stay(catalog_engine: Engine, server_url:
         "statement_timeout=5min",
         "default_transaction_read_only=on",
         "search_path=catalog, public",
+        *LIMITS,
     ]
 
 
