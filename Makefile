@@ -4,8 +4,9 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)))
-BIN := .venv/bin
-INSTALLED := .venv/.installed
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 
 .PHONY: help
 help:  ## List all targets.
@@ -18,8 +19,8 @@ setup: $(INSTALLED)  ## Virtual environment and packages; does nothing where the
 # installed afterwards replaces it.
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found (install one, or say make PYTHON=/path/to/python)" >&2; exit 1; }
-	@echo "Setting up .venv with $(PYTHON) ..."
-	@$(PYTHON) -m venv .venv
+	@echo "Setting up $(VENV) with $(PYTHON) ..."
+	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch 2> >(grep -v '^WARNING: Location' >&2)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' 2> >(grep -v '^WARNING: Location' >&2)
 	@touch $@
@@ -53,6 +54,16 @@ test: check  ## Lint, types and every test that is quick enough to run always.
 test-all: check  ## Lint, types and every test.
 	@$(PYTEST)
 
+.PHONY: test-pythons
+test-pythons:  ## The same on each Python of 3.11, 3.12 and 3.13 that is there, in environments of their own.
+	@for version in 3.11 3.12 3.13; do \
+	    python=$$(python$$version -c 'import sys; print(sys.executable)' 2>/dev/null \
+	        || ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python 2>/dev/null | tail -n 1); \
+	    if [ -z "$$python" ]; then echo "Python $$version is not there: left out"; continue; fi; \
+	    echo "Python $$version:"; \
+	    $(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON="$$python" || exit 1; \
+	done
+
 .PHONY: bench
 bench: $(INSTALLED)  ## Benchmarks, as ratios measured side by side.
 	@$(BIN)/python -m tests.benchmarks
@@ -68,4 +79,4 @@ format: $(INSTALLED)  ## Format the code.
 
 .PHONY: clean
 clean:  ## Remove the virtual environment, the demo's catalog and caches.
-	@rm -rf .venv .sdc .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	@rm -rf .venv .venv-3.* .sdc .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -15,7 +15,6 @@ from app.loopback import never_proxy_loopback
 from app.private import FILE_MODE, private_folder
 from app.settings import Settings
 from flows.prefect_server import LOOPBACK
-from flows.worker import require_login, require_server
 
 PREFECT_DATABASE_URL = "PREFECT_API_DATABASE_CONNECTION_URL"
 LOGIN_FILE = "prefect.auth"
@@ -168,6 +167,8 @@ def unwatched() -> Iterator[None]:
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         temporary_settings,
     )
+
+    from flows.worker import require_login, require_server
 
     if url := PREFECT_API_URL.value():
         # Prefect itself would try for minutes, and end with a traceback.

@@ -1,4 +1,7 @@
-"""What all tests share: a real server, a fresh catalog a test, the folder of real data."""
+"""What all tests share: a home of their own, a real server, a fresh catalog a test, real data."""
+
+# First, before libraries are loaded that read the environment.
+from tests import own_home  # isort: split
 
 import atexit
 import os
@@ -6,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -25,6 +29,33 @@ DATA = Path(
 
 # Takes a third of the time of all; begun last, it would be worked on alone.
 LONGEST = Path(__file__).parent / "flows" / "demo" / "test_recovery.py"
+
+
+_BEFORE = own_home.seen()
+own_home.watch_writing()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where a test wrote into the user's home, or into the checkout's catalog."""
+    outside = own_home.changed(_BEFORE)
+    if (told := getattr(session.config, "workeroutput", None)) is not None:
+        # One of several processes: the first one tells.
+        told["outside"] = outside
+        return
+    if outside:
+        terminal = session.config.get_terminal_writer()
+        for each in (
+            "",
+            *sorted({f"written outside of the tests' own home: {it}" for it in outside}),
+        ):
+            terminal.line(each, red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what another process of the tests has seen."""
+    own_home.written.extend(getattr(node, "workeroutput", {}).get("outside", []))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
