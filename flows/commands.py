@@ -202,8 +202,8 @@ def demo(
     cohort: Annotated[
         Literal["varied", "plain"],
         typer.Option(
-            help="Patches of 20 to 500 voxels that overlap, one of them suppressed, and tuning that "
-            "means nothing; or patches of one size and none of these."
+            help="varied: patches of 20 to 500 voxels that overlap, one of them suppressed, and "
+            "tuning that means nothing. plain: patches of one size, and none of these."
         ),
     ] = "varied",
     as_json: AsJson = False,
