@@ -85,7 +85,9 @@ def test_an_older_run_answers_by_its_id(session: Session, published: Published) 
     session.get_one(Dataset, 1).current_run_id = None
     session.flush()
     assert len(network(session, "subj01", run=published.run).nodes) == 6
-    with pytest.raises(NotFoundError, match="lab-a has no current run: its last run is not current"):
+    with pytest.raises(
+        NotFoundError, match="lab-a has no current run: its last run is not current"
+    ):
         network(session, "subj01")
 
 
