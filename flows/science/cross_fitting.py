@@ -57,12 +57,18 @@ def cross_fit_ridge(
 ) -> CrossFit:
     """Ridge regression whose penalty is chosen by leaving out one group of trials at a time.
 
-    Minimises ``|Y - X W - b|^2 + alpha * V / 1000 * |W|^2`` after X and Y are centred by the means
-    of all trials. What a fit without a group predicts of it follows from the fit of all trials:
-    with ``S = (X^T X + penalty)^-1 X_g^T`` and ``H = X_g S``, the residual without the group is
-    ``e = (I - H)^-1 (Y_g - X_g W)``, and its weights are ``W - S e``. One factorisation a penalty
-    thus serves all groups. The choice is by the mean cosine of out-of-group predictions with their
-    targets, which resolves more finely than a share of hits.
+    Minimises ``|Y - X W - b|^2 + alpha * V / 1000 * |W|^2``. What a fit without a group predicts of
+    it follows from the fit of all N trials: with ``S = (X^T X + penalty)^-1 X_g^T``, X less its
+    mean, and ``H = X_g S + 1 / N``, the residual without the group is
+    ``e = (I - H)^-1 (Y_g - X_g W - b)``, and its weights are ``W - S e``. One factorisation a
+    penalty thus serves all groups. The choice is by the mean cosine of out-of-group predictions
+    with their targets, which resolves more finely than a share of hits.
+
+    Each fit without a group is centred by the means of its own trials. By those of all, what a fit
+    is centred by would tell of what it left out, and on few trials noise would be told beyond
+    chance: the means of the others lie opposite to the group's, in responses and in targets. To
+    what a fit tells then the targets' mean over all trials is added, the same for all groups: with
+    the others' mean noise would be told below chance.
 
     Parameters
     ----------
@@ -134,14 +140,21 @@ def cross_fit_ridge(
     penalty = alphas[chosen] * x.shape[1] / 1000
     weight = solver.weight(penalty)
 
-    def decoder(weight: torch.Tensor) -> Decoder:
-        bias = mean_y - solver.mean.double() @ weight.double()
+    def decoder(weight: torch.Tensor, centre: torch.Tensor) -> Decoder:
+        bias = mean_y - centre @ weight.double()
         tensors = {"weight": weight.T.float().contiguous(), "bias": bias.float()}
         return Decoder("linear", {name: each.cpu().numpy() for name, each in tensors.items()})
 
+    middle = solver.mean.double()
     return CrossFit(
-        decoder(weight),
-        [decoder(weight - _correction(solver, penalty, part)) for part in rows],
+        decoder(weight, middle),
+        [
+            decoder(
+                weight - _correction(solver, penalty, part),
+                middle + _mean_of_others(solver.rows(part).double(), len(x)),
+            )
+            for part in rows
+        ],
         np.asarray(groups, dtype=np.int64),
         predicted,
         float(alphas[chosen]),
@@ -159,8 +172,15 @@ def _left_out(
         return None
     told = torch.empty_like(solver.targets)
     for part in rows:
-        told[part] = solver.targets[part] - _residual(solver, penalty, part)[0]
+        own = solver.targets[part]
+        exact = own - _residual(solver, penalty, part)[0]
+        told[part] = exact - _mean_of_others(own, len(told))
     return told
+
+
+def _mean_of_others(own: torch.Tensor, count: int) -> torch.Tensor:
+    """Mean of all but some rows, of `count` rows whose mean is 0."""
+    return -own.sum(0) / (count - len(own))
 
 
 def _residual(
@@ -169,7 +189,7 @@ def _residual(
     """A group's residual (n, D) of the fit without it, and S (V, n)."""
     influence = solver.influence(penalty, rows)
     responses = solver.rows(rows)
-    hat = responses @ influence
+    hat = responses @ influence + 1 / len(solver.targets)
     remainder = solver.targets[rows].to(hat.dtype) - responses @ solver.weight(penalty).to(
         hat.dtype
     )

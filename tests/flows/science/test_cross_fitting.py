@@ -20,10 +20,11 @@ def simulate(
 
 
 def literal(x: np.ndarray, y: np.ndarray, keep: np.ndarray, penalty: float) -> np.ndarray:
-    """Weights (V, D) fitted on some trials, all centred by the means of all."""
-    centred, targets = x.astype(float) - x.mean(axis=0), y - y.mean(axis=0, dtype=float)
-    products = centred[keep].T @ centred[keep] + penalty * np.eye(x.shape[1])
-    return np.linalg.solve(products, centred[keep].T @ targets[keep])
+    """Weights (V, D) fitted on some trials, centred by their own means."""
+    own, targets = x[keep].astype(float), y[keep].astype(float)
+    own, targets = own - own.mean(axis=0), targets - targets.mean(axis=0)
+    products = own.T @ own + penalty * np.eye(x.shape[1])
+    return np.linalg.solve(products, own.T @ targets)
 
 
 @pytest.mark.parametrize(("images", "voxels"), [(60, 20), (20, 70)])
@@ -37,8 +38,9 @@ def test_equals_fits_that_never_saw_the_group(images: int, voxels: int, decompos
         weight = literal(x, y, group != one, penalty)
         np.testing.assert_allclose(decoder.parameters["weight"], weight.T, atol=2e-5)
         rows = group == one
-        expected = (x[rows] - x.mean(axis=0)) @ weight + y.mean(axis=0)
+        expected = (x[rows] - x[~rows].mean(axis=0)) @ weight + y.mean(axis=0)
         np.testing.assert_allclose(found.predicted[rows], expected, atol=1e-4)
+        np.testing.assert_allclose(decoder.predict(x[rows]), _unit(expected), atol=1e-4)
     everything = literal(x, y, np.ones(len(x), dtype=bool), penalty)
     np.testing.assert_allclose(found.decoder.parameters["weight"], everything.T, atol=2e-5)
 
@@ -61,6 +63,24 @@ def test_nothing_is_told_of_targets_that_responses_do_not_carry() -> None:
         hits.append(_top1(cross_fit_ridge(x, y, group, [1.0]), y))
     # In-sample predictions of 300 voxels would find nearly every image; chance is 1 in 40.
     assert np.mean(hits) < 0.06
+
+
+@pytest.mark.parametrize(("images", "voxels"), [(10, 40), (20, 8)])
+def test_of_few_trials_noise_is_told_at_chance(images: int, voxels: int) -> None:
+    """Centred by the means of all trials, left-out ones too, noise was told from one other beyond chance."""
+    better = []
+    for seed in range(120):
+        x, y, _ = simulate(images, voxels, signal=0, seed=seed)
+        image = np.repeat(np.arange(images), 2)
+        told = cross_fit_ridge(x, y, image, [ALPHA]).predicted
+        cosine = _unit(told) @ _unit(y[::2]).T
+        own = cosine[np.arange(len(x)), image]
+        better.append(np.sum(own[:, None] > cosine) / (len(x) * (images - 1)))
+    assert abs(np.mean(better) - 0.5) < 3 * np.std(better) / np.sqrt(len(better))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def _top1(found: CrossFit, y: np.ndarray) -> float:
