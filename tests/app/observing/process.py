@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-
 # From stdin, and under a name that is no file's: tracebacks would show a script's own words, as
 # Python 3.13 does those of -c.
 _READ = "import sys; exec(compile(sys.stdin.read(), '<script>', 'exec'))"
