@@ -67,7 +67,7 @@ def test_nothing_is_told_of_targets_that_responses_do_not_carry() -> None:
 
 @pytest.mark.parametrize(("images", "voxels"), [(10, 40), (20, 8)])
 def test_of_few_trials_noise_is_told_at_chance(images: int, voxels: int) -> None:
-    """Centred by the means of all trials, left-out ones too, noise was told from one other beyond chance."""
+    """Centred by the means of all trials, left-out ones too, it was told beyond chance."""
     better = []
     for seed in range(120):
         x, y, _ = simulate(images, voxels, signal=0, seed=seed)
