@@ -29,6 +29,7 @@ from app.errors import (
     UnavailableError,
 )
 from app.ingestions.schemas import IngestionAnswer, IngestionLogAnswer, IngestionWanted, State
+from app.loopback import DIRECTLY
 from app.maps.schemas import MapAnswer
 from app.masks.maps import MapName
 from app.networks.schemas import NetworkAnswer
@@ -246,7 +247,7 @@ class Catalog:
 
     def __init__(self, url: str, *, key: str | None = None, timeout: float = TIMEOUT_S) -> None:
         self._http = httpx.Client(
-            base_url=_checked_url(url), headers=_headers(key), timeout=timeout
+            mounts=DIRECTLY, base_url=_checked_url(url), headers=_headers(key), timeout=timeout
         )
 
     def __enter__(self) -> Self:
@@ -454,7 +455,7 @@ class AsyncCatalog:
 
     def __init__(self, url: str, *, key: str | None = None, timeout: float = TIMEOUT_S) -> None:
         self._http = httpx.AsyncClient(
-            base_url=_checked_url(url), headers=_headers(key), timeout=timeout
+            mounts=DIRECTLY, base_url=_checked_url(url), headers=_headers(key), timeout=timeout
         )
 
     async def __aenter__(self) -> Self:
