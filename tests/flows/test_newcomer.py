@@ -93,9 +93,13 @@ def test_the_chain_names_its_next_link(chains: Any, form: Form) -> None:
 def test_what_is_planted_is_found(
     chains: Any, form: Form, name: str, request: pytest.FixtureRequest
 ) -> None:
-    if form == "timeseries":
-        told = "in two participants no component is reproducible, and the run finds nothing"
-        request.applymarker(pytest.mark.xfail(reason=told, strict=True))
+    missed = {
+        ("timeseries", "face"): "in two participants no component is reproducible",
+        ("timeseries", "house"): "in two participants no component is reproducible",
+        ("betas", "face"): "of 120 pictures only the houses have a component of their own",
+    }
+    if (form, name) in missed:
+        request.applymarker(pytest.mark.xfail(reason=missed[form, name], strict=True))
     chain = chains(form, True)
     found = chain.found[name]
     concept = found["concepts"][0]
@@ -113,8 +117,8 @@ def test_what_is_planted_is_found(
 
 @pytest.mark.parametrize("name", PLANTED)
 @pytest.mark.xfail(
-    reason="of two components none can be told from mixtures, so that sharing is not measured; in "
-    "time series of two participants nothing is found",
+    reason="of so few components none can be told from mixtures of the others; in time series of "
+    "two participants nothing is found",
     strict=True,
 )
 def test_what_is_planted_is_shared(chains: Any, form: Form, name: str) -> None:
