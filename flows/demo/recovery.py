@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database.models import Component, Dataset, Decoder, Subject, Voxel
+from app.masks.response import MEMBER
 from app.search.service import search
 from app.store import Artefact, ArtefactStore
 from flows.demo.truth import PlantedConcept, Truth
@@ -19,6 +20,7 @@ Arrays = dict[str, NDArray[Any]]
 
 CONCEPTS_ASKED = 3
 GOOD_AUC = 0.9
+GOOD_RECALL = 0.5
 PARTICIPANTS = 0.75
 
 
@@ -34,8 +36,12 @@ class ConceptRecovery:
     label : str
     aucs : dict
         Participant -> AUC of the component's soft mask against the planted voxels.
+    recalls : dict
+        Participant -> share of the planted voxels that are members of the component's mask.
     recovered : bool
-        AUC of at least 0.9 in at least three quarters of the participants that carry it.
+        AUC of at least 0.9, and at least half of the planted voxels members, in at least three
+        quarters of the participants that carry it. Of a hundred directions that mean nothing
+        some order a concept's voxels well by chance; that they name them is rare.
     region : str or None
         The component's first region.
     region_right : bool or None
@@ -58,6 +64,7 @@ class ConceptRecovery:
     component: int
     label: str
     aucs: dict[str, float]
+    recalls: dict[str, float]
     recovered: bool
     region: str | None
     region_right: bool | None
@@ -120,7 +127,11 @@ def _judge(
         subject: float(auc(masks[subject]["soft"][index][:, None], planted[subject])[0])
         for subject in concept.participants
     }
-    good = sum(value >= GOOD_AUC for value in aucs.values())
+    recalls = {
+        subject: float((masks[subject]["soft"][index] >= MEMBER)[planted[subject]].mean())
+        for subject in aucs
+    }
+    good = sum(aucs[each] >= GOOD_AUC and recalls[each] >= GOOD_RECALL for each in aucs)
     responses = {
         subject: "less" if masks[subject]["sign"][index] < 0 else "more"
         for subject in aucs
@@ -135,6 +146,7 @@ def _judge(
         component=shown.id,
         label=shown.label,
         aucs=aucs,
+        recalls=recalls,
         recovered=good >= enough,
         region=f"{first.atlas}:{first.region}" if first else None,
         region_right=(first is not None and (first.atlas, first.region) in concept.regions)

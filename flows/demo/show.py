@@ -117,7 +117,8 @@ def _summary(recovery: list[ConceptRecovery]) -> str:
     ]
     return (
         f"{found} of {len(shared)} planted shared concepts found by other words (masks match the "
-        f"planted voxels, AUC >= 0.9, in three quarters of the participants); first region right "
+        f"planted voxels, AUC >= 0.9, and hold half of them, in three quarters of the "
+        f"participants); first region right "
         f"for {right} of {len(named)} that lie in a named region; the concept of one participant "
         f"alone: {', '.join(alone)}{''.join(less)}"
     )

@@ -10,6 +10,7 @@ from flows.demo.recovery import ConceptRecovery, _judge
 from flows.demo.show import _summary
 from flows.demo.truth import PlantedConcept
 
+MEMBERS = [0.9, 0.8]
 PLANTED = np.array([True, True, False, False])
 CONCEPT = PlantedConcept(
     name="vehicles",
@@ -28,7 +29,7 @@ def judged(signs: str, concept: PlantedConcept = CONCEPT) -> ConceptRecovery:
     shown = SimpleNamespace(id=7, label="bus", regions=[], shared=True)
     masks = {
         label: {
-            "soft": np.array([[0, 0, 1, 1], [0.9, 0.8, 0.1, 0]]),
+            "soft": np.array([[0, 0, 1, 1], [*MEMBERS, 0.1, 0]]),
             "sign": np.array([1, {"+": 1, "-": -1}[sign]]),
         }
         for label, sign in zip("abcd", signs, strict=True)
@@ -52,6 +53,18 @@ def test_the_sign_is_held_against_the_truth(signs: str, right: bool, told: str) 
     assert found.response_told == told
     assert list(found.aucs.values()) == [1, 1, 1, 1]
     assert found.planted_response == "less"
+
+
+@pytest.mark.parametrize(("members", "found"), [([0.9, 0.8], True), ([0.9, 0.4], True),
+                                               ([0.45, 0.4], False)])  # fmt: skip
+def test_a_mask_that_orders_voxels_well_and_names_few_has_not_found_them(
+    monkeypatch: pytest.MonkeyPatch, members: list[float], found: bool
+) -> None:
+    monkeypatch.setattr("tests.flows.demo.test_telling.MEMBERS", members)
+    one = judged("----")
+    assert list(one.aucs.values()) == [1, 1, 1, 1]
+    assert set(one.recalls.values()) == {np.mean(np.array(members) >= 0.5)}
+    assert one.recovered is found
 
 
 def test_a_concept_of_voxels_that_respond_more_is_right_where_its_mask_does() -> None:
