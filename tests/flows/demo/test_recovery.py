@@ -27,8 +27,8 @@ from tests.flows.test_network import assert_network_is_that_of_the_masks
 pytestmark = pytest.mark.slow
 
 PLAIN = CohortConfig(kind="plain")
-# What README shows. No setting was chosen on the varied cohort, where much is missed: these are what
-# must not become less.
+# What README shows. No setting was chosen on the varied cohort, where much is missed: so many
+# must not become fewer.
 FOUND = {"varied": 6, "plain": 12}
 SHARED = {"varied": 5, "plain": 11}
 # Participants in whom the four concepts of named regions are measured, of sixteen.
