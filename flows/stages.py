@@ -18,6 +18,7 @@ from prefect.filesystems import RemoteFileSystem
 from prefect.futures import PrefectFuture
 
 from app.embedding import Encoder, load_encoder
+from app.errors import UnavailableError
 from app.private import private_folder
 from app.settings import get_settings
 from app.store import RESULTS, ArtefactStore
@@ -204,7 +205,13 @@ def _results_at(url: str) -> Path | RemoteFileSystem:
     """Where results are remembered: beside the artefacts, which all machines of a run see."""
     filesystem, root = fsspec.core.url_to_fs(url)
     if isinstance(filesystem, LocalFileSystem):
-        return private_folder(private_folder(Path(root)) / RESULTS)
+        try:
+            return private_folder(private_folder(Path(root)) / RESULTS)
+        except OSError as error:
+            raise UnavailableError(
+                f"the folder {root} cannot be used: {error.strerror}",
+                hint="mend it, or let SDC_STORE name another",
+            ) from error
     storage = RemoteFileSystem(basepath=f"{url.rstrip('/')}/{RESULTS}")
     # Prefect takes storage of this kind only where its server knows it.
     storage.save(f"sdc-results-{digest(url)}", overwrite=True)

@@ -211,9 +211,9 @@ def show_run(
 def sql(call: Call, statement: Statement) -> SqlAnswer:
     """Ask the catalog in SQL, read-only (PostgreSQL with pgvector).
 
-    Views of the schema catalog: runs, run_verdicts and run_subjects (what each published run is
-    worth, current or not), subjects, voxels, concepts, concept_subjects,
-    concept_regions, concept_voxels, concept_maps. Functions: search_concepts(prompt, k),
+    Views of the schema catalog: runs, run_verdicts, run_subjects, subjects, voxels, concepts,
+    concept_subjects, concept_regions, concept_voxels, concept_maps. The verdicts are of every
+    published run, all others of those that are current. Functions: search_concepts(prompt, k),
     search_concepts(prompt, k, of_dataset), search_regions(prompt, k),
     search_regions(prompt, k, of_dataset), search_voxels(prompt, k),
     search_voxels(prompt, k, of_dataset, of_subject, of_region), match_prompt(prompt, of_dataset),

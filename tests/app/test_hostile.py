@@ -83,6 +83,8 @@ thoroughly = pytest.mark.parametrize(
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """All requests come from one address, which may ask as often as it likes."""
     monkeypatch.setenv("SDC_REQUESTS_PER_MINUTE", "10000000")
+    # Without one no hook answers at all, and says so.
+    monkeypatch.setenv("SDC_HOOK_SECRET", "something random")
     get_settings.cache_clear()
 
 

@@ -1,5 +1,6 @@
 """What commands start ends with them, whatever ends them; and what succeeds ends quietly."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psutil
 import pytest
 
 from tests.app.database.servers import ROOT, at_work, wait_until
@@ -44,7 +46,11 @@ def start(place: Path, *words: str, **environment: str) -> "subprocess.Popen[str
 def left_of(place: Path) -> list[str]:
     """Commands of processes that work for the home, the servers' among them."""
     mark = f"SDC_HOME={place / 'home'}".encode()
-    found = [" ".join(process.cmdline()) for process in at_work(place / "home")]
+    found = []
+    for process in at_work(place / "home"):
+        # One may end between the two looks.
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(process.cmdline()))
     for process in Path("/proc").glob("[0-9]*"):
         try:
             environment = (process / "environ").read_bytes()

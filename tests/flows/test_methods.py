@@ -62,7 +62,7 @@ Json = dict[str, Any]
 
 EVERYDAY = load_everyday_terms()[:500]
 # Of so few stimuli and participants no radius tells more than turned participants do.
-CLUSTERS = ClusterConfig(eps=0.4, min_neighbours=1)
+CLUSTERS = ClusterConfig(eps=0.5, min_neighbours=1)
 # Drawn decoders of so few trials lie farther apart.
 WIDE = ClusterConfig(eps=0.9, min_neighbours=1)
 BY_CLUSTERS = SMALL | {
