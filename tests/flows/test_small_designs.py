@@ -140,7 +140,7 @@ def test_stimuli_of_one_vector_are_refused_in_one_line(flows_home: Path, tmp_pat
 
 
 @pytest.mark.xfail(
-    reason="two participants' noise gives one component by chance, which a further seed finds again",
+    reason="noise of two participants gives one component, which a further seed finds again",
     strict=True,
 )
 def test_what_carries_nothing_is_published_so_and_forced_is_marked(
