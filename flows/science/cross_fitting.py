@@ -107,13 +107,8 @@ def cross_fit_ridge(
         raise ValueError(f"penalties must be positive and finite, not {list(alphas)}")
     if (y == y[0]).all():
         raise ValueError(f"all {len(y)} training trials have one target: nothing to regress on")
-    place = resolve_device(device)
-    vectors = on_device(np.asarray(y), place).double()
-    mean_y = vectors.mean(0)
-    kind = Decomposed if min(x.shape) <= decomposed else Factorised
-    responses = on_device(x, place)
-    solver: GroupSolver = kind(responses, vectors - mean_y)
-    rows = [on_device(np.flatnonzero(group == one), place) for one in groups]
+    solver, mean_y = _solver(x, y, device, decomposed)
+    rows = _rows_of(group, solver.targets.device)
     pool, own = np.unique(y, axis=0, return_inverse=True)
 
     top1, cosine = np.full(len(alphas), np.nan), np.full(len(alphas), np.nan)
@@ -162,6 +157,56 @@ def cross_fit_ridge(
         tuple(top1.tolist()),
         tuple(cosine.tolist()),
     )
+
+
+def left_out_predictions(
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    group: NDArray[np.integer],
+    alpha: float,
+    *,
+    device: str | torch.device = "cpu",
+) -> NDArray[np.float64]:
+    """What `cross_fit_ridge` makes of each trial without its group, at a penalty that is known.
+
+    Parameters
+    ----------
+    x, y, group
+        As `cross_fit_ridge` takes them.
+    alpha : float
+    device : str or torch.device
+
+    Returns
+    -------
+    ndarray
+        (N, D), not normalised.
+
+    Raises
+    ------
+    ValueError
+        The penalty is too small for the precision.
+    """
+    solver, mean_y = _solver(x, y, device, DECOMPOSED)
+    told = _left_out(solver, alpha * x.shape[1] / 1000, _rows_of(group, solver.targets.device))
+    if told is None:
+        raise ValueError(f"the penalty {alpha:g} is too small for this many trials and voxels")
+    return np.asarray((told + mean_y).cpu().numpy(), dtype=np.float64)
+
+
+def _solver(
+    x: NDArray[np.floating], y: NDArray[np.floating], device: str | torch.device, decomposed: int
+) -> tuple[GroupSolver, torch.Tensor]:
+    """What solves for any penalty, and the targets' mean (D,)."""
+    place = resolve_device(device)
+    vectors = on_device(np.asarray(y), place).double()
+    mean = vectors.mean(0)
+    kind = Decomposed if min(x.shape) <= decomposed else Factorised
+    return kind(on_device(x, place), vectors - mean), mean
+
+
+def _rows_of(group: NDArray[np.integer], place: torch.device) -> list[torch.Tensor]:
+    """Rows of each group, in the order of their numbers."""
+    return [on_device(np.flatnonzero(group == one), place) for one in np.unique(group)]
 
 
 def _left_out(

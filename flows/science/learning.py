@@ -7,15 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flows.science.checks import check_responses, check_targets, on_device
-from flows.science.device import resolve_device
+from flows.science.checks import check_responses, check_targets
+from flows.science.cross_fitting import left_out_predictions
 from flows.science.stats.intervals import share_interval
 
 SHARES = (0.25, 0.5, 1.0)
 # Queries whose similarities with the whole pool are held at once.
 _QUERY_BLOCK = 1024
-# Rows of inner products that are made at once.
-_ROWS = 256
 # Equal vectors need not get bit-equal products from a blocked matrix product.
 _TIE = 1e-12
 
@@ -141,8 +139,8 @@ def learning_curve(
     """Pairwise accuracy of ridge decoders that are fitted on shares of the trials.
 
     Each share is a data set of its own: its trials are told by a decoder of the others' groups
-    among them (`left_out_predictions`), at the penalty that was chosen on all trials. As the
-    precision of a Gaussian prior over that of the noise a penalty does not depend on how many
+    among them (`flows.science.cross_fitting.left_out_predictions`), at the penalty that was chosen
+    on all trials. As the precision of a Gaussian prior over that of the noise a penalty does not depend on how many
     trials there are. What is told is compared with the distinct vectors of the share's own stimuli:
     each is then asked for as often as it is offered, and one answer to everything is at chance.
 
@@ -182,10 +180,6 @@ def learning_curve(
         raise ValueError(
             f"the penalty {alpha:g} must be positive and shares {list(shares)} in (0, 1]"
         )
-    products = None
-    if x.shape[0] <= x.shape[1]:
-        # Those of a share are among those of all.
-        products = _products(on_device(x, resolve_device(device)))
     points = []
     for share in shares:
         used = draw_share(image, group, share, seed=seed)
@@ -196,117 +190,11 @@ def learning_curve(
         shown, own = np.unique(row_of[used], return_inverse=True)
         pool, own = targets[shown], own.ravel()
         rows = np.flatnonzero(used)
-        told = left_out_predictions(
-            x[rows],
-            pool[own],
-            group[rows],
-            alpha,
-            products=None if products is None else products[rows][:, rows],
-            device=device,
-        )
+        told = left_out_predictions(x[rows], pool[own], group[rows], alpha, device=device)
         hits = pairwise_hits(told, pool, own)
         low, high = share_interval(hits, image[used], seed=seed)
         points.append(LearningPoint(*size, float(hits.mean()), low, high, None))
     return points
-
-
-def left_out_predictions(
-    x: NDArray[np.floating],
-    y: NDArray[np.floating],
-    group: NDArray[np.integer],
-    alpha: float,
-    *,
-    products: torch.Tensor | None = None,
-    device: str | torch.device = "cpu",
-) -> Floats:
-    """Ridge predictions of each trial by all trials but those of its group.
-
-    Each fit is centred by the means of its own trials: by those of all, what a fit is centred by
-    would tell of what it left out, and on few trials noise would pass for more than chance. To what
-    it tells then the targets' mean over all trials is added, the same for all groups: the mean of
-    the others lies opposite to what was left out, and noise would pass for less than chance. No
-    fit is made again, though: with the residual maker R of the fit of all trials, its intercept
-    included, the residual of a group without it is ``R_gg^-1 (R Y)_g``. R is made in the space of
-    trials or of voxels, whichever are fewer.
-
-    Parameters
-    ----------
-    x, y : ndarray
-        (N, V) and (N, D).
-    group : ndarray
-        (N,) at least two groups.
-    alpha : float
-        Of the penalty ``alpha * V / 1000``.
-    products : torch.Tensor, optional
-        (N, N) inner products of the trials, where there are no more trials than voxels.
-
-    Returns
-    -------
-    ndarray
-        (N, D).
-
-    References
-    ----------
-    Hastie, Tibshirani and Friedman 2009, The Elements of Statistical Learning, 7.10.
-    """
-    place = resolve_device(device)
-    vectors = on_device(np.asarray(y), place).double()
-    centred = vectors - vectors.mean(0)
-    penalty = alpha * x.shape[1] / 1000
-    parts = [on_device(np.flatnonzero(group == one), place) for one in np.unique(group)]
-    residual = torch.empty_like(centred)
-    if x.shape[0] <= x.shape[1]:
-        if products is None:
-            products = _products(on_device(np.asarray(x), place))
-        square = products.double()
-        square = square - square.mean(0) - square.mean(0)[:, None] + square.mean()
-        root = _inverse_root(square, penalty)
-        whole = penalty * (root.T @ (root @ centred))
-        for part in parts:
-            of_part = root[:, part]
-            own = penalty * (of_part.T @ of_part) - 1 / len(centred)
-            residual[part] = torch.linalg.solve(own, whole[part])
-    else:
-        spread = on_device(np.asarray(x), place).double()
-        spread = spread - spread.mean(0)
-        scaled = _inverse_root(spread.T @ spread, penalty) @ spread.T
-        whole = centred - scaled.T @ (scaled @ centred)
-        for part in parts:
-            of_part = scaled[:, part]
-            eye = torch.eye(len(part), dtype=scaled.dtype, device=scaled.device)
-            own = eye - of_part.T @ of_part - 1 / len(centred)
-            residual[part] = torch.linalg.solve(own, whole[part])
-    told = centred - residual
-    for part in parts:
-        # The mean of what was fitted, which is farther from what was left out than chance has it.
-        told[part] += centred[part].sum(0) / (len(centred) - len(part))
-    found: Floats = (told + vectors.mean(0)).cpu().numpy()
-    return found
-
-
-def _products(responses: torch.Tensor) -> torch.Tensor:
-    """(N, N) inner products of the rows, half of which are those of the other half."""
-    count = len(responses)
-    square = responses.new_empty(count, count)
-    for start in range(0, count, _ROWS):
-        block = slice(start, start + _ROWS)
-        own = responses[block] @ responses[start:].T
-        square[block, start:] = own
-        square[start:, block] = own.T
-    return square
-
-
-def _inverse_root(square: torch.Tensor, penalty: float) -> torch.Tensor:
-    """R with ``R^T R = (square + penalty I)^-1``; the square takes the penalty.
-
-    No block of the inverse takes more than R's columns, and the inverse itself takes much longer.
-    """
-    square.diagonal().add_(penalty)
-    eye = torch.eye(len(square), dtype=square.dtype, device=square.device)
-    root: torch.Tensor = torch.linalg.solve_triangular(
-        torch.linalg.cholesky(square), eye, upper=False
-    )
-    return root
 
 
 def _too_few(row: NDArray[np.integer], group: NDArray[np.integer]) -> str | None:

@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flows.science.learning import (
-    draw_share,
-    learning_curve,
-    left_out_predictions,
-    pairwise_hits,
-)
+from flows.science.cross_fitting import left_out_predictions
+from flows.science.learning import draw_share, learning_curve, pairwise_hits
 
 Floats = NDArray[np.float64]
 
