@@ -218,7 +218,7 @@ def _left_out(
     told = torch.empty_like(solver.targets)
     for part in rows:
         own = solver.targets[part]
-        exact = own - _residual(solver, penalty, part)[0]
+        exact = own - _residual(solver, penalty, part)
         told[part] = exact - _mean_of_others(own, len(told))
     return told
 
@@ -228,21 +228,15 @@ def _mean_of_others(own: torch.Tensor, count: int) -> torch.Tensor:
     return -own.sum(0) / (count - len(own))
 
 
-def _residual(
-    solver: GroupSolver, penalty: float, rows: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """A group's residual (n, D) of the fit without it, and S (V, n)."""
-    influence = solver.influence(penalty, rows)
-    responses = solver.rows(rows)
-    hat = responses @ influence + 1 / len(solver.targets)
-    remainder = solver.targets[rows].to(hat.dtype) - responses @ solver.weight(penalty).to(
-        hat.dtype
-    )
-    eye = torch.eye(len(rows), dtype=hat.dtype, device=hat.device)
-    return torch.linalg.solve(eye - hat, remainder).to(solver.targets.dtype), influence
+def _residual(solver: GroupSolver, penalty: float, rows: torch.Tensor) -> torch.Tensor:
+    """A group's residual (n, D) of the fit without it."""
+    maker, remainder = solver.remainder(penalty, rows)
+    # Less what the intercept takes.
+    residual: torch.Tensor = torch.linalg.solve(maker - 1 / len(solver.targets), remainder)
+    return residual.to(solver.targets.dtype)
 
 
 def _correction(solver: GroupSolver, penalty: float, rows: torch.Tensor) -> torch.Tensor:
     """What leaving a group out takes off the weights (V, D)."""
-    residual, influence = _residual(solver, penalty, rows)
-    return influence @ residual.to(influence.dtype)
+    influence = solver.influence(penalty, rows)
+    return influence @ _residual(solver, penalty, rows).to(influence.dtype)

@@ -140,9 +140,10 @@ def learning_curve(
 
     Each share is a data set of its own: its trials are told by a decoder of the others' groups
     among them (`flows.science.cross_fitting.left_out_predictions`), at the penalty that was chosen
-    on all trials. As the precision of a Gaussian prior over that of the noise a penalty does not depend on how many
-    trials there are. What is told is compared with the distinct vectors of the share's own stimuli:
-    each is then asked for as often as it is offered, and one answer to everything is at chance.
+    on all trials. As the precision of a Gaussian prior over that of the noise a penalty does not
+    depend on how many trials there are. What is told is compared with the distinct vectors of the
+    share's own stimuli: each is then asked for as often as it is offered, and one answer to
+    everything is at chance.
 
     Parameters
     ----------

@@ -38,6 +38,13 @@ class GroupSolver(Protocol):
     def influence(self, penalty: float, rows: torch.Tensor) -> torch.Tensor:
         """``(X^T X + penalty)^-1 X_rows^T`` (V, n), of a penalty that has been prepared."""
 
+    def remainder(self, penalty: float, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``I - X_rows (X^T X + penalty)^-1 X_rows^T`` (n, n), and ``Y_rows - X_rows W`` (n, D).
+
+        Where there are fewer trials than voxels no voxel has a part in it: with K = X X^T it is
+        ``penalty (K + penalty)^-1`` of these rows, and the same times Y.
+        """
+
     def weight(self, penalty: float) -> torch.Tensor:
         """W (V, D), of a penalty that has been prepared."""
 
@@ -104,6 +111,14 @@ class Decomposed:
         influence: torch.Tensor = self.basis @ (spread / (self.values + penalty))
         return influence
 
+    def remainder(self, penalty: float, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `GroupSolver.remainder`."""
+        if self.rotation is not None:
+            own = self.rotation[rows]
+            kept = penalty / (self.values + penalty)
+            return own @ (kept * own.T), own @ (kept * self.loads)
+        return _by_voxel(self, penalty, rows)
+
 
 class Factorised:
     """By a Cholesky factorisation for each penalty, in single precision.
@@ -159,11 +174,12 @@ class Factorised:
         """As `RidgeSolver.validate`; None where single precision cannot solve it."""
         if self.x_validation is None or not self.prepare(penalty):
             return None
-        return (self.x_validation - self.mean) @ self.solved[penalty]
+        return (self.x_validation - self.mean) @ self.weight(penalty)
 
     def weight(self, penalty: float) -> torch.Tensor:
         """As `RidgeSolver.weight`, of a penalty that has been validated or prepared."""
-        return self.solved[penalty]
+        solved = self.solved[penalty]
+        return solved if self.by_voxel else self.x.T @ solved
 
     def prepare(self, penalty: float) -> bool:
         """As `GroupSolver.prepare`; factorises where another penalty came in between."""
@@ -174,8 +190,7 @@ class Factorised:
         self.prepared = None if self.failed else penalty
         if self.failed:
             return False
-        solved = torch.cholesky_solve(self.loads, self.factor)
-        self.solved[penalty] = solved if self.by_voxel else self.x.T @ solved
+        self.solved[penalty] = torch.cholesky_solve(self.loads, self.factor)
         return True
 
     def rows(self, rows: torch.Tensor) -> torch.Tensor:
@@ -184,12 +199,37 @@ class Factorised:
 
     def influence(self, penalty: float, rows: torch.Tensor) -> torch.Tensor:
         """As `GroupSolver.influence`."""
-        if not self.prepare(penalty):
-            raise ValueError(f"the penalty {penalty:g} is too small for single precision")
+        self._require(penalty)
         if self.by_voxel:
             return torch.cholesky_solve(self.rows(rows).T.contiguous(), self.factor)
-        own = torch.zeros(len(self.x), len(rows), device=self.x.device)
-        own[rows, torch.arange(len(rows), device=self.x.device)] = 1
-        solved = torch.cholesky_solve(own, self.factor)
+        solved = self._inverse(rows)
         influence: torch.Tensor = self.x.T @ solved - torch.outer(self.mean, solved.sum(0))
         return influence
+
+    def remainder(self, penalty: float, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `GroupSolver.remainder`."""
+        self._require(penalty)
+        if self.by_voxel:
+            return _by_voxel(self, penalty, rows)
+        return penalty * self._inverse(rows)[rows], penalty * self.solved[penalty][rows]
+
+    def _inverse(self, rows: torch.Tensor) -> torch.Tensor:
+        """(N, n) columns of the inverse of what has been factorised."""
+        own = torch.zeros(len(self.x), len(rows), device=self.x.device)
+        own[rows, torch.arange(len(rows), device=self.x.device)] = 1
+        return torch.cholesky_solve(own, self.factor)
+
+    def _require(self, penalty: float) -> None:
+        if not self.prepare(penalty):
+            raise ValueError(f"the penalty {penalty:g} is too small for single precision")
+
+
+def _by_voxel(
+    solver: GroupSolver, penalty: float, rows: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`GroupSolver.remainder` where there are fewer voxels than trials."""
+    responses = solver.rows(rows)
+    hat = responses @ solver.influence(penalty, rows)
+    weight = solver.weight(penalty).to(hat.dtype)
+    eye = torch.eye(len(rows), dtype=hat.dtype, device=hat.device)
+    return eye - hat, solver.targets[rows].to(hat.dtype) - responses @ weight
