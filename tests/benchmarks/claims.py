@@ -62,6 +62,8 @@ CASES = (
     Case("CLIP, a fifth", 205, clip=True),
     Case("captions, 8 participants more", 108, participants=8),
     Case("large patches, another", 109, config=LARGE_PATCHES),
+    Case("captions, a fifth", 110),
+    Case("CLIP, a sixth", 206, clip=True),
 )
 
 
