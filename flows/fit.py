@@ -68,7 +68,8 @@ def fit_run(context: RunContext, folds: list[str], timed: Timed, *, force: bool 
         else:
             found = reduce_all(context, trained, folds, asdict(config.reduction))
             if found["count"] == 0 and force:
-                found = reduce_all(context, trained, folds, asdict(forced(config.reduction)))
+                settings, searches = forced(config.reduction, found)
+                found = reduce_all(context, trained, folds, settings, searches)
             require_components(found, config.reduction)
     with timed("mask"):
         masks = mask_all(context, trained, found["components"], folds, config.seed, found)
@@ -83,7 +84,8 @@ def fit_rotation(context: RunContext, whole: Fit, folds: list[str]) -> Fit:
     if config.method == "clusters":
         found = cluster_all(context, to_average(context, trained, folds))
     else:
-        found = reduce_all(context, trained, folds, again(config.reduction, whole.found))
+        settings = again(config.reduction)
+        found = reduce_all(context, trained, folds, settings, whole.found["searches"])
     matched = match_components(
         whole.components, found["components"], context.vectors, SAME_IN_ROTATION
     )
@@ -114,7 +116,13 @@ def train_all(context: RunContext, folds: list[str], seed: int) -> list[Json]:
     )
 
 
-def reduce_all(context: RunContext, trained: list[Json], folds: list[str], reduction: Json) -> Json:
+def reduce_all(
+    context: RunContext,
+    trained: list[Json],
+    folds: list[str],
+    reduction: Json,
+    searches: list[Json] | None = None,
+) -> Json:
     """Components of all participants."""
     return reduce_components.submit(
         context.vectors,
@@ -123,6 +131,7 @@ def reduce_all(context: RunContext, trained: list[Json], folds: list[str], reduc
         reduction,
         context.config.seed,
         context.device,
+        searches,
     ).result()
 
 

@@ -357,7 +357,7 @@ def _report(context: RunContext, whole: Fit, judged: Judged, why: str) -> Json:
     return {
         "encoder": why,
         "found": found["count"],
-        "looked_for": found.get("looked_for"),
+        "searches": found.get("searches", []),
         "curve": found.get("curve", []),
         "reproducible": None if again is None else again > 0,
         "found_again": again,

@@ -12,6 +12,7 @@ from flows.progress import report, steps_of
 from flows.refusals import NothingFoundError
 from flows.science.reduction import (
     ReductionConfig,
+    Search,
     most_components,
     reduce_contrastively,
 )
@@ -51,6 +52,7 @@ def reduce_components(
     config: Json,
     seed: int,
     device: str,
+    searches: list[Json] | None = None,
 ) -> Json:
     """Components from what participants' decoders tell of stimuli that they never saw.
 
@@ -60,13 +62,15 @@ def reduce_components(
         References of `flows.train.train_subject`, of the participants to find components in.
     folds : list of str
         Trials whose stimulus is train or validation are used.
+    searches : list of dict, optional
+        Of a reduction that has been made: to look for as many directions again.
 
     Returns
     -------
     dict
         Reference to ``components``, (K, D) unit rows, with their ``recurrence`` and
-        ``start_cosine`` (K,); their ``count``, which may be 0; how many each start
-        ``looked_for``; and the ``curve``.
+        ``start_cosine`` (K,); their ``count``, which may be 0; the ``searches`` that gave them
+        (`flows.science.reduction.Search`); and the ``curve``.
     """
     store = get_store()
     targets, row_of = distinct_rows(store.get(Artefact.model_validate(vectors))["vectors"])
@@ -90,6 +94,7 @@ def reduce_components(
             seed=seed,
             device=device,
             resampled=image,
+            searches=None if searches is None else [Search(**each) for each in searches],
             on_progress=steps_of("finding components"),
         )
     except ValueError as error:
@@ -104,7 +109,7 @@ def reduce_components(
             }
         ).model_dump(),
         "count": len(found.components),
-        "looked_for": found.looked_for,
+        "searches": [asdict(search) for search in found.searches],
         "curve": [asdict(point) for point in found.curve],
     }
 
@@ -132,19 +137,27 @@ def require_components(reduced: Json, config: ReductionConfig) -> None:
         tried = ", ".join(str(point["components"]) for point in reduced["curve"])
         raise NothingFoundError(
             f"these components are not reproducible: of {config.starts} starts, each on its own "
-            f"draw of the stimuli, no {config.recurrence:.0%} found a direction alike (looking "
+            f"draw of the stimuli, no {config.recurrence:.0%} learnt a direction alike (looking "
             f"for {tried} directions each)",
             hint=REMEDY,
         )
 
 
-def forced(config: ReductionConfig) -> ReductionConfig:
-    """Settings that take whatever two starts find, or one start alone."""
-    return replace(config, recurrence=1e-9)
+def forced(config: ReductionConfig, reduced: Json) -> tuple[Json, list[Json]]:
+    """Settings and searches that take whatever two starts find, or one start alone.
+
+    Parameters
+    ----------
+    reduced : dict
+        What `reduce_components` returned where it found nothing.
+    """
+    most = max(reduced["curve"], key=lambda point: point["found"] - point["drawn"])
+    searches = [Search(most["components"], config.steps)]
+    return asdict(replace(config, recurrence=1e-9)), [asdict(each) for each in searches]
 
 
-def again(config: ReductionConfig, reduced: Json, *, drawn: bool = False) -> Json:
-    """Settings that look for as many directions as a reduction that has been made.
+def again(config: ReductionConfig, *, drawn: bool = False) -> Json:
+    """Settings that look for the directions of a reduction that has been made.
 
     Half of its starts do: what is sought again is compared, and published nowhere. A direction
     counts that half as large a share of them finds: it is known what is looked for, and nothing
@@ -156,14 +169,11 @@ def again(config: ReductionConfig, reduced: Json, *, drawn: bool = False) -> Jso
         Whether the stimuli are a draw with replacement themselves. Starts then take them as they
         are: a draw of a draw holds 40 % of the stimuli, too few for directions that are there.
     """
-    starts = min(config.starts, max(2, config.starts // 2))
-    resample = config.resample and not drawn
     return asdict(
         replace(
             config,
-            components=reduced["looked_for"],
-            starts=starts,
-            resample=resample,
+            starts=min(config.starts, max(2, config.starts // 2)),
+            resample=config.resample and not drawn,
             recurrence=config.recurrence / 2,
         )
     )

@@ -64,9 +64,10 @@ def repeat_run(context: RunContext, whole: Fit) -> list[Json]:
                 context.vectors,
                 [each["predictions"] for each in trained],
                 folds,
-                again(config.reduction, whole.found, drawn=True),
+                again(config.reduction, drawn=True),
                 seed,
                 context.device,
+                whole.found["searches"],
             ).result()
             masks = locate_all(context, found["components"], folds)
         repeats.append({"seed": seed, "components": found["components"], "masks": masks})
@@ -107,9 +108,10 @@ def seek_without_each(context: RunContext, whole: Fit) -> list[Json] | None:
                     context.vectors,
                     [whole.trained[other]["predictions"] for other in others],
                     whole.folds,
-                    again(config.reduction, whole.found),
+                    again(config.reduction),
                     config.seed,
                     context.device,
+                    whole.found["searches"],
                 )
             )
     return [

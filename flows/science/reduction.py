@@ -1,20 +1,19 @@
 """Contrastive dimensionality reduction: the directions of target space that brains carry."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from flows.science.checks import on_device
 from flows.science.clustering import leaf_order
 from flows.science.consensus import Consensus, agree_on_directions
+from flows.science.contrastive_descent import descend, unit_rows
 from flows.science.decoder import Progress
 from flows.science.device import resolve_device
-from flows.science.losses import contrastive_loss
 from flows.science.metrics import pearson
 from flows.science.statistics import group_means
 
@@ -22,16 +21,13 @@ from flows.science.statistics import group_means
 _SPANNED = 1e-10
 # How many directions each start looks for, where the data are to decide.
 _TRIED = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-# Starts with which numbers are tried; all are made of the one that is chosen.
-_SEARCHING = 8
-# Share of what the best number finds that is as good: of a dozen directions not one is given up.
-_NEARLY = 0.95
-# Directions that starts have in common for each that they were drawn with in common.
-_MORE_THAN_DRAWN = 1.1
 # Numbers in a row that do worse, after which no larger one is tried; numbers up to the second are
 # tried in any case: they cost little, and far below what the data hold the curve goes up and down.
 _WORSE_IN_A_ROW = 2
 _ALWAYS_TRIED = 24
+# Of fewer targets, such as the categories of a block design, all starts draw much the same, and
+# what they learn cannot be told from what they were drawn with.
+_FEW_TARGETS = 48
 # Rows count that are told of stimuli their start did not draw: r times the root of their number
 # lies beyond chance (5 %, one-sided). Of fewer stimuli r says nothing.
 _TOLD = 1.64
@@ -45,11 +41,11 @@ class ReductionConfig:
     Attributes
     ----------
     components : int or "auto"
-        Directions that each start looks for; "auto" takes the smallest number of which nearly the
-        most are found again. Where there are several starts, those that are found again are the
+        Directions that each start looks for; "auto" takes the numbers of which most are found
+        again beyond chance. Where there are several starts, those that are found again are the
         components, which are fewer.
     steps : int
-        Optimiser steps.
+        Optimiser steps at most. Starts that leave stimuli out end where these are told best.
     learning_rate : float
         Adam's. It moves a weight by about this much a step: where what is drawn is larger than
         steps x learning_rate, what comes out is what was drawn.
@@ -113,25 +109,43 @@ PUBLISHED_REDUCTION = ReductionConfig(
 
 
 @dataclass(frozen=True)
-class CurvePoint:
-    """How many of the directions that each start looked for were found again.
+class Search:
+    """One search of all starts.
 
     Attributes
     ----------
     components : int
-        Directions that each start looked for.
+        Directions that each start looks for.
+    steps : int
+        Steps that each makes.
+    """
+
+    components: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class CurvePoint(Search):
+    """How many of the directions that each start looked for were found again.
+
+    Attributes
+    ----------
     kept : int
         Those that the configured share of the starts found.
     found : float
         How many of these a start finds on average.
-    drawn : int
-        How many such directions the starts share before the first step.
+    drawn : float
+        How many a start would find on average if it stayed as it was drawn: starts that look for
+        many directions draw much the same stimuli.
     """
 
-    components: int
     kept: int
     found: float
-    drawn: int
+    drawn: float
+
+    def learnt(self, targets: int) -> float:
+        """How many more a start finds than it was drawn with; of few targets, how many it finds."""
+        return self.found - (self.drawn if targets >= _FEW_TARGETS else 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +162,8 @@ class Reduction:
     start_cosine : ndarray
         (K,) mean cosine of a component's rows with what each was drawn as: near 1 where training
         changed nothing.
-    looked_for : int
-        Directions that each start looked for.
+    searches : tuple of Search
+        Those whose directions the components are.
     curve : tuple of CurvePoint
         In the order in which numbers were tried; one point where the number was given.
     """
@@ -157,7 +171,7 @@ class Reduction:
     components: NDArray[np.float32]
     recurrence: NDArray[np.float64]
     start_cosine: NDArray[np.float64]
-    looked_for: int
+    searches: tuple[Search, ...]
     curve: tuple[CurvePoint, ...]
 
 
@@ -170,6 +184,7 @@ def reduce_contrastively(
     seed: int,
     device: str | torch.device,
     resampled: NDArray[np.integer] | None = None,
+    searches: Sequence[Search] | None = None,
     on_progress: Progress | None = None,
 ) -> Reduction:
     """Find the directions along which predictions tell their own target from the others'.
@@ -180,6 +195,12 @@ def reduce_contrastively(
     its own draw of the stimuli; directions that enough of them find are averaged
     (`flows.science.consensus`), and the others are dropped: each start ends in an optimum of its
     own, that splits some directions and mixes others.
+
+    Where the data decide how many directions a start looks for, the number is taken at which
+    starts have most in common beyond what they were drawn with, and the next larger one: too few
+    directions mix what is apart, too many lose what is there, and the larger of the two numbers
+    finds what the smaller mixes. What the smaller finds beside that is added. Where training
+    brings starts together at no number, nothing is found.
 
     Of W what lies in the span of the targets is kept. No target tells anything of the part of a
     row that is orthogonal to all of them: it stays as it was drawn, and with few distinct targets
@@ -206,6 +227,8 @@ def reduce_contrastively(
     resampled : ndarray, optional
         (N,) what is drawn with replacement, such as the blocks of a category; `image` where not
         given.
+    searches : sequence of Search, optional
+        To make these, in place of what the configuration or the data decide.
     on_progress : callable, optional
         Called some times with steps done, steps at most, and the batch's ``loss``.
 
@@ -227,109 +250,143 @@ def reduce_contrastively(
     """
     resampled = image if resampled is None else resampled
     _check(y, yhat, image, resampled, config)
-    place = resolve_device(device)
+    device = resolve_device(device)
     basis = _span(y)
     # Predictions and targets side by side: one gather and one product a step serve both.
-    pairs = on_device(np.stack([yhat, y], axis=1).astype(np.float32), place)
-    label = on_device(np.unique(image, return_inverse=True)[1].ravel(), place)
+    pairs = on_device(np.stack([yhat, y], axis=1).astype(np.float32), device)
+    label = on_device(np.unique(image, return_inverse=True)[1].ravel(), device)
     unit = np.unique(resampled, return_inverse=True)[1].ravel()
 
     most = most_components(y)
     tried = [each for each in (*_TRIED, most) if each <= most and each <= max(_TRIED)]
     numbers = sorted(set(tried)) if config.is_auto else [int(config.components)]
+    if searches is not None:
+        numbers = [each.components for each in searches]
+    deciding = searches is None and config.is_auto
 
-    def found(number: int, starts: int, done: float, share: float) -> tuple[_Found, CurvePoint]:
-        def told(step: int, loss: float) -> None:
-            if on_progress is not None:
-                at = round(100 * (done + share * step / config.steps))
-                on_progress(at, 100, {"loss": loss})
-
-        settings = replace(config, components=number, starts=starts)
-        rows, drawn, trials = _descend(pairs, label, unit, settings, number, seed, told)
-        rows = _unit(rows @ basis.T @ basis)
-        usable = _told_to_others(rows, pairs, unit, trials)
-        joined, before = (
-            agree_on_directions(
-                each, alike=config.alike, recurrence=config.recurrence, usable=counted
-            )
-            for each, counted in ((rows, usable), (drawn, None))
-        )
-        point = CurvePoint(
-            number,
-            kept=len(joined.directions),
-            found=float(joined.recurrence.sum()),
-            drawn=len(before.directions),
-        )
-        return (joined, np.einsum("skr,skr->sk", rows, drawn)), point
-
-    curve: list[CurvePoint] = []
-    if config.is_auto:
-        # Cost goes with the number, which the last ones of the list would double again and again.
-        for number in numbers:
-            share = number / sum(numbers) / 2
-            done = sum(point.components for point in curve) / sum(numbers) / 2
-            curve.append(found(number, min(config.starts, _SEARCHING), done, share)[1])
-            if _declines(curve):
-                break
-        looked_for = _choose(curve)
-    else:
-        looked_for = numbers[0]
-    (chosen, with_start), point = found(looked_for, config.starts, 0.5, 0.5)
-    curve = curve or [point]
-    count = len(chosen.directions)
-    order = leaf_order(chosen.directions) if count > 1 else np.arange(count)
-    recurrence = chosen.recurrence if config.starts > 1 else np.full(count, np.nan)
+    targets = int(label.max()) + 1
+    looks: list[_Look] = []
+    whole = sum(numbers)
+    for place, number in enumerate(numbers):
+        told = _teller(on_progress, sum(numbers[:place]), number, whole, config.steps)
+        steps = None if searches is None else searches[place].steps
+        looks.append(_look(pairs, label, unit, basis, config, number, seed, steps, told))
+        if deciding and _declines([look.point for look in looks], targets):
+            break
+    curve = tuple(look.point for look in looks)
+    chosen = [looks[place] for place in _choose(curve, targets)] if deciding else looks
+    rows, recurrence, start_cosine = _join(chosen, y.shape[1], config)
+    order = leaf_order(rows) if len(rows) > 1 else np.arange(len(rows))
     return Reduction(
-        components=np.ascontiguousarray(chosen.directions[order], dtype=np.float32),
+        components=np.ascontiguousarray(rows[order], dtype=np.float32),
         recurrence=recurrence[order],
-        start_cosine=chosen.mean_of(with_start)[order],
-        looked_for=looked_for,
-        curve=tuple(curve),
+        start_cosine=start_cosine[order],
+        searches=tuple(Search(look.point.components, look.point.steps) for look in chosen),
+        curve=curve,
     )
 
 
-_Found = tuple[Consensus, NDArray[np.float64]]
+def _teller(
+    on_progress: Progress | None, done: int, number: int, whole: int, steps: int
+) -> Callable[[int, float], None] | None:
+    """What tells the progress of one number: cost goes with it."""
+    if on_progress is None:
+        return None
+
+    def told(step: int, loss: float) -> None:
+        on_progress(
+            round(100 * min((done + number * step / steps) / whole, 1)), 100, {"loss": loss}
+        )
+
+    return told
 
 
-def _choose(curve: list[CurvePoint]) -> int:
-    """The smallest number of which a start finds nearly the most of what the others find.
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What one number of directions gave: those found, and each row's cosine with its draw."""
 
-    Too few directions mix what is apart, each start in its own way; too many split it, and parts
-    are found again as well.
+    found: Consensus
+    with_start: NDArray[np.float64]
+    point: CurvePoint
+
+
+def _look(
+    pairs: torch.Tensor,
+    label: torch.Tensor,
+    unit: NDArray[np.integer],
+    basis: NDArray[np.float32],
+    config: ReductionConfig,
+    number: int,
+    seed: int,
+    steps: int | None,
+    told: Callable[[int, float], None] | None,
+) -> _Look:
+    ends = descend(pairs, label, unit, config, number, seed, steps=steps, told=told)
+    rows = unit_rows(ends.rows @ basis.T @ basis)
+    usable = _told_to_others(rows, pairs, unit, ends.trials)
+    joined, before = (
+        agree_on_directions(each, alike=config.alike, recurrence=config.recurrence, usable=counted)
+        for each, counted in ((rows, usable), (ends.drawn, None))
+    )
+    point = CurvePoint(
+        number,
+        ends.steps,
+        kept=len(joined.directions),
+        found=float(joined.recurrence.sum()),
+        drawn=float(before.recurrence.sum()),
+    )
+    return _Look(joined, np.einsum("skr,skr->sk", rows, ends.drawn), point)
+
+
+def _join(
+    looks: Sequence[_Look], dimensions: int, config: ReductionConfig
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Directions of several looks, of those alike that of the larger number.
+
+    Returns
+    -------
+    rows : ndarray
+        (K, D)
+    recurrence, start_cosine : ndarray
+        (K,)
     """
-    most = _most_found(curve)
-    return min(
-        (point.components for point in curve if _tells(point) and point.found >= _NEARLY * most),
-        default=max(curve, key=lambda point: point.found).components,
-    )
+    rows = np.zeros((0, dimensions), dtype=np.float32)
+    shares, cosines = np.zeros(0), np.zeros(0)
+    for look in sorted(looks, key=lambda each: -each.point.components):
+        own = look.found.directions
+        new = np.ones(len(own), dtype=bool)
+        if len(rows) and len(own):
+            new = (own @ rows.T).max(axis=1) < config.alike
+        share = look.found.recurrence if config.starts > 1 else np.full(len(own), np.nan)
+        rows = np.concatenate([rows, own[new]])
+        shares = np.concatenate([shares, share[new]])
+        cosines = np.concatenate([cosines, look.found.mean_of(look.with_start)[new]])
+    return rows, shares, cosines
 
 
-def _declines(curve: list[CurvePoint]) -> bool:
+def _choose(curve: Sequence[CurvePoint], targets: int) -> list[int]:
+    """Places of the number at which starts learnt most in common, and of the next one.
+
+    None where they learnt nothing in common at any number.
+    """
+    learnt = [point.learnt(targets) for point in curve]
+    best = int(np.argmax(learnt))
+    if learnt[best] <= 0:
+        return []
+    return list(range(best, min(best + 2, len(curve))))
+
+
+def _declines(curve: Sequence[CurvePoint], targets: int) -> bool:
     """Whether larger numbers have done worse than the best for some time.
 
     While none is found again nothing can decline: where the data hold many directions, numbers
     far below theirs find none.
     """
-    most = _most_found(curve)
     if curve[-1].components <= _ALWAYS_TRIED:
         return False
-    return all(
-        point.kept > 0 and (not _tells(point) or point.found < most)
-        for point in curve[-_WORSE_IN_A_ROW:]
-    )
-
-
-def _most_found(curve: list[CurvePoint]) -> float:
-    return max((point.found for point in curve if _tells(point)), default=0.0)
-
-
-def _tells(point: CurvePoint) -> bool:
-    """Whether training left starts with clearly more in common than they were drawn with.
-
-    Starts that look for many directions draw much the same stimuli, and would find each other's
-    whatever the data.
-    """
-    return point.kept > 0 and point.kept >= _MORE_THAN_DRAWN * point.drawn
+    most = max(point.learnt(targets) for point in curve)
+    last = curve[-_WORSE_IN_A_ROW:]
+    return all(point.kept > 0 and point.learnt(targets) < most for point in last)
 
 
 def most_components(y: NDArray[np.floating]) -> int:
@@ -341,42 +398,6 @@ def most_components(y: NDArray[np.floating]) -> int:
         (N, D) targets; those of distinct images are enough.
     """
     return int(min(len(np.unique(y, axis=0)), y.shape[1]))
-
-
-def _descend(
-    pairs: torch.Tensor,
-    label: torch.Tensor,
-    unit: NDArray[np.integer],
-    config: ReductionConfig,
-    count: int,
-    seed: int,
-    told: Callable[[int, float], None],
-) -> tuple[NDArray[np.float32], NDArray[np.float32], list[NDArray[np.int64]]]:
-    """(starts, count, D) unit rows of all starts, and as they were drawn; each start's trials."""
-    place, starts = pairs.device, config.starts
-    trials = _Batches(unit, config, seed)
-    drawn = _draw(pairs, label, trials.trials, config, count, seed)
-    weight = drawn.to(place, copy=True).requires_grad_()
-    optimiser = torch.optim.Adam([weight], lr=config.learning_rate)
-    report_every = max(1, config.steps // 20)
-    for step in range(1, config.steps + 1):
-        rows = on_device(trials.next(), place)
-        images = label[rows]
-        both = pairs[rows].flatten(1, 2)
-        responses = functional.leaky_relu(both @ weight.transpose(1, 2), config.slope)
-        predicted, target = responses.view(starts, -1, 2, count).unbind(2)
-        # The starts' losses add up: none has a part in another's gradient.
-        loss = starts * contrastive_loss(_scores(predicted, target), images)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        if step % report_every == 0 or step == config.steps:
-            told(step, loss.item() / starts)
-    return (
-        functional.normalize(weight.detach(), dim=2).cpu().numpy(),
-        functional.normalize(drawn, dim=2).numpy(),
-        trials.trials,
-    )
 
 
 def _told_to_others(
@@ -404,86 +425,6 @@ def _told_to_others(
     return usable
 
 
-def _draw(
-    pairs: torch.Tensor,
-    label: torch.Tensor,
-    trials: list[NDArray[np.int64]],
-    config: ReductionConfig,
-    count: int,
-    seed: int,
-) -> torch.Tensor:
-    """(starts, count, D) rows that the starts begin with."""
-    generator = torch.Generator().manual_seed(seed)
-    if config.drawn == "normal":
-        return config.scale * torch.randn(len(trials), count, pairs.shape[2], generator=generator)
-    predicted, shown = pairs[:, 0].cpu().numpy(), label.cpu().numpy()
-    rng = np.random.default_rng([seed, count])
-    starts = [_far_apart(predicted[own], shown[own], count, rng) for own in trials]
-    return config.scale * torch.from_numpy(np.stack(starts))
-
-
-def _far_apart(
-    predicted: NDArray[np.float32],
-    shown: NDArray[np.integer],
-    count: int,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """(count, D) unit mean predictions of stimuli far from each other, after k-means++.
-
-    References
-    ----------
-    Arthur and Vassilvitskii 2007, Proc. 18th ACM-SIAM Symposium on Discrete Algorithms, 1027.
-    """
-    _, of = np.unique(shown, return_inverse=True)
-    sums = np.zeros((int(of.max()) + 1, predicted.shape[1]), dtype=np.float32)
-    np.add.at(sums, of.ravel(), predicted)
-    means = _unit(sums)
-    chosen = [int(rng.integers(len(means)))]
-    distance = 1 - means @ means[chosen[0]]
-    while len(chosen) < count:
-        weight = np.square(np.maximum(distance, 0), dtype=np.float64)
-        # Where there are fewer stimuli than rows, some stand twice.
-        usable = weight.sum() > 0 and len(chosen) < len(means)
-        odds = weight / weight.sum() if usable else None
-        chosen.append(int(rng.choice(len(means), p=odds)))
-        distance = np.minimum(distance, 1 - means @ means[chosen[-1]])
-    return means[chosen]
-
-
-class _Batches:
-    """Trials of each start's steps: each pass over them in a new order."""
-
-    def __init__(self, unit: NDArray[np.integer], config: ReductionConfig, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        units = int(unit.max()) + 1
-        self.trials = []
-        for _ in range(config.starts):
-            kept = np.ones(units, dtype=bool)
-            if config.resample:
-                # A stimulus that is drawn twice tells nothing more to a contrast of images.
-                kept = np.bincount(self.rng.integers(0, units, units), minlength=units) > 0
-            own = np.flatnonzero(kept[unit])
-            self.trials.append(own if len(own) >= 2 else np.arange(len(unit)))
-        self.batch = min([config.batch, *(len(own) for own in self.trials)])
-        self.waiting = [np.empty(0, dtype=np.int64)] * config.starts
-
-    def next(self) -> NDArray[np.int64]:
-        """(starts, batch) rows of the next step."""
-        rows = np.empty((len(self.trials), self.batch), dtype=np.int64)
-        for start, own in enumerate(self.trials):
-            if len(self.waiting[start]) < self.batch:
-                self.waiting[start] = self.rng.permutation(own)
-            rows[start] = self.waiting[start][: self.batch]
-            self.waiting[start] = self.waiting[start][self.batch :]
-        return rows
-
-
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Rows at length 1; one of length 0 stays."""
-    length = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return np.asarray(rows / np.maximum(length, np.finfo(np.float32).tiny), dtype=np.float32)
-
-
 def _span(y: NDArray[np.floating]) -> NDArray[np.float32]:
     """(R, D) orthonormal rows that span the targets; the identity where that is everything."""
     targets = np.asarray(y, dtype=np.float64)
@@ -492,13 +433,6 @@ def _span(y: NDArray[np.floating]) -> NDArray[np.float32]:
     if spanned.all():
         return np.eye(y.shape[1], dtype=np.float32)
     return np.ascontiguousarray(directions[:, spanned].T, dtype=np.float32)
-
-
-def _scores(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Negative squared distances (starts, B, B), by the expanded square."""
-    cross = predicted @ target.transpose(1, 2)
-    lengths = predicted.square().sum(2)[:, :, None] + target.square().sum(2)[:, None, :]
-    return 2 * cross - lengths
 
 
 def _check(

@@ -51,13 +51,16 @@ def claims_of(path: str, cohort: Any, directions: int, *, clip: bool) -> dict[st
     # Directions of the centred space are directions of the encoder's.
     found = recovery(cohort, rows)
     planted = np.array([each["planted"] for each in found["components"]])
+    looked = ", ".join(
+        f"{each['components']} in {each['steps']} steps" for each in whole.found["searches"]
+    )
     concept_of = np.array([each["concept"] for each in found["components"]])
     shared = verdicts["shared"] == YES
     names = [each["name"] for each in found["concepts"] if each["shared"]]
     have = {name: bool((shared & planted & (concept_of == name)).any()) for name in names}
     alone = [each["name"] for each in found["concepts"] if not each["shared"]]
     told["components"] = (
-        f"{len(rows)} found (each start looked for {whole.found['looked_for']}), {planted.sum()} "
+        f"{len(rows)} found (each start looked for {looked}), {planted.sum()} "
         f"planted (r of the scores >= 0.8); matched cosine of further seeds {figures['cosine']}"
     )
     told["shared"] = (

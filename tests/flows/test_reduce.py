@@ -29,11 +29,16 @@ def vectors() -> np.ndarray:
     return unit(np.random.default_rng(0).normal(size=(IMAGES, DIMENSION)))
 
 
-def reduced(told: np.ndarray, config: ReductionConfig = FEW, seed: int = 0) -> Json:
+def reduced(
+    told: np.ndarray,
+    config: ReductionConfig = FEW,
+    seed: int = 0,
+    searches: list[Json] | None = None,
+) -> Json:
     """What is found in one participant whose decoder tells these of all stimuli."""
     predictions = put(development=told, image_development=np.arange(IMAGES))
     return reduce_components.function(
-        put(vectors=vectors()), [predictions], FOLDS, asdict(config), seed, "cpu"
+        put(vectors=vectors()), [predictions], FOLDS, asdict(config), seed, "cpu", searches
     )
 
 
@@ -76,18 +81,36 @@ def test_none_found_again_is_one_line_that_names_what_was_tried() -> None:
 
 
 def test_forced_takes_what_two_starts_find() -> None:
-    assert forced(FEW).recurrence < 1 / FEW.starts
     rng = np.random.default_rng(4)
     told = unit(vectors() + rng.normal(size=(IMAGES, DIMENSION)))
-    assert reduced(told, forced(FEW))["count"] >= reduced(told)["count"]
+    plain = reduced(told)
+    settings, searches = forced(FEW, plain)
+    assert settings["recurrence"] < 1 / FEW.starts
+    assert searches == [{"components": FEW.components, "steps": FEW.steps}]
+    assert reduced(told, ReductionConfig(**settings), searches=searches)["count"] >= plain["count"]
 
 
-def test_what_is_sought_again_is_as_many_with_half_the_starts() -> None:
-    settings = again(ReductionConfig(starts=24), {"looked_for": 16})
-    assert (settings["components"], settings["starts"]) == (16, 12)
+def test_forced_looks_for_as_many_as_learnt_most() -> None:
+    curve = [
+        {"components": number, "steps": 10, "kept": 2, "found": found, "drawn": 3.0}
+        for number, found in ((4, 1.0), (6, 2.5), (8, 2.0))
+    ]
+    assert forced(ReductionConfig(), {"curve": curve})[1] == [{"components": 6, "steps": 300}]
+
+
+def test_what_is_sought_again_has_half_the_starts() -> None:
+    settings = again(ReductionConfig(starts=24))
+    assert settings["starts"] == 12
     assert settings["resample"]
-    assert again(ReductionConfig(components=4, starts=1), {"looked_for": 4})["starts"] == 1
+    assert again(ReductionConfig(components=4, starts=1))["starts"] == 1
 
 
 def test_stimuli_that_were_drawn_are_not_drawn_again() -> None:
-    assert not again(ReductionConfig(), {"looked_for": 16}, drawn=True)["resample"]
+    assert not again(ReductionConfig(), drawn=True)["resample"]
+
+
+def test_searches_of_a_run_are_made_again() -> None:
+    rng = np.random.default_rng(3)
+    told = unit(vectors() + 0.3 * rng.normal(size=(IMAGES, DIMENSION)))
+    first = reduced(told)
+    assert reduced(told, searches=first["searches"])["searches"] == first["searches"]

@@ -12,6 +12,7 @@ from flows.science.reduction import (
     CurvePoint,
     Reduction,
     ReductionConfig,
+    Search,
     most_components,
     reduce_contrastively,
 )
@@ -202,28 +203,6 @@ def test_what_is_orthogonal_to_all_targets_is_dropped() -> None:
         np.testing.assert_allclose(np.linalg.norm(rows @ basis.T, axis=1), 1, atol=1e-5)
 
 
-def test_each_start_sees_units_drawn_with_replacement() -> None:
-    # Blocks of two trials of a category: what is drawn is blocks.
-    block = np.arange(80) // 2
-    trials = reduction._Batches(block, replace(FAST, starts=12), 0)
-    seen = [set(own) for own in trials.trials]
-    assert len({frozenset(each) for each in seen}) == 12
-    for own in trials.trials:
-        kept = np.unique(block[own])
-        # All trials of a block, and of 40 blocks about 1 - 1/e.
-        assert len(own) == 2 * len(kept)
-        assert 0.45 < len(kept) / 40 < 0.8
-    batch = trials.batch
-    assert batch == min(len(own) for own in trials.trials)
-    rows = trials.next()
-    assert rows.shape == (12, batch)
-    for start, own in zip(rows, trials.trials, strict=True):
-        assert len(set(start)) == batch
-        assert set(start) <= set(own)
-    everything = reduction._Batches(block, replace(FAST, resample=False), 0)
-    assert all(len(own) == 80 for own in everything.trials)
-
-
 def test_blocks_of_a_category_are_drawn_where_images_would_leave_categories_out() -> None:
     rng = np.random.default_rng(0)
     distinct = np.linalg.qr(rng.normal(size=(DIMENSIONS, 4)))[0].T
@@ -240,24 +219,11 @@ def test_blocks_of_a_category_are_drawn_where_images_would_leave_categories_out(
         reduce(y, yhat, category, config, resampled=np.arange(95))
 
 
-def test_rows_are_drawn_from_predictions_of_stimuli_far_apart() -> None:
-    rng = np.random.default_rng(0)
-    groups = np.linalg.qr(rng.normal(size=(DIMENSIONS, 5)))[0].T
-    shown = np.arange(200)
-    predicted = groups[shown % 5] + 0.01 * rng.normal(size=(200, DIMENSIONS))
-    rows = reduction._far_apart(predicted.astype(np.float32), shown, 5, rng)
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
-    assert set((rows @ groups.T).argmax(axis=1)) == set(range(5))
-    # More rows than stimuli: some stand twice.
-    few = reduction._far_apart(predicted[:3].astype(np.float32), shown[:3], 5, rng)
-    assert len(few) == 5
-    assert len(np.unique(few, axis=0)) == 3
-
-
 def test_a_number_that_is_given_is_one_point_of_the_curve() -> None:
     result = found()
     (point,) = result.curve
-    assert point.components == result.looked_for == FAST.components
+    assert result.searches == (Search(FAST.components, point.steps),)
+    assert point.components == FAST.components
     assert point.kept == len(result.components)
     assert point.found == pytest.approx(result.recurrence.sum())
     # Normal rows have nothing in common before the first step.
@@ -270,46 +236,76 @@ def test_a_curve_says_what_was_tried_and_the_choice_is_of_it() -> None:
     result = found_by_itself()
     tried = [point.components for point in result.curve]
     assert tried == list(reduction._TRIED[: len(tried)])
-    assert result.looked_for == reduction._choose(list(result.curve))
+    chosen = [result.curve[place] for place in reduction._choose(result.curve, 400)]
+    assert [(each.components, each.steps) for each in chosen] == [
+        (each.components, each.steps) for each in result.searches
+    ]
     for point in result.curve:
-        assert 0 <= point.found <= point.components + point.kept
-        assert point.found <= point.kept
+        assert 0 <= point.found <= point.kept
+        assert 0 <= point.drawn <= point.components
 
 
-def curve(*points: tuple[int, int, float, int]) -> list[CurvePoint]:
-    return [CurvePoint(*point) for point in points]
+def test_searches_that_are_given_are_made_again() -> None:
+    y, yhat, image, _ = simulate()
+    first = found_by_itself()
+    again = reduce(
+        y, yhat, image, ReductionConfig(starts=12), seed=0, searches=list(first.searches)
+    )
+    assert again.searches == first.searches
+    assert len(again.curve) == len(first.searches)
+    np.testing.assert_array_equal(again.components, first.components)
+    # Of two searches the larger goes first, and the smaller adds what it lacks.
+    finer, coarser = Search(10, 60), Search(4, 60)
+    alone = [reduce(y, yhat, image, FAST, searches=[each]).components for each in (finer, coarser)]
+    both = reduce(y, yhat, image, FAST, searches=[coarser, finer]).components
+    new = (alone[1] @ alone[0].T).max(axis=1) < FAST.alike
+    expected = np.concatenate([alone[0], alone[1][new]])
+    assert len(both) == len(expected)
+    np.testing.assert_allclose((both @ expected.T).max(axis=1), 1, atol=1e-5)
 
 
-def test_the_choice_is_the_smallest_number_that_finds_nearly_the_most() -> None:
-    assert reduction._choose(curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 7.3, 0))) == 8
-    assert reduction._choose(curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 8.9, 0))) == 12
+def curve(*points: tuple[int, int, float, float]) -> list[CurvePoint]:
+    return [CurvePoint(number, 300, *rest) for number, *rest in points]
+
+
+MANY, FEW = 400, 10
+
+
+def test_the_choice_is_the_number_that_learns_most_and_the_next_one() -> None:
+    points = curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 6.9, 0), (16, 9, 6.0, 0))
+    assert reduction._choose(points, MANY) == [1, 2]
+    assert reduction._choose(points[:2], MANY) == [1]
 
 
 def test_what_starts_have_in_common_before_the_first_step_tells_nothing() -> None:
-    points = curve((4, 4, 3.0, 0), (8, 8, 7.0, 2), (64, 70, 40.0, 75), (96, 90, 50.0, 99))
-    assert reduction._choose(points) == 8
-    assert reduction._declines(points)
+    points = curve((4, 4, 3.0, 0), (8, 8, 7.0, 2), (64, 70, 40.0, 45), (96, 90, 50.0, 59))
+    assert reduction._choose(points, MANY) == [1, 2]
+    assert reduction._declines(points, MANY)
     # As many as they were drawn with, and a few more, are no sign either.
-    rising = curve((8, 8, 7.0, 2), (48, 16, 14.0, 15), (64, 19, 16.0, 18))
-    assert reduction._choose(rising) == 8
-    assert reduction._declines(rising)
-    # Of eight categories all starts draw all.
-    assert reduction._choose(curve((4, 4, 2.2, 5), (6, 6, 3.9, 8), (8, 8, 6.6, 8))) == 8
-    # Where nothing tells, what is found most is as good as anything.
-    assert reduction._choose(curve((4, 0, 0.0, 0), (6, 3, 1.0, 5))) == 6
+    rising = curve((8, 8, 7.0, 2), (48, 16, 14.0, 13), (64, 19, 16.0, 14))
+    assert reduction._choose(rising, MANY) == [0, 1]
+    assert reduction._declines(rising, MANY)
+    # Where starts have no more in common than they were drawn with, nothing was learnt.
+    assert reduction._choose(curve((4, 0, 0.0, 0), (6, 3, 1.0, 3)), MANY) == []
+
+
+def test_of_few_targets_all_starts_draw_all() -> None:
+    points = curve((4, 4, 2.2, 3), (6, 6, 3.9, 6), (8, 8, 6.6, 8))
+    assert reduction._choose(points, FEW) == [2]
+    assert reduction._choose(curve((4, 0, 0.0, 3), (6, 0, 0.0, 6)), FEW) == []
 
 
 def test_larger_numbers_are_tried_until_they_do_worse_for_some_time() -> None:
     # While none is found again nothing can do worse.
-    assert not reduction._declines(curve((4, 0, 0.0, 0), (6, 0, 0.0, 0), (8, 0, 0.0, 0)))
+    assert not reduction._declines(curve((32, 0, 0.0, 0), (48, 0, 0.0, 0)), MANY)
     rising = [(4, 4, 3.0, 0), (6, 6, 5.0, 0), (8, 8, 6.0, 0)]
-    assert not reduction._declines(curve(*rising))
+    assert not reduction._declines(curve(*rising), MANY)
     # Small numbers are tried whatever they find.
     small = [(12 + number, 5, 4.0, 0) for number in range(reduction._WORSE_IN_A_ROW)]
-    assert not reduction._declines(curve(*rising, *small))
+    assert not reduction._declines(curve(*rising, *small), MANY)
     worse = [(32 + number, 5, 4.0, 0) for number in range(reduction._WORSE_IN_A_ROW)]
-    assert not reduction._declines(curve(*rising, *worse[:-1]))
-    assert reduction._declines(curve(*rising, *worse))
+    assert not reduction._declines(curve(*rising, *worse[:-1]), MANY)
+    assert reduction._declines(curve(*rising, *worse), MANY)
 
 
 def test_no_more_are_tried_than_targets_can_carry() -> None:
@@ -320,7 +316,7 @@ def test_no_more_are_tried_than_targets_can_carry() -> None:
     config = replace(FAST, components="auto", steps=20)
     result = reduce(y[few], yhat[few], image[few], config, resampled=np.arange(few.sum()))
     assert [point.components for point in result.curve] in ([4], [4, 5])
-    assert result.looked_for <= 5
+    assert all(search.components <= 5 for search in result.searches)
 
 
 @pytest.mark.parametrize("components", [10, "auto"])
