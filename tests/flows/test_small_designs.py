@@ -139,10 +139,6 @@ def test_stimuli_of_one_vector_are_refused_in_one_line(flows_home: Path, tmp_pat
     assert "all stimuli have one and the same vector" in line
 
 
-@pytest.mark.xfail(
-    reason="noise of two participants gives one component, which a further seed finds again",
-    strict=True,
-)
 def test_what_carries_nothing_is_published_so_and_forced_is_marked(
     flows_home: Path, tmp_path: Path
 ) -> None:
