@@ -158,8 +158,8 @@ def test_more_components_than_the_data_can_carry_are_refused_before_training(
 def test_no_usable_mask_is_published_and_said(flows_home: Path, tmp_path: Path) -> None:
     folder = write_planted(tmp_path / "empty")
     ingest(folder)
-    # A price at which no weight is left. What no participant carries answers where asked for.
-    empty = ("masks.lambdas=[1e6]", "masks.snapshots=[400]", "masks.part=0")
+    # At this price a step leaves no weight. What nobody carries answers where that is asked for.
+    empty = ("masks.lambdas=[1e6]", "masks.learning_rate=0.5", "masks.part=0", "masks.holdout=0.5")
     told = sdc(*run(folder, *empty), "--promote")
     assert told.exit_code == 0
     assert (
