@@ -14,7 +14,7 @@ Fold = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True)
 class Grid:
-    """A participant's voxel grid.
+    """A participant's voxel grid, or an image's.
 
     Attributes
     ----------
@@ -22,10 +22,19 @@ class Grid:
         Voxels along X, Y, Z.
     affine : np.ndarray
         (4, 4), 0-based voxel index to native mm.
+    path : Path
+        The image that tells it, for messages.
+    known : bool
+        Whether that image's header tells where it lies. Where not, left and right are not known.
+    space : str, optional
+        The label of the space that its mm are said to be of, None for the participant's own.
     """
 
     shape: tuple[int, int, int]
     affine: np.ndarray
+    path: Path = Path("the grid")
+    known: bool = True
+    space: str | None = None
 
     def places(self, index: np.ndarray) -> np.ndarray:
         """Native mm of some voxels: (..., 3) 0-based indices to (..., 3)."""
@@ -149,6 +158,13 @@ class Source(Protocol):
         np.ndarray
             float32 (trials of the session, voxels of the mask), percent signal change; the
             voxels in C order of (X, Y, Z).
+        """
+        ...
+
+    def probe(self, participant: str, session: int) -> None:
+        """Look at the first and the last volume of each file of a session.
+
+        Truncated and foreign files show, and responses that are no percent signal change.
         """
         ...
 

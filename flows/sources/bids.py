@@ -41,6 +41,7 @@ from flows.sources.confinement import confined
 from flows.sources.fetching import is_named
 from flows.sources.manifest_schema import resolve
 from flows.sources.runs import pick_session
+from flows.sources.signal import require_percent
 from flows.sources.stimulus_table import StimulusTable, read_picture
 from flows.sources.surfaces import SurfaceSeries
 from flows.sources.validation import validated
@@ -49,6 +50,10 @@ from flows.sources.volumes import Series
 _NATIVE = "native"
 # The factor from stored values to percent signal change, a key of our own in the sidecar.
 _SCALE = "Scale"
+_SCALE_HINT = (
+    "give Scale, the factor to percent, in a JSON sidecar; NSD's whole numbers, which GLMsingle "
+    "does not write, need 1/300"
+)
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,7 @@ class BidsSource:
             for part in parts:
                 for file in part.files:
                     require_name(file, number)
-                part.series.require_mask(lie.mask)
-                lie.require_place(part.series.path)
+                self._placed(participant, part).require_mask(lie.mask)
                 _scale(part)
                 shown = self._shown(part)
                 length, _ = part.series.size()
@@ -160,8 +164,17 @@ class BidsSource:
         parts = pick_session(self._sessions(participant), participant, session)
         mask = self.mask(participant)
         return np.concatenate(
-            [part.series.read(mask).astype(np.float32) * np.float32(_scale(part)) for part in parts]
+            [
+                _percent(self._placed(participant, part).read(mask), part, participant)
+                for part in parts
+            ]
         )
+
+    def probe(self, participant: str, session: int) -> None:
+        """See `Source.probe`."""
+        mask = self.mask(participant)
+        for part in pick_session(self._sessions(participant), participant, session):
+            _percent(self._placed(participant, part).probe(mask), part, participant)
 
     def fingerprint(self, participant: str, session: int) -> str:
         """See `Source.fingerprint`; betas, sidecars, events and masks, and which are trials."""
@@ -264,8 +277,16 @@ class BidsSource:
                     [part.files[0] for part in parts],
                     self._space,
                     {file.get("task") for file in self._betas},
+                    resample=self._options.resample,
                 )
         return self._places[participant]
+
+    def _placed(self, participant: str, part: _Part) -> Series | SurfaceSeries:
+        """A part's betas on the participant's grid."""
+        lie = self._lie(participant)
+        if isinstance(lie, BidsVolumes) and isinstance(part.series, Series):
+            return lie.place(part.series)
+        return part.series
 
     def _sessions(self, participant: str) -> dict[int, list[_Part]]:
         if participant not in self._parts:
@@ -322,6 +343,12 @@ class BidsSource:
                 file.path, column=options.stimulus_column, ignore=options.ignore
             )
         ]
+
+
+def _percent(stored: np.ndarray, part: _Part, participant: str) -> np.ndarray:
+    """Stored values as percent signal change, which they must be."""
+    betas = stored.astype(np.float32) * np.float32(_scale(part))
+    return require_percent(betas, part.series.path, participant, hint=_SCALE_HINT)
 
 
 def _scale(part: _Part) -> float:

@@ -7,8 +7,10 @@ from app.errors import InputError
 from flows.sources.bids_files import BidsFile, BidsFiles
 
 
-def name_atlases(segmentations: Iterable[list[BidsFile]]) -> dict[str, list[BidsFile]]:
-    """Files by the atlas that they are of: `atlas`, else `seg`, else `desc` of the name.
+def name_atlases(segmentations: Iterable[list[BidsFile]]) -> dict[str, list[list[BidsFile]]]:
+    """Segmentations by the atlas that they are of: `atlas`, else `seg`, else `desc` of the name.
+
+    fMRIPrep writes an atlas once for each run: all of one name must hold the same.
 
     Parameters
     ----------
@@ -18,9 +20,9 @@ def name_atlases(segmentations: Iterable[list[BidsFile]]) -> dict[str, list[Bids
     Raises
     ------
     InputError
-        A name tells no atlas, or two are of one.
+        A name tells no atlas.
     """
-    atlases: dict[str, list[BidsFile]] = {}
+    atlases: dict[str, list[list[BidsFile]]] = {}
     for files in segmentations:
         file = files[0]
         name = file.get("atlas") or file.get("segmentation") or file.get("desc")
@@ -28,11 +30,7 @@ def name_atlases(segmentations: Iterable[list[BidsFile]]) -> dict[str, list[Bids
             raise InputError(
                 f"{file.path}: the name tells no atlas", hint="add atlas-NAME or seg-NAME"
             )
-        if (other := atlases.setdefault(name, files)) is not files:
-            raise InputError(
-                f"{file.path}: {other[0].path.name} is of the atlas {name} too",
-                hint="keep one of them",
-            )
+        atlases.setdefault(name, []).append(files)
     return atlases
 
 

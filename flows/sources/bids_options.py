@@ -34,6 +34,8 @@ class BidsOptions(BaseModel):
         Default: every `sub-*`.
     raw : path
         The data set that holds `events.tsv` files and `stimuli`; default: the derivative.
+    resample : bool
+        Whether an atlas that lies on other voxels than the betas is taken by the nearest one.
     slug, title, licence, citation : str
         Default: what `dataset_description.json` says.
     """
@@ -49,6 +51,7 @@ class BidsOptions(BaseModel):
     sessions: Annotated[list[str], Field(min_length=1)] | None = None
     participants: list[str] | None = None
     raw: Path | None = None
+    resample: bool = False
     slug: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] | None = None
     title: str | None = None
     licence: str | None = None

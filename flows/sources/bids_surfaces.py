@@ -11,6 +11,7 @@ from flows.sources.base import RegionMask, Surface
 from flows.sources.bids_atlases import label_table, name_atlases
 from flows.sources.bids_files import BidsFile, BidsFiles
 from flows.sources.ctab import label_masks, read_labels
+from flows.sources.grids import require_agreement
 from flows.sources.surfaces import (
     HEMISPHERES,
     CiftiSeries,
@@ -21,6 +22,7 @@ from flows.sources.surfaces import (
     read_gifti_labels,
     read_vertices,
 )
+from flows.sources.templates import to_mni152
 
 BETAS = (".dscalar.nii", ".dtseries.nii", ".func.gii")
 SEGMENTATIONS = (".dlabel.nii", ".label.gii")
@@ -29,14 +31,6 @@ TEMPLATES = ("fsLR", "fsaverage")
 # What betas were brought to the surface along is between the white surface and the pial one.
 _SURFACES = ("midthickness", "white", "pial")
 _PACKAGED = 10_242
-# FreeSurfer's matrix from fsaverage's coordinates (MNI305) to MNI152 (its wiki, CoordinateSystems).
-_MNI305_TO_MNI152 = np.array(
-    [
-        [0.9975, -0.0073, 0.0176, -0.0429],
-        [0.0146, 1.0009, -0.0024, 1.5496],
-        [-0.0130, -0.0093, 0.9971, 1.1840],
-    ]
-)
 
 
 class BidsSurfaces:
@@ -91,9 +85,6 @@ class BidsSurfaces:
         """Those that tell which vertices are read: the first of CIFTI's."""
         return [self._first] if isinstance(self._series, CiftiSeries) else []
 
-    def require_place(self, path: Path) -> None:
-        """Nothing: a mesh is told by its vertices."""
-
     def regions(self) -> list[RegionMask]:
         """Of every `*_dseg` in `func` of the betas' space."""
         found = self._all.find(
@@ -104,31 +95,40 @@ class BidsSurfaces:
             suffix="dseg",
         )
         masks = []
-        for name, files in sorted(name_atlases(pair_hemispheres(found)).items()):
-            paths = [file.path for file in files]
-            read = read_cifti_labels if is_cifti(paths[0]) else read_gifti_labels
-            values, names = read(*paths)
-            if values.shape != self.mask.shape:
-                raise InputError(
-                    f"{paths[0]}: a mesh of {values.shape[1]} vertices, the betas of "
-                    f"{self._participant} have {self._size}",
-                    hint="give the atlas on the betas' mesh",
-                )
-            table = str(paths[0])
-            if self._all.inherited(files[0], ".tsv"):
-                table = str(label_table(self._all, files[0]))
+        for name, segmentations in sorted(name_atlases(pair_hemispheres(found)).items()):
+            first, what = segmentations[0][0], f"the atlas {name}"
+            labels = [(files[0].path, *self._labels(files)) for files in segmentations]
+            values = require_agreement([(path, each) for path, each, _ in labels], what)
+            table, names = str(first.path), labels[0][2]
+            if self._all.inherited(first, ".tsv"):
+                table = str(label_table(self._all, first))
                 names = read_labels(Path(table))
-            masks += label_masks(name, [(paths[0], values)], names, named_by=table)
+            elif others := [path for path, _, own in labels if own != names]:
+                raise InputError(
+                    f"{others[0]}: names labels otherwise than {first.path}, both of {what}",
+                    hint="keep one of them, or add a *_dseg.tsv",
+                )
+            masks += label_masks(name, [(first.path, values)], names, named_by=table)
         return masks
+
+    def _labels(self, files: list[BidsFile]) -> tuple[np.ndarray, dict[int, str]]:
+        paths = [file.path for file in files]
+        read = read_cifti_labels if is_cifti(paths[0]) else read_gifti_labels
+        values, names = read(*paths)
+        if values.shape != self.mask.shape:
+            raise InputError(
+                f"{paths[0]}: a mesh of {values.shape[1]} vertices, the betas of "
+                f"{self._participant} have {self._size}",
+                hint="give the atlas on the betas' mesh",
+            )
+        return values, names
 
     def mni(self) -> np.ndarray | None:
         """MNI mm of the template's vertices, float32 (2, N, 1, 3)."""
         template = self._template
         if template is None:
             return None
-        if self._space.startswith("fsaverage"):
-            template = template @ _MNI305_TO_MNI152[:, :3].T + _MNI305_TO_MNI152[:, 3]
-        return template[:, :, None].astype(np.float32)
+        return to_mni152(self._space, template[:, :, None])
 
     @property
     def _size(self) -> int:

@@ -1,9 +1,9 @@
 """Where a BIDS derivative's betas lie that are volumes: mask, grid, regions, MNI."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -11,15 +11,11 @@ from app.errors import InputError
 from flows.sources.base import Grid, RegionMask
 from flows.sources.bids_atlases import label_table, name_atlases
 from flows.sources.bids_files import NIFTI, BidsFile, BidsFiles
-from flows.sources.ctab import read_labels, region_masks
+from flows.sources.ctab import label_masks, read_labels
+from flows.sources.grids import labels_onto, onto, require_agreement
+from flows.sources.templates import is_template, require_in_mni152, to_mni152
 from flows.sources.transforms import grid_coordinates
-from flows.sources.volumes import (
-    is_nifti,
-    read_mask,
-    require_affine,
-    require_grid,
-    require_voxels,
-)
+from flows.sources.volumes import Series, read_mask, read_volume, require_voxels
 
 
 class BidsVolumes:
@@ -35,6 +31,8 @@ class BidsVolumes:
         Their label of the space, None for none.
     tasks : collection
         Of all betas that are read; an atlas of another task is another's.
+    resample : bool
+        Whether atlases of other voxels are taken by the nearest one.
     """
 
     def __init__(
@@ -44,18 +42,20 @@ class BidsVolumes:
         betas: Sequence[BidsFile],
         space: str | None,
         tasks: Collection[str | None],
+        *,
+        resample: bool = False,
     ) -> None:
         self._all = files
         self._participant = participant
         self._betas = betas
         self._space = space
         self._tasks = {None, *tasks}
+        self._resample = resample
 
     @property
     def grid(self) -> Grid:
         """Shape and affine are the mask's."""
-        mask, affine = self._mask
-        return Grid(cast(tuple[int, int, int], mask.shape), affine)
+        return self._mask[1]
 
     @property
     def mask(self) -> np.ndarray:
@@ -86,10 +86,9 @@ class BidsVolumes:
             used |= fitting
         return [used[path] for path in sorted(used)]
 
-    def require_place(self, path: Path) -> None:
-        """Raise `InputError` where an image's affine is not the grid's."""
-        if is_nifti(path):
-            require_affine(path, self.grid.affine, self._participant)
+    def place(self, series: Series) -> Series:
+        """Betas on the grid, by where their image lies; an `InputError` where that is elsewhere."""
+        return series.on(self.grid, self._participant)
 
     def regions(self) -> list[RegionMask]:
         """Of every `*_dseg` in `func` of the betas' space and task."""
@@ -99,37 +98,37 @@ class BidsVolumes:
             if file.get("task") in self._tasks or self._tasks == {None}
         ]
         masks = []
-        for name, file in sorted(name_atlases([file] for file in files).items()):
-            table = label_table(self._all, file[0])
-            masks += region_masks(
-                name,
-                [file[0].path],
-                read_labels(table),
-                named_by=str(table),
-                grid=self.grid.shape,
-                participant=self._participant,
+        for name, segmentations in sorted(name_atlases([file] for file in files).items()):
+            first = segmentations[0][0]
+            table = label_table(self._all, first)
+            values = require_agreement(
+                [self._labels(file.path) for (file,) in segmentations], f"the atlas {name}"
+            )
+            masks += label_masks(
+                name, [(first.path, values)], read_labels(table), named_by=str(table)
             )
         return masks
 
+    def _labels(self, path: Path) -> tuple[Path, np.ndarray]:
+        values, own = read_volume(path)
+        return path, labels_onto(values, own, self.grid, self._participant, resample=self._resample)
+
     def mni(self) -> np.ndarray | None:
-        """By the affine, where the label of the space begins with MNI."""
-        if self._space is None or not self._space.startswith("MNI"):
-            return None
-        return grid_coordinates(self.grid)
+        """By the affine, where the space is one of MNI152, or MNI305."""
+        return to_mni152(self._space, grid_coordinates(self.grid))
 
     @cached_property
-    def _mask(self) -> tuple[np.ndarray, np.ndarray]:
+    def _mask(self) -> tuple[np.ndarray, Grid]:
         first, *others = self.files
-        mask, affine = read_mask(first.path)
+        mask, grid = read_mask(first.path)
         for other in others:
-            members, _ = read_mask(other.path)
-            require_grid(
-                other.path, members.shape, cast(tuple[int, int, int], mask.shape), self._participant
-            )
-            require_affine(other.path, affine, self._participant)
-            mask &= members
+            members, own = read_mask(other.path)
+            mask &= onto(members, own, grid, self._participant)
         require_voxels(first.path, mask, self._participant)
-        return mask, affine
+        grid = replace(grid, space=self._space)
+        if self._space is not None and is_template(self._space):
+            require_in_mni152(grid, mask, self._participant)
+        return mask, grid
 
     def _of_space(self, **entities: str) -> list[BidsFile]:
         return self._all.find(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flows.sources.base import Description, Source, Stimulus, Surface
+from flows.sources.templates import is_template
 
 # The noise ceiling is estimated from images with at least this many repeats (METHOD.md 0).
 REPEATS_FOR_CEILING = 3
@@ -14,8 +15,9 @@ REPEATS_FOR_CEILING = 3
 class ParticipantReport:
     """What one participant brings.
 
-    `maps` are names, `mni` is the fraction of mask voxels in MNI, `surface` the mesh's name, and
-    `left_out` counts brain places of its files that are not read.
+    `maps` are names, `mni` is the fraction of mask voxels in MNI, `surface` the mesh's name,
+    `left_out` counts brain places of its files that are not read, `space` is what its mm are said
+    to be of, and `unplaced` the image of its grid where that does not tell left from right.
     """
 
     label: str
@@ -31,6 +33,8 @@ class ParticipantReport:
     mni: float | None
     surface: str | None = None
     left_out: int = 0
+    space: str | None = None
+    unplaced: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class CheckReport:
 
 
 def check_source(source: Source) -> CheckReport:
-    """Read every table, header, mask, region and transform of a source, but no betas.
+    """Read every table, header, mask, region and transform of a source.
+
+    Of betas the first and the last volume of each file are looked at, see `Source.probe`.
 
     Raises
     ------
@@ -95,6 +101,7 @@ def _check_participant(source: Source, label: str) -> ParticipantReport:
     sessions = np.unique(trials.session).tolist()
     for session in sessions:
         source.fingerprint(label, session)
+        source.probe(label, session)
     regions = source.regions(label)
     mni = source.mni(label)
     return ParticipantReport(
@@ -111,6 +118,8 @@ def _check_participant(source: Source, label: str) -> ParticipantReport:
         mni=None if mni is None else float(np.isfinite(mni[mask]).all(axis=1).mean()),
         surface=grid.name if isinstance(grid, Surface) else None,
         left_out=grid.left_out if isinstance(grid, Surface) else 0,
+        space=None if isinstance(grid, Surface) else grid.space,
+        unplaced=None if isinstance(grid, Surface) or grid.known else str(grid.path),
     )
 
 
@@ -128,7 +137,17 @@ def _participant_warnings(one: ParticipantReport) -> list[str]:
         )
     if not one.regions:
         warnings.append(f"{one.label}: no regions")
-    if one.mni is None:
+    if one.unplaced:
+        warnings.append(
+            f"{one.label}: {one.unplaced} does not tell where it lies (sform and qform codes 0), "
+            "so that left and right are not known"
+        )
+    if one.mni is None and one.space is not None and is_template(one.space):
+        warnings.append(
+            f"{one.label}: its space {one.space} is not MNI152, nor is there a matrix to it, so "
+            "that there are no MNI coordinates"
+        )
+    elif one.mni is None:
         lacking = "transform to MNI" if one.surface is None else "surface of the template"
         warnings.append(f"{one.label}: no {lacking}, so that there are no MNI coordinates")
     elif one.mni == 0:

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import InputError
-from flows.sources.base import RegionMask
+from flows.sources.base import Grid, RegionMask
 from flows.sources.fetching import require_file
+from flows.sources.grids import labels_onto
 from flows.sources.tables import read_table
-from flows.sources.volumes import Shape, read_volume, require_grid
+from flows.sources.volumes import read_volume
 
 _VALUE_COLUMNS = {".csv": "value", ".tsv": "index"}
 _CTAB_LINE = re.compile(r"(\d+)\s+(\S.*?)(?:(?:\s+\d+){4})?")
@@ -74,8 +75,9 @@ def region_masks(
     labels: Mapping[int, str] | None,
     *,
     named_by: str,
-    grid: Shape,
+    grid: Grid,
     participant: str,
+    resample: bool = False,
 ) -> list[RegionMask]:
     """The regions of an atlas, in order of their labels.
 
@@ -89,17 +91,19 @@ def region_masks(
         atlas' name.
     named_by : str
         Where the labels come from, for messages.
+    resample : bool
+        Whether volumes of other voxels are taken by the nearest one, see
+        `flows.sources.grids.labels_onto`.
 
     Raises
     ------
     InputError
-        A volume lies on another grid, holds fractions, or a label that has no name.
+        A volume lies elsewhere, holds fractions, or a label that has no name.
     """
     volumes = []
     for file in files:
-        values, _ = read_volume(file)
-        require_grid(file, values.shape, grid, participant)
-        volumes.append((file, values))
+        values, own = read_volume(file)
+        volumes.append((file, labels_onto(values, own, grid, participant, resample=resample)))
     return label_masks(atlas, volumes, labels, named_by=named_by)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from itertools import groupby
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from flows.sources.base import (
 )
 from flows.sources.choices import choose_participants, require_participant
 from flows.sources.fetching import is_named
+from flows.sources.grids import onto
 from flows.sources.haxby_options import HaxbyOptions
 from flows.sources.runs import (
     Block,
@@ -32,9 +33,10 @@ from flows.sources.runs import (
     responses,
     split_volumes,
 )
+from flows.sources.signal import require_percent
 from flows.sources.tables import Row, read_table
 from flows.sources.validation import validated
-from flows.sources.volumes import Series, read_affine, read_mask, require_grid, require_voxels
+from flows.sources.volumes import Series, image_grid, read_mask, require_voxels
 
 _REST = "rest"
 # Atlas and region of each file of a participant: nested masks lie in atlases of their own.
@@ -45,6 +47,7 @@ _REGIONS = {
     "mask8_house_vt": ("houses", "house"),
     "mask8b_house_vt": ("houses", "house_little"),
 }
+_PERCENT_HINT = "fetch the time series again: their means must not have been taken off"
 # What an encoder of text cannot read.
 _CAPTIONS = {"scrambledpix": "scrambled picture"}
 
@@ -92,16 +95,14 @@ class HaxbySource:
 
     def grid(self, participant: str) -> Grid:
         """See `Source.grid`; shape and affine are those of the time series."""
-        series = self._series(participant)
-        _, shape = series.size()
-        return Grid(cast(tuple[int, int, int], shape), read_affine(series.path))
+        return image_grid(self._series(participant).path, axes=4)
 
     def mask(self, participant: str) -> np.ndarray:
         """See `Source.mask`; nilearn has one brain mask for all participants."""
         if participant not in self._masks:
             path = self._mask_file(participant)
-            mask, _ = read_mask(path)
-            require_grid(path, mask.shape, self.grid(participant).shape, participant)
+            mask, own = read_mask(path)
+            mask = onto(mask, own, self.grid(participant), participant)
             require_voxels(path, mask, participant)
             self._masks[participant] = mask
         return self._masks[participant]
@@ -122,7 +123,13 @@ class HaxbySource:
         """See `Source.betas`."""
         data = pick_session(self._sessions(participant), participant, session)
         volumes = data.series.read(self.mask(participant), data.start, data.stop)
-        return responses(volumes, self._trials(participant), session, self._options.response)
+        betas = responses(volumes, self._trials(participant), session, self._options.response)
+        return require_percent(betas, data.series.path, participant, hint=_PERCENT_HINT)
+
+    def probe(self, participant: str, session: int) -> None:
+        """See `Source.probe`; time series are in any unit."""
+        data = pick_session(self._sessions(participant), participant, session)
+        data.series.probe(self.mask(participant))
 
     def fingerprint(self, participant: str, session: int) -> str:
         """See `Source.fingerprint`; time series, labels and mask, and how they are read."""
@@ -138,8 +145,8 @@ class HaxbySource:
         for name, (atlas, region) in _REGIONS.items():
             path = self._folder(participant) / f"{name}.nii.gz"
             if is_named(path):
-                members, _ = read_mask(path)
-                require_grid(path, members.shape, self.grid(participant).shape, participant)
+                members, own = read_mask(path)
+                members = onto(members, own, self.grid(participant), participant)
                 masks.append(RegionMask(atlas, region, members))
         return masks
 

@@ -1,9 +1,9 @@
 """A data set of any layout, described by a `dataset.toml` (docs/manifest.md)."""
 
 import hashlib
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from flows.sources.base import (
 )
 from flows.sources.choices import require_participant
 from flows.sources.ctab import read_labels, region_masks
+from flows.sources.grids import onto
 from flows.sources.manifest_schema import ParticipantTable, ResponseTable, read_manifest, resolve
 from flows.sources.manifest_sessions import find_sessions
 from flows.sources.manifest_tables import read_trials
@@ -31,14 +32,13 @@ from flows.sources.runs import (
     require_trials,
     responses,
 )
+from flows.sources.signal import require_percent
 from flows.sources.stimulus_table import StimulusTable, read_picture
+from flows.sources.templates import NATIVE, require_in_mni152, to_mni152
 from flows.sources.transforms import grid_coordinates, read_mni
-from flows.sources.volumes import (
-    read_mask,
-    read_volume,
-    require_grid,
-    require_voxels,
-)
+from flows.sources.volumes import read_mask, read_volume, require_voxels
+
+_SCALE_HINT = "give the key scale, the factor to percent: 1/300 for NSD's whole numbers"
 
 
 class ManifestSource:
@@ -60,7 +60,7 @@ class ManifestSource:
             about.slug, about.title, "manifest", self._path.as_uri(), about.licence, about.citation
         )
         self._tables = {one.label: one for one in self._manifest.participants}
-        self._masks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._masks: dict[str, tuple[np.ndarray, Grid]] = {}
         self._trial_tables: dict[str, TrialTable] = {}
         self._found: dict[str, dict[int, Session]] = {}
 
@@ -70,8 +70,7 @@ class ManifestSource:
 
     def grid(self, participant: str) -> Grid:
         """See `Source.grid`; shape and affine are the mask's."""
-        mask, affine = self._mask(participant)
-        return Grid(cast(tuple[int, int, int], mask.shape), affine)
+        return self._mask(participant)[1]
 
     def mask(self, participant: str) -> np.ndarray:
         """See `Source.mask`; where the mask's image is finite and not zero."""
@@ -106,12 +105,20 @@ class ManifestSource:
         """See `Source.betas`."""
         data = self._session(participant, session)
         volumes = data.series.read(self.mask(participant), data.start, data.stop)
-        one = self._table(participant)
-        response = self._response(one)
+        response = self._response(self._table(participant))
         if response is None:
-            betas = volumes.astype(np.float32)
-            return betas if one.scale is None else betas * np.float32(one.scale)
-        return responses(volumes, self._trials(participant), session, response)
+            betas = self._scaled(participant, volumes)
+        else:
+            betas = responses(volumes, self._trials(participant), session, response)
+        return require_percent(betas, data.series.path, participant, hint=_SCALE_HINT)
+
+    def probe(self, participant: str, session: int) -> None:
+        """See `Source.probe`; time series are in any unit."""
+        data = self._session(participant, session)
+        first = data.series.probe(self.mask(participant))
+        if self._table(participant).betas is not None:
+            first = self._scaled(participant, first)
+            require_percent(first, data.series.path, participant, hint=_SCALE_HINT)
 
     def fingerprint(self, participant: str, session: int) -> str:
         """See `Source.fingerprint`; data, mask, trials, and how the manifest has them read.
@@ -149,8 +156,9 @@ class ManifestSource:
                 [self._file(name) for name in files],
                 labels,
                 named_by=named_by,
-                grid=self.grid(participant).shape,
+                grid=self.grid(participant),
                 participant=participant,
+                resample=self._table(participant).resample,
             )
         return masks
 
@@ -159,18 +167,15 @@ class ManifestSource:
         maps = {}
         for name, file in self._table(participant).maps.items():
             path = self._file(file)
-            values, _ = read_volume(path)
-            require_grid(path, values.shape, self.grid(participant).shape, participant)
-            maps[name] = values.astype(np.float32)
+            values, own = read_volume(path)
+            maps[name] = onto(values, own, self.grid(participant), participant).astype(np.float32)
         return maps
 
     def mni(self, participant: str) -> np.ndarray | None:
-        """See `Source.mni`; from the transform, or from the affine where `space = "MNI"`."""
+        """See `Source.mni`; from the transform, or from the affine of a template's space."""
         one = self._table(participant)
-        if one.space == "MNI":
-            return grid_coordinates(self.grid(participant))
         if one.mni is None:
-            return None
+            return to_mni152(one.space, grid_coordinates(self.grid(participant)))
         return read_mni(self._file(one.mni), self.grid(participant), participant)
 
     def stimuli(self) -> list[Stimulus]:
@@ -193,13 +198,22 @@ class ManifestSource:
         require_participant(self._path, self.participants(), participant)
         return self._tables[participant]
 
-    def _mask(self, participant: str) -> tuple[np.ndarray, np.ndarray]:
+    def _mask(self, participant: str) -> tuple[np.ndarray, Grid]:
         if participant not in self._masks:
-            path = self._file(self._table(participant).mask)
-            mask, affine = read_mask(path)
+            one = self._table(participant)
+            path = self._file(one.mask)
+            mask, grid = read_mask(path)
             require_voxels(path, mask, participant)
-            self._masks[participant] = (mask, affine)
+            if one.space != NATIVE:
+                grid = replace(grid, space=one.space)
+                require_in_mni152(grid, mask, participant)
+            self._masks[participant] = (mask, grid)
         return self._masks[participant]
+
+    def _scaled(self, participant: str, volumes: np.ndarray) -> np.ndarray:
+        scale = self._table(participant).scale
+        betas = volumes.astype(np.float32)
+        return betas if scale is None else betas * np.float32(scale)
 
     def _trials(self, participant: str) -> TrialTable:
         if participant not in self._trial_tables:
@@ -210,7 +224,12 @@ class ManifestSource:
 
     def _sessions(self, participant: str) -> dict[int, Session]:
         if participant not in self._found:
-            self._found[participant] = find_sessions(self._folder, self._table(participant))
+            grid = self.grid(participant)
+            found = find_sessions(self._folder, self._table(participant))
+            self._found[participant] = {
+                number: replace(session, series=session.series.on(grid, participant))
+                for number, session in found.items()
+            }
         return self._found[participant]
 
     def _session(self, participant: str, session: int) -> Session:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from app.errors import InputError
 from flows.sources.fetching import content_name, require_file
 from flows.sources.mirrors import is_in_mirror
+from flows.sources.templates import MNI152, NATIVE, is_template
 from flows.sources.validation import validated
 
 _Name = Annotated[str, Field(min_length=1)]
@@ -92,7 +93,18 @@ class ParticipantTable(_Table):
     regions: list[RegionTable] = []
     maps: dict[str, _Name] = {}
     mni: _Name | None = None
-    space: Literal["native", "MNI"] = "native"
+    space: str = NATIVE
+    resample: bool = False
+
+    @field_validator("space")
+    @classmethod
+    def _known_space(cls, space: str) -> str:
+        if space not in (NATIVE, MNI152) and not is_template(space):
+            raise ValueError(
+                f'{space!r} is neither "native" nor "MNI" nor a template\'s name in BIDS, such as '
+                "MNI152NLin2009cAsym or MNI305"
+            )
+        return space
 
     @field_validator("axes")
     @classmethod
@@ -109,8 +121,8 @@ class ParticipantTable(_Table):
             raise ValueError("volumes goes with timeseries")
         if self.timeseries is not None and self.scale is not None:
             raise ValueError("scale goes with betas: time series become percent by themselves")
-        if self.mni is not None and self.space == "MNI":
-            raise ValueError('give either mni or space = "MNI"')
+        if self.mni is not None and self.space != NATIVE:
+            raise ValueError(f'give either mni or space = "{self.space}"')
         atlases = [region.atlas for region in self.regions]
         if twice := {atlas for atlas in atlases if atlases.count(atlas) > 1}:
             raise ValueError(f"atlas {min(twice)} stands twice: list its files in one entry")

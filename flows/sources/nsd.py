@@ -4,7 +4,7 @@ import hashlib
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -22,26 +22,27 @@ from flows.sources.captions import read_coco_captions
 from flows.sources.choices import choose_participants, require_participant
 from flows.sources.ctab import read_labels, region_masks
 from flows.sources.fetching import is_named
+from flows.sources.grids import onto
 from flows.sources.nsd_design import N_STIMULI, Design, read_coco_ids, read_design
 from flows.sources.nsd_options import NsdOptions
 from flows.sources.runs import pick_session
+from flows.sources.signal import require_percent
 from flows.sources.transforms import read_mni
 from flows.sources.validation import validated
 from flows.sources.volumes import (
     Series,
-    Shape,
     describe,
+    image_grid,
     is_nifti,
     open_dataset,
-    read_affine,
     read_volume,
-    require_grid,
 )
 
 _SESSION_FILE = re.compile(r"betas_session(\d+)\.(hdf5|nii\.gz)")
 _KEY = re.compile(r"nsd(\d{5,})")
 _SPACES = {"func1pt8mm": "func1pt8", "func1mm": "func1pt0"}
 _PERCENT_SCALE = 300
+_PERCENT_HINT = "store whole numbers, percent x 300, or percent as floating-point numbers"
 
 
 class NsdSource:
@@ -78,7 +79,7 @@ class NsdSource:
         self._experiment = self._root / "nsddata/experiments/nsd"
         self._stimuli_folder = self._root / "nsddata_stimuli/stimuli/nsd"
         self._masks: dict[str, np.ndarray] = {}
-        self._shapes: dict[str, Shape] = {}
+        self._grids: dict[str, Grid] = {}
 
     def participants(self) -> list[str]:
         """See `Source.participants`."""
@@ -87,15 +88,30 @@ class NsdSource:
         return choose_participants(folder, found, self._options.participants)
 
     def grid(self, participant: str) -> Grid:
-        """See `Source.grid`; the affine is that of a NIfTI image of the space."""
-        shape = self._shape(participant)
+        """See `Source.grid`; the affine is that of a NIfTI image of the space.
+
+        HDF5 tells no place: its voxels are taken to be stored as those of `ncsnr` beside it.
+        """
+        if participant not in self._grids:
+            self._grids[participant] = self._read_grid(participant)
+        return self._grids[participant]
+
+    def _read_grid(self, participant: str) -> Grid:
+        first = self._first(participant)
         folder = self._prepared(participant) / self._options.betas
         beside = [folder / "ncsnr.nii.gz", folder / "R2.nii.gz", *sorted(folder.glob("*.nii.gz"))]
         space = self._functional(participant)
         candidates = [*beside, space / "brainmask.nii.gz", *sorted(space.glob("roi/*.nii.gz"))]
         for path in candidates:
             if is_named(path):
-                return Grid(shape, read_affine(path))
+                grid = image_grid(path, axes=4)
+                if not is_nifti(first.path) and grid.shape != (shape := first.size()[1]):
+                    raise InputError(
+                        f"{path}: grid {describe(grid.shape)}, the betas of {participant} have "
+                        f"{describe(shape)} ({first.path})",
+                        hint="fetch both in one space",
+                    )
+                return grid
         raise InputError(
             f"{folder}: no NIfTI image of {participant} gives the affine",
             hint="fetch ncsnr.nii.gz beside the betas, or an image of the roi folder",
@@ -120,6 +136,7 @@ class NsdSource:
         session = np.arange(len(shown)) // per_session + 1
         series = self._sessions(participant)
         for number, file in series.items():
+            file = file.on(self.grid(participant), participant)
             length, shape = file.size()
             planned = int((session == number).sum())
             if length != planned:
@@ -128,10 +145,10 @@ class NsdSource:
                     f"trials for {participant}, session {number}",
                     hint=f"betas and design must agree, {per_session} trials a session",
                 )
-            if shape != self._shape(participant):
+            if shape != self.grid(participant).shape:
                 raise InputError(
                     f"{file.path}: grid {describe(shape)}, other sessions of {participant} have "
-                    f"{describe(self._shape(participant))}",
+                    f"{describe(self.grid(participant).shape)}",
                     hint="all sessions must lie on one grid",
                 )
         read = np.isin(session, list(series))
@@ -141,7 +158,14 @@ class NsdSource:
     def betas(self, participant: str, session: int) -> np.ndarray:
         """See `Source.betas`; the file is read once."""
         series = self._session(participant, session)
-        return series.read(self.mask(participant), integers_over=_PERCENT_SCALE)
+        betas = series.read(self.mask(participant), integers_over=_PERCENT_SCALE)
+        return require_percent(betas, series.path, participant, hint=_PERCENT_HINT)
+
+    def probe(self, participant: str, session: int) -> None:
+        """See `Source.probe`."""
+        series = self._session(participant, session)
+        first = series.probe(self.mask(participant), integers_over=_PERCENT_SCALE)
+        require_percent(first, series.path, participant, hint=_PERCENT_HINT)
 
     def fingerprint(self, participant: str, session: int) -> str:
         """See `Source.fingerprint`; the session's betas, the mask's image and the design."""
@@ -183,8 +207,9 @@ class NsdSource:
                 [merged] if merged in files else files,
                 read_labels(table) if table else None,
                 named_by=str(table or tables[0]),
-                grid=self._shape(participant),
+                grid=self.grid(participant),
                 participant=participant,
+                resample=self._options.resample,
             )
         return masks
 
@@ -193,8 +218,8 @@ class NsdSource:
         space = self._functional(participant)
         maps = {}
         for path in [*sorted(space.glob("roi/*tval.nii.gz")), *sorted(space.glob("*tval.nii.gz"))]:
-            values, _ = read_volume(path)
-            require_grid(path, values.shape, self._shape(participant), participant)
+            values, own = read_volume(path)
+            values = onto(values, own, self.grid(participant), participant)
             maps[path.name.removesuffix(".nii.gz")] = values.astype(np.float32)
         return maps
 
@@ -287,13 +312,11 @@ class NsdSource:
         return {number: found[number] for number in wanted}
 
     def _session(self, participant: str, session: int) -> Series:
-        return pick_session(self._sessions(participant), participant, session)
+        series = pick_session(self._sessions(participant), participant, session)
+        return series.on(self.grid(participant), participant)
 
-    def _shape(self, participant: str) -> Shape:
-        if participant not in self._shapes:
-            first = next(iter(self._sessions(participant).values()))
-            self._shapes[participant] = cast(Shape, first.size()[1])
-        return self._shapes[participant]
+    def _first(self, participant: str) -> Series:
+        return next(iter(self._sessions(participant).values()))
 
     def _mask_image(self, participant: str) -> Path | None:
         folder = self._prepared(participant) / self._options.betas
@@ -301,13 +324,13 @@ class NsdSource:
         return next((path for path in images if is_named(path)), None)
 
     def _read_mask(self, participant: str) -> np.ndarray:
-        shape = self._shape(participant)
+        grid = self.grid(participant)
         if (path := self._mask_image(participant)) is not None:
-            values, _ = read_volume(path)
-            require_grid(path, values.shape, shape, participant)
+            values, own = read_volume(path)
+            values = onto(values, own, grid, participant)
         else:
-            first = next(iter(self._sessions(participant).values()))
-            path = first.path
+            first = self._first(participant).on(grid, participant)
+            path, shape = first.path, grid.shape
             values = first.read(np.ones(shape, bool), 0, 1).reshape(shape)
         # Where NaN marks what lies outside the brain, a zero is a brain voxel without signal.
         inside = np.isfinite(values)

@@ -26,6 +26,8 @@ class NsdOptions(BaseModel):
     atlases : list of str
         Names of ROI volumes to read; default: all.
     trials_per_session : int
+    resample : bool
+        Whether an atlas that lies on other voxels than the betas is taken by the nearest one.
     slug, title, licence, citation : str
         For a data set other than NSD that has NSD's layout.
     """
@@ -38,6 +40,7 @@ class NsdOptions(BaseModel):
     participants: list[str] | None = None
     atlases: list[str] | None = None
     trials_per_session: int = Field(750, ge=1)
+    resample: bool = False
     slug: str = "nsd"
     title: str = "Natural Scenes Dataset"
     licence: str = "NSD Data Access Agreement (accepted by whoever fetched the data)"

@@ -29,6 +29,8 @@ from flows.sources.volumes import Shape, reading_faults
 from flows.sources.whole_files import gifti_shapes, load_image
 
 HEMISPHERES = ("L", "R")
+# Where GIFTI files say which hemisphere they are of (Connectome Workbench, FreeSurfer, fMRIPrep).
+_STRUCTURE = "AnatomicalStructurePrimary"
 CORTEX = ("CIFTI_STRUCTURE_CORTEX_LEFT", "CIFTI_STRUCTURE_CORTEX_RIGHT")
 _STRUCTURES = CIFTI_BRAIN_STRUCTURES.value_set("ciftiname")
 _MODEL_TYPES = ("CIFTI_MODEL_TYPE_SURFACE", "CIFTI_MODEL_TYPE_VOXELS")
@@ -70,6 +72,16 @@ class SurfaceSeries(ABC):
         ------
         InputError
             A file is missing, damaged or foreign, or has other vertices than the mask.
+        """
+
+    @abstractmethod
+    def probe(self, mask: np.ndarray) -> np.ndarray:
+        """The first trial in the mask, (1, vertices), once the file is known to be whole.
+
+        Raises
+        ------
+        InputError
+            See `read`.
         """
 
     def require_mask(self, mask: np.ndarray) -> None:
@@ -116,13 +128,18 @@ class GiftiSeries(SurfaceSeries):
         trials, _ = self.size()
         inside = np.empty((trials, int(mask.sum())), np.float32)
         stops = np.cumsum(mask.sum(axis=(1, 2)))
-        for path, vertices, stop in zip((self.left, self.right), mask[..., 0], stops, strict=True):
+        sides = zip((self.left, self.right), HEMISPHERES, mask[..., 0], stops, strict=True)
+        for path, side, vertices, stop in sides:
             places = np.flatnonzero(vertices)
             with reading_faults(path, "GIFTI", _FAULTS):
-                image = load_image(path)
+                image = _load_gifti(path, side)
                 for row, array in zip(inside, image.darrays, strict=True):
                     row[stop - len(places) : stop] = array.data[places]
         return inside
+
+    def probe(self, mask: np.ndarray) -> np.ndarray:
+        """See `SurfaceSeries.probe`; XML is read whole or not at all."""
+        return self.read(mask)[:1]
 
     @cached_property
     def _size(self) -> tuple[int, Shape]:
@@ -178,6 +195,16 @@ class CiftiSeries(SurfaceSeries):
             inside: np.ndarray = places[columns].T.astype(np.float32)
         return inside
 
+    def probe(self, mask: np.ndarray) -> np.ndarray:
+        """See `SurfaceSeries.probe`."""
+        self.require_mask(mask)
+        data, column, _ = self._layout
+        require_file(self.path)
+        with reading_faults(self.path, "CIFTI-2", _FAULTS):
+            np.asanyarray(data[-1:])
+            first: np.ndarray = np.asanyarray(data[:1])[:, column[mask[..., 0]]]
+        return first.astype(np.float32)
+
     @cached_property
     def _layout(self) -> tuple[Any, np.ndarray, int]:
         """What reads the file; the column of each vertex, -1 for none, (2, N); other columns.
@@ -202,9 +229,9 @@ def read_vertices(left: Path, right: Path) -> np.ndarray:
         A file is missing, damaged or no surface, or the hemispheres differ in vertices.
     """
     sides = []
-    for path in (left, right):
+    for path, side in zip((left, right), HEMISPHERES, strict=True):
         with reading_faults(path, "GIFTI", _FAULTS):
-            image = load_image(path)
+            image = _load_gifti(path, side)
             points = [
                 array.data
                 for array in image.darrays
@@ -237,9 +264,9 @@ def read_gifti_labels(left: Path, right: Path) -> tuple[np.ndarray, dict[int, st
     """
     sides: list[np.ndarray] = []
     names: dict[int, str] = {}
-    for path in (left, right):
+    for path, side in zip((left, right), HEMISPHERES, strict=True):
         with reading_faults(path, "GIFTI", _FAULTS):
-            image = load_image(path)
+            image = _load_gifti(path, side)
             arrays = [array.data for array in image.darrays]
             table = {int(label.key): str(label.label) for label in image.labeltable.labels}
         if len(arrays) != 1 or arrays[0].ndim != 1 or (sides and len(sides[0]) != len(arrays[0])):
@@ -351,6 +378,19 @@ def _require_known_models(path: Path) -> None:
                 hint="CIFTI-2 names structures such as CIFTI_STRUCTURE_CORTEX_LEFT: write the file "
                 "again with a program that knows them",
             )
+
+
+def _load_gifti(path: Path, side: str) -> Any:
+    """A GIFTI image of a hemisphere, `L` or `R`, which must not say that it is the other one."""
+    image = load_image(path)
+    other = f"Cortex{'Right' if side == 'L' else 'Left'}"
+    for told in (image.meta, *(array.meta for array in image.darrays)):
+        if told.get(_STRUCTURE) == other:
+            raise InputError(
+                f"{path}: is taken for hemisphere {side}, and says of itself {other}",
+                hint=f"rename it, or mend its {_STRUCTURE}",
+            )
+    return image
 
 
 def _gifti_arrays(path: Path) -> list[tuple[int, ...]]:

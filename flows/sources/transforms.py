@@ -14,6 +14,7 @@ import numpy as np
 
 from app.errors import InputError
 from flows.sources.base import Grid
+from flows.sources.grids import axis_change
 from flows.sources.volumes import describe, read_volume
 
 MNI_SHAPE = (182, 218, 182)
@@ -56,7 +57,10 @@ def read_mni(path: Path, grid: Grid, participant: str) -> np.ndarray:
     InputError
         The image lies on neither grid or does not hold three coordinates a voxel.
     """
-    values, _ = read_volume(path, axes=4)
+    values, own = read_volume(path, axes=4)
+    if own.shape != MNI_SHAPE and own.known and grid.known:
+        # By direction alone: NSD's headers put the middle of the grid or of the head at 0 mm.
+        values = axis_change(own, grid).apply(values)
     shape = values.shape[:3]
     if values.shape[3] != 3 or shape not in (grid.shape, MNI_SHAPE):
         raise InputError(

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,10 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from app.errors import InputError
+from app.image_affine import image_affine
+from flows.sources.base import Grid
 from flows.sources.fetching import require_file
+from flows.sources.grids import require_alike
 from flows.sources.whole_files import find_dataset, load_image
 
 _NIFTI_FAULTS = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, WrapStructError)
@@ -25,6 +28,9 @@ Shape = tuple[int, int, int]
 # Values that are read at a time: what is gathered from them is still in the processor's cache.
 _BLOCK = 1 << 20
 _THREADS = 2
+_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
+_KINDS = ".nii, .nii.gz, .img with .hdr, .hdf5, .h5 or .npy"
+_MODULUS = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -34,17 +40,70 @@ class Series:
     Attributes
     ----------
     path : Path
-        `.nii`, `.nii.gz`, `.hdf5`, `.h5` or `.npy`.
+        `.nii`, `.nii.gz`, `.img` or `.hdr` of a pair, `.hdf5`, `.h5` or `.npy`.
     axes : str
         Meaning of the axes on disk, a permutation of `TXYZ` or of `TV` (voxels of the mask in
         C order). MATLAB writes (X, Y, Z, T) such that h5py sees `TZYX`.
     dataset : str
         Name inside an HDF5 file.
+    flipped : str
+        Those of X, Y, Z along which the file is stored the other way round.
     """
 
     path: Path
     axes: str
     dataset: str = "/betas"
+    flipped: str = ""
+
+    def on(self, grid: Grid, participant: str) -> "Series":
+        """The same file read onto a participant's grid, by where its image lies.
+
+        HDF5 and npy tell no place: theirs is the grid's by their axes alone.
+
+        Raises
+        ------
+        InputError
+            The image lies elsewhere, see `flows.sources.grids.require_alike`.
+        """
+        if not is_nifti(self.path):
+            return self
+        # Of NIfTI the axes on disk are X, Y, Z, T.
+        change = require_alike(image_grid(self.path, axes=4), grid, participant)
+        letters = dict(zip(change.axes, "XYZ", strict=True))
+        return replace(
+            self,
+            axes="".join(letters[axis] for axis in range(3)) + "T",
+            flipped="".join(axis for axis, flip in zip("XYZ", change.flipped, strict=True) if flip),
+        )
+
+    def probe(self, mask: np.ndarray, *, integers_over: float | None = None) -> np.ndarray:
+        """The first volume in the mask, (1, voxels), once the file is known to be whole.
+
+        Of a compressed image the size that is written at its end is looked at; only where that
+        is not the image's (as of several files, one behind the other) all of it is unpacked.
+
+        Raises
+        ------
+        InputError
+            See `read`.
+        """
+        length, _ = self.size()
+        first = self.read(mask, 0, 1, integers_over=integers_over)
+        if not self._ends_whole():
+            self.read(mask, length - 1, length)
+        return first
+
+    def _ends_whole(self) -> bool:
+        if not self.path.name.endswith(".gz"):
+            return False
+        with reading_faults(self.path, "NIfTI", _NIFTI_FAULTS):
+            image = load_image(self.path)
+            values = image.dataobj
+            wanted = values.offset + int(np.prod(values.shape)) * values.dtype.itemsize
+            with self.path.open("rb") as file:
+                file.seek(-4, 2)
+                told = int.from_bytes(file.read(4), "little")
+        return bool(told == wanted % _MODULUS)
 
     def size(self) -> tuple[int, Shape | int]:
         """Length and grid (or, for `TV`, the number of voxels), from the header alone."""
@@ -85,14 +144,14 @@ class Series:
             length, grid = self._size(array)
             self._require_mask(grid, mask)
             stop = length if stop is None else min(stop, length)
-            if _is_read_whole(array, self.path):
+            if stop - start > 1 and _is_read_whole(array, self.path):
                 array = np.asanyarray(array)
             step = max(1, _BLOCK * length // max(1, int(np.prod(array.shape))))
             kind = self._volumes(array, start, min(start + 1, stop))[0].dtype
             inside = np.empty(
                 (stop - start, int(mask.sum())), kind if integers_over is None else np.float32
             )
-            places = lru_cache(lambda order: _places(order, mask))
+            places = lru_cache(lambda order: _places(order, mask, self.flipped))
 
             def gather(first: int) -> None:
                 last = min(first + step, stop)
@@ -144,15 +203,17 @@ class Series:
                 yield dataset
         elif self.path.suffix == ".npy":
             with reading_faults(self.path, "npy", (OSError, ValueError, EOFError)):
-                yield np.load(self.path, mmap_mode="r", allow_pickle=False)
+                array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            require_numbers(self.path, array.dtype)
+            with reading_faults(self.path, "npy", (OSError, ValueError, EOFError)):
+                yield array
         elif is_nifti(self.path):
             with reading_faults(self.path, "NIfTI", _NIFTI_FAULTS):
                 image = load_image(self.path)
+                require_numbers(self.path, image.dataobj.dtype)
                 yield image.dataobj
         else:
-            raise InputError(
-                f"{self.path}: unknown kind of file", hint="give .nii, .nii.gz, .hdf5, .h5 or .npy"
-            )
+            raise InputError(f"{self.path}: unknown kind of file", hint=f"give {_KINDS}")
 
 
 def _is_read_whole(array: Any, path: Path) -> bool:
@@ -163,13 +224,14 @@ def _is_read_whole(array: Any, path: Path) -> bool:
     return path.name.endswith(".gz") or (array.slope, array.inter) == (1, 0)
 
 
-def _places(order: str, mask: np.ndarray) -> np.ndarray:
-    """Where the mask's voxels lie in a flat volume whose axes have this order."""
+def _places(order: str, mask: np.ndarray, flipped: str = "") -> np.ndarray:
+    """Where the mask's voxels lie in a flat volume whose axes have this order and direction."""
     if order == "V":
         return np.arange(int(mask.sum()))
     ranks = ["XYZ".index(axis) for axis in order]
     numbers = np.arange(mask.size).reshape([mask.shape[rank] for rank in ranks])
-    return np.asarray(numbers.transpose(np.argsort(ranks))[mask])
+    steps = tuple(slice(None, None, -1 if axis in flipped else 1) for axis in "XYZ")
+    return np.asarray(numbers.transpose(np.argsort(ranks))[steps][mask])
 
 
 def _gather(
@@ -209,24 +271,26 @@ def open_dataset(path: Path, name: str) -> Iterator[h5py.Dataset]:
         yield dataset
 
 
-def read_volume(path: Path, *, axes: Literal[3, 4] = 3) -> tuple[np.ndarray, np.ndarray]:
-    """A NIfTI image and its affine.
+def read_volume(path: Path, *, axes: Literal[3, 4] = 3) -> tuple[np.ndarray, Grid]:
+    """A NIfTI image and its grid.
 
     Returns
     -------
     values : np.ndarray
         (X, Y, Z) or, for `axes` 4, (X, Y, Z, n), in the type on disk.
-    affine : np.ndarray
-        (4, 4), 0-based voxel index to mm.
+    grid : Grid
+        Its own shape along X, Y, Z, and where it lies.
 
     Raises
     ------
     InputError
-        The file is missing, damaged, no image, or of another rank.
+        The file is missing, damaged, no image, of another rank, holds no real numbers (colours,
+        complex ones), or its header contradicts itself.
     """
     require_file(path)
     with reading_faults(path, "NIfTI", _NIFTI_FAULTS):
         image = load_image(path)
+        require_numbers(path, image.get_data_dtype())
         values = np.asanyarray(image.dataobj)
     while values.ndim > axes and values.shape[-1] == 1:
         values = values[..., 0]
@@ -235,19 +299,54 @@ def read_volume(path: Path, *, axes: Literal[3, 4] = 3) -> tuple[np.ndarray, np.
             f"{path}: shape {describe(values.shape)}, expected {axes} axes",
             hint="give an image of that rank",
         )
-    return values, np.asarray(image.affine, float)
+    return values, _grid(path, image, axes)
 
 
-def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Where a NIfTI image is finite and not zero, bool (X, Y, Z), and its affine.
+def read_mask(path: Path) -> tuple[np.ndarray, Grid]:
+    """Where a NIfTI image is finite and not zero, bool (X, Y, Z), and its grid.
 
     Raises
     ------
     InputError
         See `read_volume`.
     """
-    values, affine = read_volume(path)
-    return np.isfinite(values) & (values != 0), affine
+    values, grid = read_volume(path)
+    return np.isfinite(values) & (values != 0), grid
+
+
+def image_grid(path: Path, *, axes: Literal[3, 4] = 3) -> Grid:
+    """Where a NIfTI image lies, by its header; no voxels are read.
+
+    Raises
+    ------
+    InputError
+        See `read_volume`.
+    """
+    require_file(path)
+    with reading_faults(path, "NIfTI", _NIFTI_FAULTS):
+        image = load_image(path)
+        return _grid(path, image, axes)
+
+
+def _grid(path: Path, image: Any, axes: int) -> Grid:
+    shape = tuple(map(int, image.shape))
+    if len(shape) < 3:
+        raise InputError(
+            f"{path}: {len(shape)} axes of shape {describe(shape)}, expected {axes}",
+            hint="give an image of that rank",
+        )
+    told = image_affine(image.header, str(path))
+    return Grid((shape[0], shape[1], shape[2]), told.matrix, path, told.known)
+
+
+def require_numbers(path: Path, kind: np.dtype[Any]) -> None:
+    """Raise `InputError` where values are colours, complex numbers or records."""
+    if kind.kind not in "iufb":
+        what = "colours" if kind.names else "complex numbers" if kind.kind == "c" else str(kind)
+        raise InputError(
+            f"{path}: holds {what}, no real numbers",
+            hint="give one number a voxel, as whole or floating-point numbers",
+        )
 
 
 def require_voxels(path: Path, mask: np.ndarray, participant: str) -> None:
@@ -256,32 +355,6 @@ def require_voxels(path: Path, mask: np.ndarray, participant: str) -> None:
         raise InputError(
             f"{path}: the mask of {participant} is empty, no voxel is finite and not zero",
             hint="mark the voxels to read with 1",
-        )
-
-
-def read_affine(path: Path) -> np.ndarray:
-    """The affine in a NIfTI header, (4, 4); no voxels are read."""
-    require_file(path)
-    with reading_faults(path, "NIfTI", _NIFTI_FAULTS):
-        image = load_image(path)
-        return np.asarray(image.affine, float)
-
-
-def require_affine(path: Path, affine: np.ndarray, participant: str) -> None:
-    """Raise `InputError` where a NIfTI image's affine is not the participant's, to 1e-3 mm."""
-    if not np.allclose(read_affine(path), affine, rtol=0, atol=1e-3):
-        raise InputError(
-            f"{path}: the affine is not that of the mask of {participant}",
-            hint="betas and mask must lie at one place; resample one to the other",
-        )
-
-
-def require_grid(path: Path, shape: tuple[int, ...], grid: Shape, participant: str) -> None:
-    """Raise `InputError` where an image's grid is not the participant's."""
-    if shape != grid:
-        raise InputError(
-            f"{path}: grid {describe(shape)}, the betas of {participant} have {describe(grid)}",
-            hint="resample it to the betas' grid or give the file of that space",
         )
 
 
@@ -297,8 +370,8 @@ def default_axes(path: Path) -> str | None:
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether the name is that of a NIfTI image."""
-    return path.name.endswith((".nii", ".nii.gz"))
+    """Whether the name is that of a NIfTI image, or of one of a pair."""
+    return path.name.endswith(_SUFFIXES)
 
 
 def describe(shape: tuple[int, ...] | int) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import nibabel
 import numpy as np
 import pytest
 
@@ -193,7 +194,9 @@ def _two_masks(root: Path) -> None:
 
 def _two_atlases(root: Path) -> None:
     path = atlas_file(root)
-    shutil.copy(path, path.with_name(path.name.replace("_space", "_run-1_space")))
+    values = np.asanyarray(nibabel.load(path).dataobj).copy()
+    values[2, 1, 1] = 7
+    write_image(path.with_name(path.name.replace("_space", "_run-1_space")), values, AFFINE)
 
 
 def _nameless_atlas(root: Path) -> None:
@@ -298,13 +301,20 @@ def _no_betas(root: Path) -> None:
         (_broken_image, ["run-01", "statmap.nii.gz", "as NIfTI"]),
         (_cut_image, ["run-01", "statmap.nii.gz", "as NIfTI"]),
         (_one_volume, ["run-01", "3 axes"]),
-        (_other_grid, ["run-01", "4x3x3", "mask has 4x3x2"]),
-        (_other_affine, ["run-01", "affine is not that of the mask of sub-01"]),
+        (_other_grid, ["run-01", "4x3x3", "sub-01 have 4x3x2", "desc-brain_mask.nii.gz"]),
+        (
+            _other_affine,
+            [
+                "run-01",
+                "by an affine that puts its voxels up to",
+                "desc-brain_mask.nii.gz of sub-01",
+            ],
+        ),
         (_no_mask, ["sub-02", "no *_desc-brain_mask.nii.gz of its space"]),
         (_mask_of_another_space, ["sub-01", "no *_desc-brain_mask.nii.gz of its space"]),
         (_empty_mask, ["sub-01", "mask.nii.gz: the mask of sub-01 is empty"]),
         (_two_masks, ["desc-brain_mask.nii.gz", "4x3x3", "4x3x2"]),
-        (_two_atlases, ["dseg.nii.gz", "is of the atlas floc too"]),
+        (_two_atlases, ["dseg.nii.gz", "run-1", "at 1 voxels", "both are of the atlas floc"]),
         (_nameless_atlas, ["dseg.nii.gz", "tells no atlas"]),
         (_no_names, ["atlas-floc_dseg.tsv: no such file"]),
         (_unnamed_label, ["dseg.nii.gz", "label 7 is not in", "atlas-floc_dseg.tsv"]),

@@ -1,8 +1,13 @@
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
 
 from flows.sources import check_source, open_source
 from flows.sources.checks import ParticipantReport
-from tests.flows.sources.faults import snapshot
+from flows.sources.volumes import Series
+from tests.flows.sources.faults import refused, snapshot
 from tests.flows.sources.manifest_tree import MASK, write_manifest_tree, write_series_tree
 from tests.flows.sources.nsd_tree import GRIDS, TRIALS_PER_SESSION, NsdTree
 
@@ -32,11 +37,27 @@ def test_report_of_an_nsd_tree(tree: NsdTree) -> None:
     assert report.warnings == ()
 
 
-def test_betas_are_not_read(tree: NsdTree) -> None:
-    """A NIfTI file cut off behind its header passes: nothing but the header is looked at."""
+def test_betas_that_are_cut_off_show(tree: NsdTree) -> None:
     path = tree.session("subj02", 2, "nii.gz")
     path.write_bytes(path.read_bytes()[:-200])
-    assert check_source(open_source(tree.root, trials_per_session=TRIALS_PER_SESSION))
+    source = open_source(tree.root, trials_per_session=TRIALS_PER_SESSION)
+    refused(tree.root, lambda: check_source(source), str(path), "cannot be read as NIfTI")
+
+
+def test_one_volume_of_whole_betas_is_read(tree: NsdTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[int, int | None]] = []
+    whole = Series.read
+
+    def watched(
+        self: Series, mask: np.ndarray, start: int = 0, stop: int | None = None, **more: Any
+    ) -> np.ndarray:
+        read.append((start, stop))
+        return whole(self, mask, start, stop, **more)
+
+    monkeypatch.setattr(Series, "read", watched)
+    check_source(open_source(tree.root, trials_per_session=TRIALS_PER_SESSION))
+    # Of HDF5 the last one too, which a compressed image's end stands for.
+    assert read == [(0, 1), (5, 6)] * 2 + [(0, 1)] * 2
 
 
 def test_warnings_say_what_cannot_be_computed(tmp_path: Path) -> None:

@@ -3,16 +3,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.sources.base import RegionMask
+from flows.sources.base import Grid, RegionMask
 from flows.sources.ctab import read_labels, region_masks
 from tests.flows.sources.faults import refused
-from tests.flows.sources.nsd_tree import write_image
+from tests.flows.sources.nsd_tree import AFFINE, write_image
 
 GRID = (3, 2, 2)
 
 
 def masks(files: list[Path], labels: dict[int, str] | None) -> list[RegionMask]:
-    return region_masks("A", files, labels, named_by="A.ctab", grid=GRID, participant="subj01")
+    grid = Grid(GRID, AFFINE)
+    return region_masks("A", files, labels, named_by="A.ctab", grid=grid, participant="subj01")
 
 
 def test_colour_tables_and_csv_name_values(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def _broken_series(root: Path) -> None:
 
 
 def _flat_series(root: Path) -> None:
-    write_image(root / "subj1/bold.nii.gz", np.ones(GRID, np.int16))
+    write_image(root / "subj1/bold.nii.gz", np.ones(GRID, np.int16), AFFINE)
 
 
 def _no_mask(root: Path) -> None:
@@ -137,7 +137,7 @@ def _no_mask(root: Path) -> None:
 
 
 def _empty_mask(root: Path) -> None:
-    write_image(root / "mask.nii.gz", np.zeros(GRID, np.int16))
+    write_image(root / "mask.nii.gz", np.zeros(GRID, np.int16), AFFINE)
 
 
 def _other_mask(root: Path) -> None:

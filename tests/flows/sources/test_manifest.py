@@ -117,13 +117,13 @@ def test_pictures(folder: Path) -> None:
 def test_regions_maps_and_mni(folder: Path) -> None:
     left, right = np.zeros(GRID, np.int16), np.zeros(GRID, np.int16)
     left[0, 0, 0], right[2, 3, 1], right[1, 1, 1] = 1, 1, 2
-    write_image(folder / "lh.nii", left)
-    write_image(folder / "rh.nii", right)
-    write_image(folder / "plain.nii", (left > 0).astype(np.uint8))
-    write_image(folder / "t.nii", np.full(GRID, 2.5))
+    write_image(folder / "lh.nii", left, AFFINE)
+    write_image(folder / "rh.nii", right, AFFINE)
+    write_image(folder / "plain.nii", (left > 0).astype(np.uint8), AFFINE)
+    write_image(folder / "t.nii", np.full(GRID, 2.5), AFFINE)
     coordinates = np.full((*GRID, 3), 9999, np.float32)
     coordinates[0, 0, 0] = 91, 127, 73
-    write_image(folder / "mni.nii", coordinates)
+    write_image(folder / "mni.nii", coordinates, AFFINE)
     (folder / "names.csv").write_text("value,name\n1,FFA\n2,PPA\n")
     manifest = folder / "dataset.toml"
     keys = """
@@ -235,8 +235,8 @@ def test_volumes_of_a_time_series_as_trials(tmp_path: Path) -> None:
 def test_one_file_a_session_is_the_same_as_one_for_all(tmp_path: Path) -> None:
     series = write_series_tree(tmp_path)
     whole = [open_source(tmp_path).betas("a", session) for session in (1, 2)]
-    write_image(tmp_path / "run-1.nii", series[..., :10])
-    write_image(tmp_path / "run-2.nii", series[..., 10:])
+    write_image(tmp_path / "run-1.nii", series[..., :10], AFFINE)
+    write_image(tmp_path / "run-2.nii", series[..., 10:], AFFINE)
     replace(tmp_path / "dataset.toml", '"bold.nii.gz"\nvolumes = "volumes.csv"', '"run-?.nii"')
     parts = [open_source(tmp_path).betas("a", session) for session in (1, 2)]
     for one, other in zip(whole, parts, strict=True):

@@ -17,7 +17,7 @@ from flows.sources.manifest_schema import (
     ResponseTable,
     StimuliTable,
 )
-from tests.flows.sources.manifest_tree import write_series_tree
+from tests.flows.sources.manifest_tree import AFFINE, write_series_tree
 from tests.flows.sources.nsd_tree import write_hdf5_betas, write_image
 
 TEXT = (Path(__file__).parents[3] / "docs/manifest.md").read_text()
@@ -57,8 +57,8 @@ def test_the_example_is_a_data_set(tmp_path: Path) -> None:
 
 def test_the_example_of_time_series_is_one(tmp_path: Path) -> None:
     series = write_series_tree(tmp_path)
-    write_image(tmp_path / "run-1.nii.gz", np.concatenate([series] * 3, axis=-1))
-    write_image(tmp_path / "run-2.nii.gz", np.concatenate([series] * 3, axis=-1))
+    write_image(tmp_path / "run-1.nii.gz", np.concatenate([series] * 3, axis=-1), AFFINE)
+    write_image(tmp_path / "run-2.nii.gz", np.concatenate([series] * 3, axis=-1), AFFINE)
     manifest = (tmp_path / "dataset.toml").read_text()
     head = manifest[: manifest.index("[timeseries]")]
     (tmp_path / "dataset.toml").write_text(head + BLOCKS[-1][1])

@@ -8,6 +8,7 @@ import pytest
 from flows.sources import check_source, open_source
 from tests.flows.sources.faults import refused
 from tests.flows.sources.manifest_tree import (
+    AFFINE,
     BETAS,
     GRID,
     replace,
@@ -116,7 +117,7 @@ def test_trials_of_a_session_without_betas(folder: Path) -> None:
 
 
 def test_grids_that_differ(folder: Path) -> None:
-    write_image(folder / "betas_02.nii.gz", BETAS[2].transpose(1, 0, 2, 3))
+    write_image(folder / "betas_02.nii.gz", BETAS[2].transpose(1, 0, 2, 3), AFFINE)
     refused(folder, lambda: open_source(folder).trials("b"), "betas_02", "4x3x2", "3x4x2")
     refused(folder, lambda: open_source(folder).betas("b", 2), "betas_02", "4x3x2", "3x4x2")
 

@@ -87,7 +87,7 @@ def test_hdf5_and_nifti_of_one_session_agree(tree: NsdTree) -> None:
 
 
 def test_floating_betas_are_percent_already_and_keep_nan(tree: NsdTree) -> None:
-    percent = tree.betas["subj02", 2].astype(np.float32)
+    percent = tree.betas["subj02", 2].astype(np.float32) / 300
     percent[0] = np.nan
     write_image(tree.session("subj02", 2, "nii.gz"), percent)
     betas = opened(tree).betas("subj02", 2)

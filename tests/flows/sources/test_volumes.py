@@ -149,7 +149,8 @@ def test_volumes_keep_type_and_affine(tmp_path: Path) -> None:
     values, read = read_volume(path)
     assert values.dtype == np.int16
     np.testing.assert_array_equal(values, VALUES[..., 0])
-    np.testing.assert_array_equal(read, affine)
+    np.testing.assert_array_equal(read.affine, affine)
+    assert (read.shape, read.path, read.known) == (GRID, path, True)
     refused(tmp_path, lambda: read_volume(path.with_name("absent.nii")), "no such file")
     write_image(path, VALUES, affine)
     refused(tmp_path, lambda: read_volume(path), str(path), "4x3x5x6", "expected 3 axes")
