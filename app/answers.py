@@ -126,6 +126,8 @@ def print_map(answer: MapAnswer) -> None:
     )
     print_line()
     print_table(("subject", "voxels covered"), list(answer.voxels.items()))
+    for warning in answer.warnings:
+        print_line(f"warning: {warning}")
 
 
 def print_ingestions(items: Sequence[IngestionAnswer], total: int) -> None:

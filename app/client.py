@@ -285,9 +285,11 @@ class Catalog:
         """Concepts and regions by a picture, the bytes of its file."""
         return self._ask(_search_picture(picture, name, asked))
 
-    def search_map(self, volume: bytes, name: str, **asked: Unpack[MapOptions]) -> MapAnswer:
-        """Concepts that a map carries, the bytes of its NIfTI file."""
-        return self._ask(_search_map(volume, name, asked))
+    def search_map(
+        self, volume: bytes, name: str, *, image: bytes | None = None, **asked: Unpack[MapOptions]
+    ) -> MapAnswer:
+        """Concepts that a map carries, the bytes of its NIfTI file, or of .hdr and .img."""
+        return self._ask(_search_map(volume, name, image, asked))
 
     def search_place(self, centre: Point, **asked: Unpack[PlaceOptions]) -> PlaceAnswer:
         """Concepts that a ball carries."""
@@ -493,9 +495,11 @@ class AsyncCatalog:
         """Concepts and regions by a picture, the bytes of its file."""
         return await self._ask(_search_picture(picture, name, asked))
 
-    async def search_map(self, volume: bytes, name: str, **asked: Unpack[MapOptions]) -> MapAnswer:
-        """Concepts that a map carries, the bytes of its NIfTI file."""
-        return await self._ask(_search_map(volume, name, asked))
+    async def search_map(
+        self, volume: bytes, name: str, *, image: bytes | None = None, **asked: Unpack[MapOptions]
+    ) -> MapAnswer:
+        """Concepts that a map carries, the bytes of its NIfTI file, or of .hdr and .img."""
+        return await self._ask(_search_map(volume, name, image, asked))
 
     async def search_place(self, centre: Point, **asked: Unpack[PlaceOptions]) -> PlaceAnswer:
         """Concepts that a ball carries."""
@@ -682,8 +686,13 @@ def _search_picture(picture: bytes, name: str, asked: PictureOptions) -> _Call[S
     return _Call("/v1/search/image", SearchAnswer, {**asked}, files={"image": (name, picture)})
 
 
-def _search_map(volume: bytes, name: str, asked: MapOptions) -> _Call[MapAnswer]:
-    return _Call("/v1/search/map", MapAnswer, {**asked}, files={"map": (name, volume)})
+def _search_map(
+    volume: bytes, name: str, image: bytes | None, asked: MapOptions
+) -> _Call[MapAnswer]:
+    files = {"map": (name, volume)}
+    if image is not None:
+        files["image"] = (f"{name}.img", image)
+    return _Call("/v1/search/map", MapAnswer, {**asked}, files=files)
 
 
 def _search_place(centre: Point, asked: PlaceOptions) -> _Call[PlaceAnswer]:

@@ -55,6 +55,7 @@ def image_affine(header: Any, name: str) -> ImageAffine:
     from nibabel.spatialimages import HeaderDataError
 
     try:
+        # Damaged headers overflow on the way.
         with np.errstate(all="ignore"):
             if "sform_code" not in header:
                 # Analyze tells sizes of voxels alone.
@@ -108,11 +109,15 @@ def _require_agreement(
 
     try:
         other = np.asarray(header.get_qform(), dtype=float)
+        # A qform cannot tell shears: of the sform what one can tell is compared.
+        rigid = header.copy()
+        rigid.set_qform(matrix, qform)
+        told = np.asarray(rigid.get_qform(), dtype=float)
     except (HeaderDataError, ValueError, np.linalg.LinAlgError):
         # A qform that nobody can read contradicts nothing.
         return
     shape = tuple(int(size) for size in header["dim"][1:4])
-    shift = farthest_shift(matrix, other, shape)
+    shift = farthest_shift(told, other, shape)
     if shift <= _SAME_VOXEL * voxel_size(matrix):
         return
     one_hand = np.linalg.det(matrix[:3, :3]) * np.linalg.det(other[:3, :3]) > 0

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def search_map(
-    file: Annotated[Path, typer.Argument(help="A NIfTI file, .nii or .nii.gz, one 3-D volume.")],
+    file: Annotated[
+        Path, typer.Argument(help="NIfTI, one 3-D volume: .nii, .nii.gz, or .hdr and .img, either.")
+    ],
     dataset: Dataset = None,
     run: OldRun = None,
     subject: Annotated[str | None, typer.Option(help="Masks of this participant alone.")] = None,
@@ -33,7 +35,9 @@ def search_map(
     from app.answers import print_map
     from app.maps import service
 
-    volume = _bytes(file)
+    header, voxels = _pair(file)
+    volume = _bytes(header)
+    image = None if voxels is None else _bytes(voxels)
     asked: MapOptions = {
         "space": "native" if native else "MNI",
         "dataset": dataset,
@@ -44,10 +48,26 @@ def search_map(
         "seed": seed,
     }
     answer = ask(
-        lambda session: service.search_map(session, io.BytesIO(volume), file.name, **asked),
-        lambda catalog: catalog.search_map(volume, file.name, **asked),
+        lambda session: service.search_map(
+            session,
+            io.BytesIO(volume),
+            file.name,
+            image=None if image is None else io.BytesIO(image),
+            **asked,
+        ),
+        lambda catalog: catalog.search_map(volume, file.name, image=image, **asked),
     )
     console.print_json(answer) if as_json else print_map(answer)
+
+
+def _pair(file: Path) -> tuple[Path, Path | None]:
+    """A file by itself, or the header and the voxels of a pair that one of the two stands for."""
+    for packed in ("", ".gz"):
+        for kind in (".hdr", ".img"):
+            if file.name.endswith(kind + packed):
+                stem = file.name.removesuffix(kind + packed)
+                return file.with_name(f"{stem}.hdr{packed}"), file.with_name(f"{stem}.img{packed}")
+    return file, None
 
 
 def _bytes(file: Path) -> bytes:

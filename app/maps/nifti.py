@@ -3,6 +3,8 @@
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, BinaryIO
@@ -11,18 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import InputError
+from app.image_affine import image_affine, require_known
 from app.settings import get_settings
 from app.upload_memory import UploadWork
 
+Content = BinaryIO | gzip.GzipFile
+
 _GZIP = b"\x1f\x8b"
-_READABLE = "send one 3-D volume as NIfTI, .nii or .nii.gz"
+_READABLE = "send one 3-D volume as NIfTI: .nii or .nii.gz, or .hdr with its .img"
 # Bytes before the data: more than anybody writes beside a map, and soon unpacked.
 _LONGEST_START = 16_000_000
 # Memory of a byte of data while it is read, measured: 1.00 as it is, and 1.04 unpacked.
 _PER_BYTE = 1.1
 # Cells: places are stored in single precision, and what lies on the edge by it is inside.
 _DIGITS = 4
-_MOST_OBLIQUE = 1e6
+# NIfTI's intent of an image of labels.
+_LABELS = 1002
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +43,32 @@ class BrainMap:
         From what is stored to the map's values.
     to_cells : ndarray
         (4, 4), from mm to cells.
+    called_labels : bool
+        Whether the header says that its values are labels.
     """
 
     stored: NDArray[Any]
     slope: float
     intercept: float
     to_cells: NDArray[np.float64]
+    called_labels: bool = False
+
+    def looks_like_labels(self) -> bool:
+        """Whether it holds more than two values, all of them whole numbers from 0 on.
+
+        So do atlases and segmentations, whose numbers have no order. A mask of 0 and 1 does not.
+        """
+        if not (self.slope.is_integer() and self.intercept.is_integer()):
+            return False
+        seen: set[float] = set()
+        # A layer at a time, as layers lie in memory.
+        for layer in np.moveaxis(self.stored, -1, 0):
+            if not np.isfinite(layer).all() or (layer != np.rint(layer)).any():
+                return False
+            if len(seen) <= 2:
+                seen.update(np.unique(layer).tolist())
+        values = [value * self.slope + self.intercept for value in seen]
+        return len(seen) > 2 and min(values) >= 0
 
     def at(self, places: NDArray[np.floating]) -> NDArray[np.float64]:
         """Values at places, trilinear between cells.
@@ -75,8 +101,10 @@ class BrainMap:
         return values
 
 
-def read_map(file: BinaryIO, name: str, work: UploadWork) -> BrainMap:
-    """A map from a NIfTI-1 or NIfTI-2 file, gzipped or not.
+def read_map(
+    file: BinaryIO, name: str, work: UploadWork, image: BinaryIO | None = None
+) -> BrainMap:
+    """A map from a NIfTI-1 or NIfTI-2 file, or from a pair of files, gzipped or not.
 
     The header is judged before any data is read, and no more is unpacked than it tells.
 
@@ -87,6 +115,8 @@ def read_map(file: BinaryIO, name: str, work: UploadWork) -> BrainMap:
         For errors.
     work : UploadWork
         What the memory of its voxels is taken from, before any is read.
+    image : file, optional
+        The voxels of a pair (`.img`), whose header (`.hdr`) is `file`.
 
     Raises
     ------
@@ -96,41 +126,53 @@ def read_map(file: BinaryIO, name: str, work: UploadWork) -> BrainMap:
     TooLargeError, BusyError
         There is no memory for it.
     """
-    packed = file.read(2) == _GZIP
-    file.seek(0)
     try:
-        if packed:
-            # An upload's own mode says that it can be written.
-            with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
-                return _read(unpacked, name, work)
-        return _read(file, name, work)
+        with _unpacked(file) as content:
+            if image is None:
+                return _read(content, content, name, work)
+            with _unpacked(image) as voxels:
+                return _read(content, voxels, name, work)
     except EOFError:
         raise _cut_off(name) from None
     except (OSError, zlib.error) as error:
         raise InputError(f"{name} cannot be unpacked: {error}", hint="send it whole") from None
 
 
-def _read(content: BinaryIO | gzip.GzipFile, name: str, work: UploadWork) -> BrainMap:
+@contextmanager
+def _unpacked(file: BinaryIO) -> Iterator[Content]:
+    packed = file.read(2) == _GZIP
+    file.seek(0)
+    if not packed:
+        yield file
+        return
+    # An upload's own mode says that it can be written.
+    with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
+        yield unpacked
+
+
+def _read(content: Content, voxels: Content, name: str, work: UploadWork) -> BrainMap:
     start = content.read(348)
-    header = _header(start, content, name)
+    is_pair = voxels is not content
+    header = _header(start, content, name, is_pair=is_pair)
     shape = _shape(header, name)
     kind = _kind(header, name)
     to_cells = _to_cells(header, name)
     slope, intercept = _scaling(header, name)
-    offset = _offset(header, name)
-    content.read(offset - header.sizeof_hdr)
+    offset = _offset(header, name, is_pair=is_pair)
+    voxels.read(offset if is_pair else offset - header.sizeof_hdr)
     wanted = math.prod(shape) * kind.itemsize
     work.take(int(wanted * _PER_BYTE), name)
-    data = content.read(wanted)
+    data = voxels.read(wanted)
     if len(data) < wanted:
         raise _cut_off(name)
     # A packed file's checksum is read where nothing follows.
-    content.read(1)
+    voxels.read(1)
     stored: NDArray[Any] = np.ndarray(shape, kind, data, order="F")
-    return BrainMap(stored, slope, intercept, to_cells)
+    called_labels = int(header["intent_code"]) == _LABELS
+    return BrainMap(stored, slope, intercept, to_cells, called_labels)
 
 
-def _header(start: bytes, content: BinaryIO | gzip.GzipFile, name: str) -> Any:
+def _header(start: bytes, content: Content, name: str, *, is_pair: bool) -> Any:
     """The header, of either version and byte order; nibabel's own checks would only log."""
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
@@ -144,10 +186,13 @@ def _header(start: bytes, content: BinaryIO | gzip.GzipFile, name: str) -> Any:
                 raise _cut_off(name)
             header = kind(block, code, check=False)  # type: ignore[no-untyped-call]
             told = bytes(header["magic"])[:3]
-            if told == magic:
-                return header
-            if told == b"ni" + magic[2:]:
+            if told not in (magic, b"ni" + magic[2:]):
+                continue
+            if is_pair and told == magic:
+                raise InputError(f"{name} is no header of a pair of files", hint=_READABLE)
+            if not is_pair and told != magic:
                 raise InputError(f"{name} is the header of a pair of files", hint=_READABLE)
+            return header
     raise InputError(f"{name} is no NIfTI file", hint=_READABLE)
 
 
@@ -183,23 +228,9 @@ def _kind(header: Any, name: str) -> np.dtype[Any]:
 
 
 def _to_cells(header: Any, name: str) -> NDArray[np.float64]:
-    from nibabel.spatialimages import HeaderDataError
-
-    if header["sform_code"] == 0 and header["qform_code"] == 0:
-        raise InputError(
-            f"{name} does not tell where it lies: its sform and qform codes are 0",
-            hint="set the code of its affine, 4 for MNI152 and 1 for the scanner",
-        )
-    try:
-        with np.errstate(all="ignore"):
-            affine = np.asarray(header.get_best_affine(), dtype=float)
-        if np.isfinite(affine).all() and np.linalg.cond(affine[:3, :3]) < _MOST_OBLIQUE:
-            return np.linalg.inv(affine)
-    except (HeaderDataError, ValueError, np.linalg.LinAlgError):
-        pass
-    raise InputError(
-        f"{name} has an affine that is not finite or not invertible", hint="mend its sform or qform"
-    )
+    affine = image_affine(header, name)
+    require_known(affine, name)
+    return np.asarray(np.linalg.inv(affine.matrix), dtype=np.float64)
 
 
 def _scaling(header: Any, name: str) -> tuple[float, float]:
@@ -214,10 +245,10 @@ def _scaling(header: Any, name: str) -> tuple[float, float]:
     return (1.0, 0.0) if slope is None else (float(slope), float(intercept))
 
 
-def _offset(header: Any, name: str) -> int:
-    """Where the data begin; 0 stands for right behind the header."""
+def _offset(header: Any, name: str, *, is_pair: bool) -> int:
+    """Where the data begin; 0 stands for right behind the header, where they are in one file."""
     offset = float(header["vox_offset"])
-    least = int(header.single_vox_offset)
+    least = 0 if is_pair else int(header.single_vox_offset)
     if offset == 0:
         return least
     if not least <= offset <= _LONGEST_START:

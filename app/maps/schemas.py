@@ -45,4 +45,5 @@ class MapAnswer(OfRun, NamedMap):
         description="Voxels that the map covers, by participant; 0 where it is not known where "
         "they lie. Who has fewer than 10, or all of one value, has no part in any correlation."
     )
+    warnings: list[str] = Field(description="What to mind, a sentence each.")
     concepts: list[MapConcept]

@@ -44,6 +44,7 @@ def search_map(
     name: str,
     space: Space = "MNI",
     *,
+    image: BinaryIO | None = None,
     dataset: str | None = None,
     run: int | None = None,
     subject: str | None = None,
@@ -63,6 +64,8 @@ def search_map(
         What the answer calls it.
     space : {"MNI", "native"}
         Native mm are one participant's own, who must be named.
+    image : file, optional
+        The `.img` of a pair of files, whose `.hdr` is `file`.
     dataset, run, subject, k
         As `app.search.service.search`; the mean is over this participant alone.
     permutations : int
@@ -93,7 +96,7 @@ def search_map(
     require_owner(space, subject)
     chosen = choose_run_for(session, dataset, run, subject)
     with upload_work() as work:
-        brain_map = read_map(file, name, work)
+        brain_map = read_map(file, name, work, image)
         return _answer(session, chosen, brain_map, name, space, subject, k, permutations, seed)
 
 
@@ -136,8 +139,21 @@ def _answer(
         seed=seed,
         q_family=MAP_FAMILY,
         voxels=voxels,
+        warnings=_warnings(brain_map, name),
         concepts=concepts[:k],
     )
+
+
+def _warnings(brain_map: BrainMap, name: str) -> list[str]:
+    if not brain_map.looks_like_labels():
+        return []
+    why = (
+        "by its header" if brain_map.called_labels else "as it looks: it holds whole numbers alone"
+    )
+    return [
+        f"{name} is an image of labels, {why}. Their order means nothing, and nor does a "
+        "correlation with it: send one region at a time, as a mask of 0 and 1."
+    ]
 
 
 def _cover(

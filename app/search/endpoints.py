@@ -135,8 +135,12 @@ def search_image(
 def search_map(
     session: ReadingSession,
     volume: Annotated[
-        UploadFile, File(alias="map", description="NIfTI, .nii or .nii.gz, one 3-D volume.")
+        UploadFile,
+        File(alias="map", description="NIfTI, .nii or .nii.gz, one 3-D volume; or a pair's .hdr."),
     ],
+    image: Annotated[
+        UploadFile | None, File(description="The .img of the pair of files whose .hdr `map` is.")
+    ] = None,
     space: Annotated[
         Space, Query(description="What the map's mm are; native ones need a subject.")
     ] = "MNI",
@@ -160,6 +164,7 @@ def search_map(
         volume.file,
         (volume.filename or "the map")[:200],
         space,
+        image=None if image is None else image.file,
         dataset=dataset,
         run=run,
         subject=subject,

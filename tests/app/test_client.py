@@ -1,6 +1,8 @@
 """Tests of the client, against the API served for real."""
 
 import asyncio
+import gzip
+import json
 import socket
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -283,6 +285,23 @@ def test_a_map_is_sent_to_a_server(url: str, sdc: Sdc, tmp_path: Path) -> None:
     assert here.exit_code == there.exit_code == 2
     assert there.stderr == here.stderr
     assert here.stderr == "error: m.nii.gz is cut off: its data end too soon (send it whole)\n"
+
+
+def test_either_file_of_a_pair_stands_for_both(url: str, sdc: Sdc, tmp_path: Path) -> None:
+    (tmp_path / "m.nii.gz").write_bytes(MAP)
+    whole = gzip.decompress(MAP)
+    (tmp_path / "m.hdr").write_bytes(whole[:108] + bytes(4) + whole[112:344] + b"ni1\0")
+    (tmp_path / "m.img").write_bytes(whole[352:])
+    expected = json.loads(sdc("search-map", tmp_path / "m.nii.gz", "--json").stdout)
+    for words in ((), ("--server", url)):
+        for name in ("m.hdr", "m.img"):
+            told = sdc(*words, "search-map", tmp_path / name, "--json")
+            assert told.exit_code == 0, told.stderr
+            assert json.loads(told.stdout) == expected | {"map": name}
+    (tmp_path / "m.img").unlink()
+    told = sdc("search-map", tmp_path / "m.hdr")
+    assert told.exit_code == 2
+    assert "m.img cannot be read" in told.stderr
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,17 @@ def test_an_affine_that_is_no_affine(value: float) -> None:
         image_affine(made.header, "x.nii")
 
 
+def test_shears_are_of_the_sform_alone() -> None:
+    """Which a qform cannot tell: it has the nearest affine that it can."""
+    sheared = RAS @ np.array([[1, 0.3, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    told = image_affine(image(sheared, 4, sheared, 4).header, "x").matrix
+    np.testing.assert_allclose(told, sheared, rtol=1e-6)
+    moved = sheared.copy()
+    moved[0, 3] += 5
+    with pytest.raises(InputError, match="mm apart"):
+        image_affine(image(sheared, 4, moved, 4).header, "x")
+
+
 def test_the_farthest_corner() -> None:
     """LAS and RAS about 0 mm: the first voxel is at -8 mm by the one, at 8 mm by the other."""
     assert farthest_shift(RAS, LAS, SHAPE) == 16

@@ -45,6 +45,19 @@ def test_the_answer_is_the_service_s(client: TestClient, session: Session) -> No
     assert response.json() == expected.model_dump(mode="json")
 
 
+def test_a_pair_of_files_is_one_map(client: TestClient) -> None:
+    whole = written(VALUES, NATIVE)
+    header = bytearray(whole[:348])
+    header[108:112], header[344:348] = bytes(4), b"ni1\0"
+    files = {"map": ("m.nii", bytes(header)), "image": ("m.img", whole[352:])}
+    response = client.post("/v1/search/map", params=ASKED, files=files)
+    assert response.status_code == 200
+    assert response.json() == post(client, whole).json()
+    refused = post(client, bytes(header))
+    assert refused.status_code == 422
+    assert ".hdr with its .img" in refused.text
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "detail"),
     [

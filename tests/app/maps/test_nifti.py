@@ -23,9 +23,10 @@ CELLS = np.argwhere(np.ones((4, 5, 6)))
 CENTRES = CELLS @ AFFINE[:3, :3].T + AFFINE[:3, 3]
 
 
-def read(content: bytes) -> BrainMap:
+def read(content: bytes, image: bytes | None = None) -> BrainMap:
     with upload_work() as work:
-        return read_map(BytesIO(content), "m.nii", work)
+        voxels = None if image is None else BytesIO(image)
+        return read_map(BytesIO(content), "m.nii", work, voxels)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -157,6 +158,11 @@ NO_AFFINE = "m.nii has an affine that is not finite or not invertible"
         (written(ramp(), datatype=1), "m.nii holds voxels of type binary"),
         (written(ramp(), datatype=4242), "m.nii holds voxels of type <unknown code 4242>"),
         (written(ramp(), code=0), "m.nii does not tell where it lies"),
+        (
+            written(ramp(), qoffset_x=AFFINE[0, 3] + 1.1),
+            "m.nii: its sform (code 4) and qform (code",
+        ),
+        (written(ramp(), srow_x=[-2, 0, 0, 10]), "m.nii: its sform and qform swap left and right"),
         (written(ramp(), srow_x=[0, 0, 0, 0]), NO_AFFINE),
         (written(ramp(), srow_x=[np.nan, 0, 0, 0]), NO_AFFINE),
         (written(ramp(), srow_x=[0, 0, 0, np.inf]), NO_AFFINE),
@@ -175,6 +181,37 @@ def test_what_is_refused(content: bytes, message: str) -> None:
     assert refused.value.message.startswith(message)
     assert refused.value.hint
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("packed", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("offset", [0, 16])
+def test_a_pair_of_files(packed: tuple[bool, bool], offset: int) -> None:
+    made = Nifti1Pair(ramp(), AFFINE)
+    made.header["vox_offset"] = offset
+    header = made.header.binaryblock
+    image = bytes(offset) + ramp().tobytes(order="F")
+    files = [
+        gzip.compress(each) if pack else each
+        for each, pack in zip((header, image), packed, strict=True)
+    ]
+    assert_array_equal(read(*files).at(CENTRES), ramp().ravel())
+    with pytest.raises(InputError, match=r"m\.nii is cut off"):
+        read(files[0], image[:-1])
+    with pytest.raises(InputError, match=r"m\.nii is the header of a pair of files"):
+        read(files[0])
+    with pytest.raises(InputError, match=r"m\.nii is no header of a pair of files"):
+        read(written(ramp()), image)
+
+
+def test_what_is_an_image_of_labels() -> None:
+    labels = np.arange(120).reshape(4, 5, 6) % 7
+    for kind in ("u1", "i2", "f4"):
+        assert read(written(labels.astype(kind))).looks_like_labels()
+    assert read(written(labels.astype("i2"), intent_code=1002)).called_labels
+    # A mask, one region of any number, and maps of real numbers, whole ones below 0 among them.
+    for other in (labels == 3, 1035 * (labels == 3), labels - 3, labels + 0.5):
+        assert not read(written(other.astype("f4"))).looks_like_labels()
+    assert not read(written(labels.astype("i2"), scl_slope=0.1)).looks_like_labels()
 
 
 def test_size_is_judged_by_the_header(monkeypatch: pytest.MonkeyPatch) -> None:

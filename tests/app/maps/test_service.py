@@ -61,6 +61,14 @@ def test_a_mask_that_comes_back_finds_its_own_concept(
     assert answer.voxels == dict.fromkeys(told, len(REGIONS) * VOXELS_A_REGION)
 
 
+def test_an_image_of_labels_is_told_as_one(session: Session) -> None:
+    labels = np.arange(np.prod(GRID)).reshape(GRID[:2]) % 4
+    (warning,) = ask(session, in_mni(labels)).warnings
+    assert "m.nii is an image of labels" in warning
+    assert "one region at a time" in warning
+    assert ask(session, in_mni(labels == 2)).warnings == []
+
+
 def test_correlations_are_of_the_voxels_covered(session: Session, published: Published) -> None:
     values = np.random.default_rng(0).normal(size=GRID[:2]).astype(np.float32)
     values[0, :2] = np.nan
