@@ -1,22 +1,34 @@
 """The events that betas answer to."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 from pathlib import Path
 
 from app.errors import InputError
 from flows.sources.bids_betas import choose
-from flows.sources.bids_files import BidsFile, BidsFiles
+from flows.sources.bids_files import NIFTI, BidsFile, BidsFiles
 from flows.sources.tables import read_table
 
 # What a derivative's name has in common with that of its source.
-_OF_THE_SOURCE = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "echo")
+_OF_THE_SOURCE = {
+    "sub": "subject",
+    "ses": "session",
+    "task": "task",
+    "acq": "acquisition",
+    "ce": "ceagent",
+    "rec": "reconstruction",
+    "dir": "direction",
+    "run": "run",
+    "echo": "echo",
+}
 
 
 def find_events(raw: BidsFiles, betas: BidsFile, task: str | None) -> list[BidsFile]:
     """The `events.tsv` files of betas, in order of their runs.
 
     Betas with a run have those of that run; betas without one hold all runs of their session.
+    Where no events have the participant's name, those are taken that a run inherits from a folder
+    above (`task-things_events.tsv` of the root): one file can then stand for several runs.
 
     Parameters
     ----------
@@ -41,10 +53,7 @@ def find_events(raw: BidsFiles, betas: BidsFile, task: str | None) -> list[BidsF
         if file.agrees(betas.named) and betas.get("run") in (None, file.get("run"))
     ]
     if not found:
-        raise InputError(
-            f"{_expected(raw, betas)}: no such file",
-            hint="give the events of these betas, beside them or in the data set of the option raw",
-        )
+        return _inherited(raw, betas, task)
     if betas.get("task") is None:
         chosen = choose(raw.root, "task", [file.get("task") for file in found], task)
         found = [file for file in found if file.get("task") == chosen]
@@ -87,6 +96,44 @@ def read_events(path: Path, *, column: str, ignore: Collection[str]) -> list[str
         before = onset
         stimuli.append(stimulus)
     return stimuli
+
+
+def _inherited(raw: BidsFiles, betas: BidsFile, task: str | None) -> list[BidsFile]:
+    """What each run of some betas inherits, in order of the runs."""
+    place = _expected(raw, betas)
+    own = {key: value for key, value in betas.named.items() if key in _OF_THE_SOURCE.values()}
+    above = [
+        file
+        for file in raw.find(extension=(".tsv",), suffix="events")
+        if file.path.parent in place.parents and file.agrees(own)
+    ]
+    if above and "task" not in own:
+        chosen = choose(raw.root, "task", [file.get("task") for file in above], task)
+        own |= {} if chosen is None else {"task": chosen}
+    events: list[BidsFile] = []
+    for run in _runs(raw, own, above):
+        of_run = own if run is None else own | {"run": run}
+        applies = raw.inherited(BidsFile(place, of_run | {"suffix": "events"}), ".tsv")
+        if not applies:
+            raise InputError(
+                f"{place}: no such file, nor one to inherit",
+                hint="give the events of these betas, beside them or in the data set of the option "
+                "raw",
+            )
+        events.append(applies[-1])
+    return events
+
+
+def _runs(raw: BidsFiles, own: Mapping[str, str], above: list[BidsFile]) -> list[str | None]:
+    """Labels of the runs that betas hold: their own, those of the images, or of the events."""
+    if "run" in own:
+        return [own["run"]]
+    images = raw.find(
+        extension=NIFTI, suffix="bold", subject=own.get("subject"), session=own.get("session")
+    )
+    named = [file.get("run") for file in images if file.agrees(own)]
+    runs = {run for run in named or [file.get("run") for file in above] if run}
+    return [*sorted(runs, key=int)] or [None]
 
 
 def _expected(raw: BidsFiles, betas: BidsFile) -> Path:

@@ -238,15 +238,15 @@ def _all_runs_and_one(root: Path) -> None:
 
 def _events_of_all_runs_and_one(root: Path) -> None:
     path = beta_file(root, "01", "01", 1)
-    path.rename(path.with_name(path.name.replace("_run-01", "")))
+    path.rename(path.with_name(path.name.replace("_run-01", "_run-07")))
     beta_file(root, "01", "01", 2).unlink()
     events = event_file(root, "01", "01", 1)
     events.rename(events.with_name(events.name.replace("_run-01", "")))
 
 
-def _events_without_run(root: Path) -> None:
+def _events_of_another_run(root: Path) -> None:
     path = event_file(root, "01", "01", 1)
-    path.rename(path.with_name(path.name.replace("_run-01", "")))
+    path.rename(path.with_name(path.name.replace("_run-01", "_run-07")))
 
 
 def _two_kinds(root: Path) -> None:
@@ -324,7 +324,7 @@ def _no_betas(root: Path) -> None:
         (_two_of_a_run, ["run-01", "desc-b", "of the same run"]),
         (_all_runs_and_one, ["run-01", "holds betas of the same run"]),
         (_events_of_all_runs_and_one, ["run-02_events.tsv", "holds events of the same run"]),
-        (_events_without_run, ["sub-01_ses-01_task-things_run-01_events.tsv: no such file"]),
+        (_events_of_another_run, ["sub-01_ses-01_task-things_run-01_events.tsv: no such file"]),
         (_two_kinds, ["several kinds of betas", "statmap, glmsingle"]),
         (_foreign_name, ["does not begin with sub-01_ses-01_"]),
         (_no_session, ["no session, where others of sub-01 have one"]),
