@@ -238,7 +238,7 @@ def _all_runs_and_one(root: Path) -> None:
 
 def _events_of_all_runs_and_one(root: Path) -> None:
     path = beta_file(root, "01", "01", 1)
-    path.rename(path.with_name(path.name.replace("_run-01", "_run-07")))
+    path.rename(path.with_name(path.name.replace("_run-01", "")))
     beta_file(root, "01", "01", 2).unlink()
     events = event_file(root, "01", "01", 1)
     events.rename(events.with_name(events.name.replace("_run-01", "")))
