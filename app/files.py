@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from app.errors import ConflictError, InputError, StorageError
@@ -87,7 +87,7 @@ def file_aside(file: Path, *, mode: int = 0o644) -> Iterator[Path]:
 def folder_aside(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `folder` at the block's end, whole and on the disk.
 
-    Where the block fails nothing has changed.
+    Folders around it that are not there are made. Where the block fails nothing has changed.
 
     Parameters
     ----------
@@ -99,30 +99,40 @@ def folder_aside(folder: Path) -> Iterator[Path]:
     ConflictError
         It is there and not empty.
     InputError
-        It is a file, or the folder around it does not exist or cannot be written.
+        It is a file, or a folder around it is one or cannot be written.
     StorageError
         The disk is full.
     """
     aside = None
+    made: list[Path] = []
     try:
         target = Path(os.path.realpath(folder))
         if target.is_dir() and any(target.iterdir()):
             raise ConflictError(f"{folder} is not empty", hint="give a folder that is not there")
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "it is no folder")
+        for around in reversed([each for each in target.parents if not each.exists()]):
+            around.mkdir(exist_ok=True)
+            made.append(around)
         aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
         yield aside
         for each in (*sorted(aside.rglob("*")), aside):
             _flush(each)
         aside.chmod(0o755)
         aside.replace(target)
-        _flush(target.parent)
+        for each in (*reversed(made), target.parent):
+            _flush(each)
+        made.clear()
     except OSError as error:
-        hint = "give a new folder inside of one that exists and can be written"
+        hint = "give a new folder inside of one that can be written"
         raise _unwritten(folder, error, hint) from error
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
+        for around in reversed(made):
+            # Somebody else may have put something there meanwhile.
+            with suppress(OSError):
+                around.rmdir()
 
 
 def _unwritten(path: Path, error: OSError, hint: str) -> InputError | StorageError:

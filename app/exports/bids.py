@@ -12,6 +12,7 @@ from app.concepts.claims import CLAIMS, Claims, claims_of
 from app.database.models import Component
 from app.errors import ConflictError
 from app.exports import repository
+from app.masks.repository import native_is_mni
 from app.masks.response import MEMBER, response_of
 from app.masks.service import MNI_MM, Progress, RegionVolume, Space, mask_volumes, region_volumes
 from app.runs.service import ChosenRun
@@ -22,6 +23,8 @@ TASK = "pictures"
 # The specification has no name for maps of statistics yet; tools write this one.
 IGNORED = ("*_statmap.nii.gz", "*_statmap.json")
 SPACES: dict[Space, str] = {"native": "scanner", "MNI": "MNI152NLin6Asym_res-2"}
+# Of participants whose data came in MNI space.
+NATIVE_IN_MNI = "MNI152NLin6Asym_res-native"
 README = """\
 # {title}
 
@@ -31,8 +34,9 @@ For each participant and each concept whose mask has a voxel there are a mask (0
 of all voxels that the run was computed on, NaN elsewhere: `stat-weight`, the soft mask (0 to 1;
 members have 0.5 or more), `stat-needed`, how far the decoder needs each voxel (0 to 1), and
 `stat-pattern`, the decoder's pattern along the concept (in any unit, above 0 where a voxel responds
-more). They lie on the grid of the responses (`space-scanner`, or of a surface its mesh, as CIFTI-2)
-and, where it is known, in MNI space at 2 mm. `descriptions.tsv` tells which concept each `desc` is,
+more). They lie on the grid of the responses (`space-scanner`; `{native_in_mni}` where
+these came in MNI space; of a surface its mesh, as CIFTI-2) and, where it is known, in MNI space at
+2 mm. `descriptions.tsv` tells which concept each `desc` is,
 and the sidecars which run a file comes from. Runs published before maps were stored have
 `stat-weight` alone, of the mask's members, 0 elsewhere.
 
@@ -87,6 +91,11 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
             "label": {"Description": "The participant, as the catalog names them."},
         },
     )
+    own = {
+        row.Subject.label: row.Subject.surface
+        or (NATIVE_IN_MNI if native_is_mni(session, row.Subject.id) else SPACES["native"])
+        for row in subjects
+    }
     in_mni = {row.Subject.label for row in subjects if row.mni}
     # Of the decoder's masks; members of a cluster have a weight of 1, and met no threshold.
     threshold = chosen.run.configuration.get("masks", {}).get("threshold")
@@ -102,15 +111,12 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
         for space in spaces:
             volumes = mask_volumes(session, component.id, label, space)
             surface = surfaces.get(label) if space == "native" else None
-            stem = (
-                f"sub-{names[label]}_task-{TASK}_space-{surface or SPACES[space]}"
-                f"_desc-{_desc(component.id)}"
-            )
+            named = own[label] if space == "native" else SPACES[space]
+            stem = f"sub-{names[label]}_task-{TASK}_space-{named}_desc-{_desc(component.id)}"
             sidecar = {
                 "Description": f"The {members}.",
                 "Type": "ROI",
-                "SpatialReference": "MNI152NLin6Asym" if space == "MNI" else surface or "orig",
-                **({"Resolution": f"{MNI_MM:g} mm isotropic"} if space == "MNI" else {}),
+                **_space(space, own[label], surface),
                 "Threshold": MEMBER if responds else threshold,
                 "Voxels": statistics.n_voxels,
                 "Responds": responds,
@@ -149,13 +155,28 @@ def write_bids(session: Session, chosen: ChosenRun, folder: Path, on_progress: P
     first = {label: component.id for _, component, label in reversed(masks)}
     for label, component_id in first.items():
         place, surface = folder / f"sub-{names[label]}" / "func", surfaces.get(label)
-        stem = f"sub-{names[label]}_task-{TASK}_space-{surface or SPACES['native']}"
+        stem = f"sub-{names[label]}_task-{TASK}_space-{own[label]}"
         for each in region_volumes(session, component_id, label):
-            _write_region(each, place, stem, surface)
+            _write_region(each, place, stem, _space("native", own[label], surface))
     on_progress("writing masks", len(masks), len(masks))
 
 
-def _write_region(region: RegionVolume, place: Path, stem: str, surface: str | None) -> None:
+def _space(space: Space, own: str, surface: str | None) -> dict[str, str]:
+    """What a sidecar tells of the space of a file."""
+    if space == "MNI":
+        return {
+            "SpatialReference": "MNI152NLin6Asym",
+            "Resolution": f"{MNI_MM:g} mm isotropic",
+        }
+    if own == NATIVE_IN_MNI:
+        return {
+            "SpatialReference": "MNI152NLin6Asym",
+            "Resolution": "The grid of the responses.",
+        }
+    return {"SpatialReference": surface or "orig"}
+
+
+def _write_region(region: RegionVolume, place: Path, stem: str, space: dict[str, str]) -> None:
     """Write a participant's region as a mask, whose sidecar tells its own name."""
     label, atlas = bids_name(region.region) or "region", bids_name(region.atlas) or "atlas"
     number = 1
@@ -171,7 +192,7 @@ def _write_region(region: RegionVolume, place: Path, stem: str, surface: str | N
             "Description": f"Voxels of the region {region.region} of the atlas {region.atlas}, "
             "among those that the catalog has.",
             "Type": "ROI",
-            "SpatialReference": surface or "orig",
+            **space,
             "Atlas": region.atlas,
             "Region": region.region,
         },
@@ -222,7 +243,8 @@ def _write_description(chosen: ChosenRun, folder: Path, surfaces: set[str]) -> N
         },
     )
     (folder / "README.md").write_text(
-        README.format(title=chosen.dataset.title, **told), encoding="utf-8"
+        README.format(title=chosen.dataset.title, native_in_mni=f"space-{NATIVE_IN_MNI}", **told),
+        encoding="utf-8",
     )
     # Nor has it one for masks on surfaces.
     on_surfaces = (f"*_space-{surface}_*" for surface in sorted(surfaces))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.database.models import (
@@ -16,6 +16,9 @@ from app.database.models import (
     VoxelRegion,
 )
 
+# Places are stored in single precision.
+SAME_MM = 1e-3
+
 
 def find_subject(
     session: Session, component_id: int, label: str
@@ -26,6 +29,18 @@ def find_subject(
         .join(ComponentSubject, ComponentSubject.subject_id == Subject.id)
         .where(ComponentSubject.component_id == component_id, Subject.label == label)
     ).one_or_none()
+
+
+def native_is_mni(session: Session, subject_id: int) -> bool:
+    """Whether a participant's own mm are those of MNI152, at every voxel."""
+    apart = [
+        func.abs(own - mni) > SAME_MM
+        for own, mni in ((Voxel.x, Voxel.mni_x), (Voxel.y, Voxel.mni_y), (Voxel.z, Voxel.mni_z))
+    ]
+    of_subject = Voxel.subject_id == subject_id
+    # The first voxel of most participants tells.
+    differs = exists().where(of_subject, or_(Voxel.mni_x.is_(None), *apart))
+    return bool(session.scalar(select(and_(~differs, exists().where(of_subject)))))
 
 
 def component_subjects(session: Session, component_id: int) -> list[str]:

@@ -54,6 +54,8 @@ class _Mask:
     chosen: ChosenRun
     responds: Response | None
     statistics: ComponentSubject
+    # Whether the participant's own mm are those of MNI152.
+    native_is_mni: bool
     # Of a region's voxels, which are the same for all components.
     region: str | None = None
 
@@ -376,7 +378,7 @@ def _gzipped_nifti(
 
     image = Nifti1Image(volume, affine)  # type: ignore[no-untyped-call]
     # Aligned to MNI152 (4), or to the scanner (1), as NIfTI numbers what coordinates mean.
-    code = 4 if space == "MNI" else 1
+    code = 4 if space == "MNI" or mask.native_is_mni else 1
     image.header.set_xyzt_units("mm", "sec")  # type: ignore[no-untyped-call]
     image.set_sform(affine, code)  # type: ignore[no-untyped-call]
     image.set_qform(affine, code)  # type: ignore[no-untyped-call]
@@ -408,7 +410,14 @@ def _require_subject(session: Session, component_id: int, label: str) -> _Mask:
             f"the run of component {component_id} has no subject {label!r}", hint=f"known: {known}"
         )
     subject, statistics = found
-    return _Mask(component, subject, chosen, response_of(statistics.response_sign), statistics)
+    return _Mask(
+        component,
+        subject,
+        chosen,
+        response_of(statistics.response_sign),
+        statistics,
+        native_is_mni=repository.native_is_mni(session, subject.id),
+    )
 
 
 def _require_map(session: Session, mask: _Mask, name: MapName) -> ComponentMap:

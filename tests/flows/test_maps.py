@@ -116,10 +116,10 @@ def test_nifti_gives_the_areas_again(published: Published) -> None:
     for one in published.stored:
         atlas, region = one.region.split(":")
         stem = root / f"sub-{one.subject}" / "func" / f"sub-{one.subject}_task-pictures"
-        part = f"_space-scanner_desc-concept{one.component}_stat-weight_statmap"
+        part = f"_space-MNI152NLin6Asym_res-native_desc-concept{one.component}_stat-weight_statmap"
         weight = nibabel.load(f"{stem}{part}.nii.gz").get_fdata()
         atlas_name = atlas.replace("-", "")
-        label = f"_space-scanner_label-{region}_desc-{atlas_name}_mask.nii.gz"
+        label = f"_space-MNI152NLin6Asym_res-native_label-{region}_desc-{atlas_name}_mask.nii.gz"
         inside = nibabel.load(f"{stem}{label}").get_fdata()
         known = np.isfinite(weight)
         check(one, inside[known], weight[known])

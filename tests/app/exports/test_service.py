@@ -130,6 +130,35 @@ def test_bids_volumes_are_the_catalogs_masks(
     ] == ["participant_id", "sub-subj01", "sub-subj02"]
 
 
+def test_data_in_mni_are_told_to_be(
+    sdc: Sdc, own_session: Session, own_published: Published, tmp_path: Path
+) -> None:
+    """Where a participant's own mm are MNI mm, into a folder in folders that are not there."""
+    own_session.execute(
+        text(
+            "UPDATE catalog.voxel SET mni_x = x, mni_y = y, mni_z = z FROM catalog.subject"
+            " WHERE subject.id = subject_id AND label = 'subj01'"
+        )
+    )
+    own_session.commit()
+    folder = tmp_path / "out" / "more" / "bids"
+    assert sdc("export", own_published.run, "--to", folder, "--format", "bids").exit_code == 0
+    face = own_published.components["face"]
+    for label, space, code, reference in (
+        ("subj01", "MNI152NLin6Asym_res-native", 4, "MNI152NLin6Asym"),
+        ("subj02", "scanner", 1, "orig"),
+    ):
+        stem = f"sub-{label}_task-pictures_space-{space}"
+        place = folder / f"sub-{label}" / "func"
+        for name in (f"{stem}_desc-concept{face}_mask", f"{stem}_label-EBA_desc-floc_mask"):
+            header = nibabel.load(place / f"{name}.nii.gz").header
+            assert (int(header["sform_code"]), int(header["qform_code"])) == (code, code)
+            assert json.loads((place / f"{name}.json").read_text())["SpatialReference"] == reference
+    assert not list((folder / "sub-subj01").rglob("*scanner*"))
+    status, issues = validate(folder)
+    assert status == 0, issues
+
+
 def test_bids_regions_are_those_of_the_catalog(
     sdc: Sdc, own_session: Session, own_published: Published, tmp_path: Path
 ) -> None:
@@ -314,7 +343,7 @@ def test_a_folder_that_has_something_stays_as_it_is(
         (("99", "--to", "out", "--format", "bids"), "there is no run 99"),
         (("9" * 30, "--to", "out", "--format", "bids"), "there is no run 9999"),
         (("٣", "--to", "out", "--format", "bids"), "no dataset '٣' is in the catalog"),
-        (("lab-a", "--to", "no/out", "--format", "bids"), "no/out cannot be written: "),
+        (("lab-a", "--to", "file/out", "--format", "bids"), "file/out cannot be written: "),
         (("lab-a", "--to", "file", "--format", "bids"), "file cannot be written: "),
         (("lab-a", "--to", "out", "--format", "xlsx"), "Invalid value for '--format'"),
     ],
@@ -348,7 +377,8 @@ def test_where_mni_is_not_known(
     sdc: Sdc, without_mni: Published, tmp_path: Path, count_rows: Callable[[], Counts]
 ) -> None:
     before = count_rows()
-    result = sdc("export", "lab-a", "--to", tmp_path / "out", "--format", "neurovault")
+    folder = tmp_path / "out" / "more"
+    result = sdc("export", "lab-a", "--to", folder, "--format", "neurovault")
     assert result.exit_code == 2
     assert "not known where the voxels of subj01, subj02 lie" in result.stderr
     assert not (tmp_path / "out").exists()
