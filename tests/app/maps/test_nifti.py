@@ -233,8 +233,11 @@ def test_size_is_judged_by_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_more_is_unpacked_than_the_header_tells() -> None:
     """What follows the volume, however well it was packed, is not looked at."""
     bomb = gzip.compress(written(ramp()) + bytes(200_000_000), compresslevel=1)
+    image = gzip.compress(ramp().tobytes(order="F") + bytes(200_000_000), compresslevel=1)
+    header = gzip.compress(pair() + bytes(200_000_000), compresslevel=1)
     tracemalloc.start()
     assert_array_equal(read(bomb).stored, ramp())
+    assert_array_equal(read(header, image).stored, ramp())
     assert tracemalloc.get_traced_memory()[1] < 5e6
     tracemalloc.stop()
 
