@@ -1,5 +1,7 @@
 """Who is let in over a network: by their key, and as often as their rate allows."""
 
+from functools import partial
+
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 
@@ -7,6 +9,7 @@ from app.access import NOBODY, Access
 from app.errors import ForbiddenError, UnauthorisedError
 from app.keys.service import admit
 from app.rates import Rates
+from app.terms.budget import limit_embeddings
 
 
 def address_of(request: Request) -> str:
@@ -38,5 +41,7 @@ def admit_counted(session: Session, secret: str | None, address: str, rates: Rat
     except (UnauthorisedError, ForbiddenError):
         rates.count(address)
         raise
-    rates.count(address if access is NOBODY else access.actor)
+    asker = address if access is NOBODY else access.actor
+    rates.count(asker)
+    limit_embeddings(session, partial(rates.count, asker), may_store=access is not NOBODY)
     return access

@@ -1,10 +1,13 @@
 """The REST API: the same services as the command line, over HTTP."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
+from app.capacity import Capacity, size_threads
 from app.concepts.endpoints import router as concepts_router
 from app.datasets.endpoints import router as datasets_router
 from app.guard import Guard, TrustedProxies
@@ -15,6 +18,7 @@ from app.keys.endpoints import router as keys_router
 from app.networks.endpoints import router as networks_router
 from app.observing.endpoints import router as metrics_router
 from app.observing.requests import Observed
+from app.page import router as page_router
 from app.problems import MEDIA_TYPE, Problem, tell_problems
 from app.rates import Rates
 from app.regions.endpoints import router as regions_router
@@ -48,8 +52,12 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         413: "The body is larger than the setting `upload_mb`, or `json_mb` without a file, or "
         "what is in it takes more memory than `upload_memory_mb`.",
         422: "What was given cannot be used.",
-        429: "More requests in a minute than the setting `requests_per_minute`.",
-        503: "A part that the catalog needs cannot be used now.",
+        408: "The body did not come in the setting `slow_request_s`, and 10 kB a second.",
+        421: "The server is not asked by that name, see the setting `allowed_hosts`.",
+        429: "More requests, and prompts to embed, in a minute than the setting "
+        "`requests_per_minute`.",
+        503: "A part that the catalog needs cannot be used now, or more is asked at once than the "
+        "setting `requests_at_once`; `Retry-After` says when to ask again.",
         504: "A query took longer than the setting `statement_timeout_s`.",
         507: "The artefact store or a disk cannot give back what it should.",
     }.items()
@@ -63,14 +71,19 @@ def make_api() -> FastAPI:
         version="1",
         description=DESCRIPTION,
         generate_unique_id_function=_operation,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_living,
     )
     tell_problems(api)
     api.state.rates = Rates()
+    api.state.capacity = Capacity()
     api.add_middleware(BodyLimit)
     api.add_middleware(Guard)
     api.add_middleware(TrustedProxies)
     # Added last, it is the outermost: what others refuse is told as well.
     api.add_middleware(Observed)
+    api.include_router(page_router)
     api.include_router(health_router)
     api.include_router(metrics_router)
     v1 = APIRouter(prefix="/v1", responses=PROBLEMS)
@@ -93,6 +106,12 @@ def make_api() -> FastAPI:
     api.include_router(v1)
     api.openapi = lambda: _document(api)  # type: ignore[method-assign]
     return api
+
+
+@asynccontextmanager
+async def _living(_api: FastAPI) -> AsyncIterator[None]:
+    size_threads()
+    yield
 
 
 def _document(api: FastAPI) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from app.runs.commands import runs
 from app.schedules.commands import schedules
 from app.search.commands import search
 from app.terms.commands import terms_app
+from app.threads import wait_asleep
 from app.triggers.commands import triggers
 from app.validation.commands import validate
 from app.voxels.commands import voxels
@@ -135,35 +136,16 @@ def serve(
     port: Annotated[
         int, typer.Option(envvar="SDC_PORT", help="Port to listen at.", min=0, max=65535)
     ] = 8000,
+    workers: Annotated[
+        int, typer.Option(envvar="SDC_WORKERS", help="Processes that serve.", min=1, max=256)
+    ] = 1,
 ) -> None:
     """Serve the REST API."""
-    import uvicorn
+    from app.serving import serve_api
 
-    from app.api import make_api
-    from app.database.engine import open_session
-    from app.ingestions.options import load_checks
-    from app.observing.logs import configure_logs
-    from app.observing.traces import configure_traces
-    from app.settings import get_settings
-
-    configure_logs(get_settings())
-    configure_traces()
-    # A database that cannot be used is told here, and not at the first question.
-    open_session().close()
-    # Takes seconds, which whoever asks first for an ingestion need not wait.
-    load_checks()
-    # Whose word on addresses counts is said by the application's own settings.
     # Told to stop it has served well.
     with suppress(Terminated):
-        uvicorn.run(
-            make_api(),
-            host=host,
-            port=port,
-            access_log=False,
-            log_config=None,
-            proxy_headers=False,
-            server_header=False,
-        )
+        serve_api(host, port, workers)
 
 
 app.command("search-map")(search_map)
@@ -238,6 +220,7 @@ def end_well_when_told() -> None:
 def main() -> None:
     """The console script."""
     end_well_when_told()
+    wait_asleep()
     never_proxy_loopback()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A caption that the terminal's encoding lacks is no reason to fail.

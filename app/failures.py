@@ -6,8 +6,16 @@ import psycopg
 from psycopg import errors
 from pydantic import ValidationError
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.errors import CatalogError, InputError, StorageError, TooSlowError, UnavailableError
+from app.errors import (
+    BusyError,
+    CatalogError,
+    InputError,
+    StorageError,
+    TooSlowError,
+    UnavailableError,
+)
 
 
 def as_catalog_error(error: Exception) -> CatalogError | None:
@@ -25,6 +33,10 @@ def as_catalog_error(error: Exception) -> CatalogError | None:
             return _database_error(cause, error)
         case psycopg.Error():
             return _database_error(error, None)
+        case PoolTimeout():
+            return BusyError(
+                "all connections to the database are in use", hint="ask again", retry_after_s=5
+            )
         case ArgumentError():
             return InputError(
                 "SDC_DATABASE_URL is no PostgreSQL URL",

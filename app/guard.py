@@ -8,6 +8,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app.hosts import host_of, is_named
+from app.page import PAGE
 from app.problems import problem_response
 from app.settings import get_settings
 
@@ -18,8 +20,11 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _NOTHING = "default-src 'none'; frame-ancestors 'none'"
-# Pages of the API's own, which load scripts and styles.
-_PAGES = ("/docs", "/redoc")
+# The API's own page loads scripts and styles, from here alone; Swagger UI writes styles of its own.
+_PAGE = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'none'"
+)
 
 
 class Guard:
@@ -44,8 +49,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                if not scope["path"].startswith(_PAGES):
-                    headers.setdefault("Content-Security-Policy", _NOTHING)
+                policy = _PAGE if scope["path"] == PAGE else _NOTHING
+                headers.setdefault("Content-Security-Policy", policy)
             await send(message)
 
         headers = Headers(scope=scope)
@@ -84,22 +89,15 @@ class TrustedProxies:
         await app(scope, receive, send)  # type: ignore[arg-type]
 
 
-def host_of(header: str) -> str:
-    """The name in a ``Host`` header, in lower case and without its port."""
-    if header.startswith("["):
-        return header.partition("]")[0].lstrip("[").lower()
-    return header.partition(":")[0].rstrip(".").lower()
-
-
 def is_allowed(name: str, allowed: Sequence[str]) -> bool:
     """Whether a request for this name is one for this server.
 
     Parameters
     ----------
     name : str
-        See `host_of`.
+        See `app.hosts.host_of`.
     allowed : sequence of str
-        Further names; ``*.DOMAIN`` is every name below a domain, ``*`` any.
+        Further names, see `app.hosts.is_named`.
     """
     if "." not in name.removesuffix(".localhost") and ":" not in name:
         return True
@@ -109,10 +107,4 @@ def is_allowed(name: str, allowed: Sequence[str]) -> bool:
         pass
     else:
         return True
-    known = [socket.gethostname(), *allowed]
-    return any(
-        each == "*"
-        or name == each.lower()
-        or (each.startswith("*.") and name.endswith(each[1:].lower()))
-        for each in known
-    )
+    return is_named(name, [socket.gethostname(), *allowed])

@@ -17,6 +17,7 @@ from app.observing.context import HEADER, bound
 
 MEDIA_TYPE = "application/problem+json"
 MOST_FAULTS = 20
+PATHS = "all paths are told at /docs and /openapi.json"
 logger = logging.getLogger(__name__)
 
 
@@ -78,7 +79,9 @@ def tell_problems(api: FastAPI) -> None:
         if error.status_code == 405:
             # Of one route alone is what the router tells, and a path can have several.
             headers["Allow"] = ", ".join(_methods(request))
-        return problem_response(error.status_code, str(error.detail), headers=headers)
+        # No service says 404 so: no route has this path.
+        more = {"hint": PATHS} if error.status_code == 404 else {}
+        return problem_response(error.status_code, str(error.detail), headers=headers, **more)
 
     @api.exception_handler(RequestValidationError)
     def misformed(_request: Request, error: RequestValidationError) -> JSONResponse:

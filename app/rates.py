@@ -17,13 +17,15 @@ class Rates:
     def __init__(self) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
-    def count(self, asker: str) -> None:
-        """Count a request.
+    def count(self, asker: str, cost: int = 1) -> None:
+        """Count a request, or what is as much work as several.
 
         Parameters
         ----------
         asker : str
             A key's actor, or an address.
+        cost : int
+            How many requests it counts as; the whole minute's at most.
 
         Raises
         ------
@@ -31,7 +33,7 @@ class Rates:
             It is more than the setting ``requests_per_minute``.
         """
         most = RateLimitItemPerMinute(get_settings().requests_per_minute)
-        if not self._limiter.hit(most, asker):
+        if not self._limiter.hit(most, asker, cost=min(cost, most.amount)):
             free = self._limiter.get_window_stats(most, asker).reset_time
             wait = max(1, math.ceil(free - time.time()))
             raise TooManyRequestsError(

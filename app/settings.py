@@ -80,10 +80,22 @@ class Settings(BaseSettings):
     )
     allowed_hosts: list[str] = Field(
         default=[],
-        description="Names with a dot that the servers may be asked by, as a JSON list.",
+        description="Names, beside their own, that REST, MCP and Prefect may be asked by, as a "
+        "JSON list.",
     )
     requests_per_minute: int = Field(
         default=600, ge=1, description="Most requests of one key, or of one address without one."
+    )
+    requests_at_once: int = Field(
+        default=16,
+        ge=1,
+        description="Requests that a server process works on at once; each has a thread and a "
+        "connection to the database.",
+    )
+    slow_request_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Time for a request's head, and for its body beyond 10 kB a second, in s.",
     )
     retries: int = Field(
         default=5,
@@ -117,6 +129,17 @@ class Settings(BaseSettings):
         gt=0,
         description="Memory that all uploads in work may take together in a process, in MB.",
     )
+    embed_limit: int = Field(
+        default=200,
+        ge=1,
+        description="Most prompts that one request has embedded, in each template; each counts as "
+        "a request of the minute, too.",
+    )
+    prompt_cache: int = Field(
+        default=4096,
+        ge=0,
+        description="Vectors of prompts of nobody's that a process remembers; they are not stored.",
+    )
     json_mb: float = Field(default=4.0, gt=0, description="Largest body without files, in MB.")
     map_mvoxels: float = Field(
         default=20.0, gt=0, description="Largest map that is searched by, in million voxels."
@@ -133,10 +156,6 @@ class Settings(BaseSettings):
         default=None,
         description="Login of Prefect's server, as user:password; by default prefect.auth in the "
         "home, made once.",
-    )
-    prefect_hosts: list[str] = Field(
-        default=[],
-        description="Names, beside its own, that Prefect's server may be asked by, as a JSON list.",
     )
     hook_secret: SecretStr | None = Field(
         default=None, description="What the secrets of incoming webhooks are derived from."

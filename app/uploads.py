@@ -1,8 +1,12 @@
 """Bodies of requests, bounded before anything reads them whole."""
 
+import asyncio
+
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.patience import BYTES_PER_S
+from app.presence import BODY_READ
 from app.problems import problem_response
 from app.settings import get_settings
 
@@ -14,7 +18,8 @@ class BodyLimit:
 
     Files are written to disk as they come; all else is read whole, and takes many times its length
     once it is read, so that less of it is let in. What the request says of its length is refused at
-    once; a body that comes in pieces, or says less than it is, as soon as it is too long.
+    once; a body that comes in pieces, or says less than it is, as soon as it is too long. One that
+    does not come, or takes longer than the setting ``slow_request_s`` allows, is not waited for.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -35,14 +40,27 @@ class BodyLimit:
         if told.isdigit() and (len(told) > MOST_DIGITS or int(told) > most):
             await problem_response(413, detail)(scope, receive, send)
             return
-        received = 0
+        patience = get_settings().slow_request_s
+        received, began, complete = 0, asyncio.get_running_loop().time(), False
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, complete
+            if complete:
+                # What comes now is that the client leaves, and may come late.
+                return await receive()
+            until = began + patience + received / BYTES_PER_S
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(
+                    408, "the body did not come in time", headers={"Connection": "close"}
+                ) from None
             received += len(message.get("body", b""))
             if received > most:
                 raise HTTPException(413, detail)
+            complete = not message.get("more_body", False)
+            scope[BODY_READ] = complete
             return message
 
         await self.app(scope, counted, send)

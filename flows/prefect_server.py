@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMa
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.hosts import is_named
 from flows.lifetime import end_with
 
 Scope = MutableMapping[str, Any]
@@ -32,7 +33,7 @@ class Guarded:
     application
         The ASGI application.
     hosts : collection of str
-        Names and addresses that requests may be for, without port.
+        Names and addresses that requests may be for, without port, see `app.hosts.is_named`.
     origins : collection of str
         Sites (``https://name:port``) whose pages may ask, beside the server's own.
     """
@@ -41,7 +42,7 @@ class Guarded:
         self, application: Application, hosts: Collection[str], origins: Collection[str] = ()
     ) -> None:
         self._application = application
-        self._hosts = {_bare(host) for host in hosts}
+        self._hosts = [_bare(host) for host in hosts]
         self._origins = {origin.rstrip("/").lower() for origin in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,8 +65,9 @@ class Guarded:
     def _refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str]:
         told = [(name.lower(), value.decode("latin-1").lower()) for name, value in headers]
         hosts = [value for name, value in told if name == b"host"]
-        if len(hosts) != 1 or _hostname(hosts[0]) not in self._hosts:
-            return 400, "this server is not asked by that name (SDC_PREFECT_HOSTS)"
+        asked = _hostname(hosts[0]) if len(hosts) == 1 else None
+        if asked is None or not is_named(asked, self._hosts):
+            return 421, "this server is not asked by that name (SDC_ALLOWED_HOSTS)"
         for name, origin in told:
             own = urlsplit(origin).netloc == hosts[0] and origin.startswith(("http://", "https://"))
             if name == b"origin" and not own and origin not in self._origins:

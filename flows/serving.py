@@ -41,7 +41,7 @@ def prefect(
     serve_prefect_on(settings)
     _configure()
     os.environ["PREFECT_UI_API_URL"] = f"http://{host}:{port}/api"
-    names = [*settings.prefect_hosts, *([asked] if asked else [])]
+    names = [*settings.allowed_hosts, *([asked] if asked else [])]
     command = [
         *(sys.executable, "-m", "flows.prefect_server", "--host", host, "--port", str(port)),
         *("--parent", str(os.getpid())),

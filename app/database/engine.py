@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from app.capacity import connections
 from app.errors import InputError, UnavailableError
 from app.observing.queries import observe_queries
 from app.settings import Settings, get_settings
@@ -86,17 +87,21 @@ def postgres_url(secret: SecretStr, name: str) -> str:
     )
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, connections: int = 5) -> Engine:
     """An engine on the catalog, with pgvector's types known to every connection.
 
     Parameters
     ----------
     url : str
         ``postgresql://`` URL.
+    connections : int
+        How many it has at most; who asks beyond them waits.
     """
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
+        pool_size=connections,
+        max_overflow=0,
         # An error that is logged would tell prompts, and hashes of keys.
         hide_parameters=True,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
@@ -125,7 +130,7 @@ def _register_vector(connection: "psycopg.Connection[object]") -> None:
 def get_engine() -> Engine:
     """The process's engine, made once from the settings."""
     settings = get_settings()
-    engine = make_engine(database_url(settings))
+    engine = make_engine(database_url(settings), connections())
     if settings.database_url is None:
         _connect_again(engine, settings.home)
     return engine

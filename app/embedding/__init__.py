@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from app.embedding.encoder import Encoder
 from app.errors import InputError
+from app.threads import share_cores, wait_asleep
 
 __all__ = ["Encoder", "load_encoder", "require_fetchable"]
 
@@ -38,6 +39,9 @@ def load_encoder(spec: str, *, device: str = "cpu") -> Encoder:
             f"unknown encoder {spec!r}",
             hint="the forms are caption:all-MiniLM-L6-v2, open_clip:ARCH:PRETRAINED, vectors:PATH",
         )
+    # Before torch is loaded, by whoever asks.
+    wait_asleep()
+    share_cores(1)
     return loader(rest, device)
 
 

@@ -26,7 +26,8 @@ def is_alive() -> Health:
     responses={
         503: {
             "description": "The database is unreachable, or at another migration.",
-            "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+            "model": Problem,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
     },
 )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.maps.surrogates import draw_surrogates
+from app.presence import require_client
 
 Floats = NDArray[np.float64]
 
@@ -82,6 +83,7 @@ def correlate(covered: Sequence[Covered], *, permutations: int, seed: int) -> Co
     reached = np.zeros(len(mean), dtype=int)
     places = [each.places for each in covered]
     for drawn in draw_surrogates(values, places, count=permutations, seed=seed):
+        require_client()
         null = sum(own @ mask for own, mask in zip(drawn, masks, strict=True)) / number
         reached += (null >= mean - _ROUNDING).sum(axis=0)
     nobody = ~told.any(axis=0)

@@ -14,10 +14,12 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
 from app import console
+from app.capacity import size_threads
 from app.database.engine import get_engine
 from app.errors import InputError
 from app.guard import TrustedProxies
 from app.mcp.tools import make_tools
+from app.patience import PatientProtocol
 from app.settings import get_settings
 
 PATH = "/mcp"
@@ -68,7 +70,7 @@ def serve_http(host: str, port: int, names: Sequence[str] = ()) -> None:
     _prepare()
     listener = _listen(host, port)
     bound = f"[{host}]" if ":" in host else host
-    app = make_server().streamable_http_app(
+    app = make_server(lifespan=_living).streamable_http_app(
         streamable_http_path=PATH,
         stateless_http=True,
         json_response=True,
@@ -78,7 +80,9 @@ def serve_http(host: str, port: int, names: Sequence[str] = ()) -> None:
     # The embedded server is stopped by functions that run when Python ends of itself.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with suppress(KeyboardInterrupt):
-        config = uvicorn.Config(TrustedProxies(app), log_config=None, proxy_headers=False)
+        config = uvicorn.Config(
+            TrustedProxies(app), log_config=None, proxy_headers=False, http=PatientProtocol
+        )
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -104,8 +108,16 @@ def _prepare() -> None:
 
 
 @asynccontextmanager
+async def _living(_: MCPServer[Any]) -> AsyncIterator[None]:
+    """Answer as many at a time as there are connections to the database."""
+    size_threads()
+    yield
+
+
+@asynccontextmanager
 async def _stdout_aside(_: MCPServer[Any]) -> AsyncIterator[None]:
     """Send what anything prints to stderr: stdout belongs to the protocol."""
+    size_threads()
     with redirect_stdout(sys.stderr):
         yield
 

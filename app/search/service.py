@@ -54,7 +54,8 @@ def search(
 ) -> SearchAnswer:
     """Ask a run in words.
 
-    A prompt without a vector is embedded and stored; the caller commits.
+    A prompt without a vector is embedded, see `app.terms.prompts.prompt_direction`; the caller
+    commits.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Prompts: texts that people ask, embedded once and then kept."""
+"""Prompts: texts that people ask, embedded once and then kept, or remembered."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,15 @@ from app.embedding.encoder import unit_rows
 from app.embedding.prompts import AS_TYPED, SLOT, embed_prompt
 from app.encoders.stored import load_stored_encoder
 from app.errors import ConflictError, InputError
+from app.presence import require_client
 from app.settings import get_settings
 from app.terms import repository
+from app.terms.budget import may_store, spend_embeddings
+from app.terms.remembered import remembered
 
 Vector = NDArray[np.float32]
+# By text and template.
+Vectors = dict[tuple[str, str], Vector]
 # What PostgreSQL takes into an index, a page's third, with the encoder beside it.
 MOST_BYTES = 2600
 
@@ -89,8 +94,9 @@ def prompt_direction(
 ) -> Vector:
     """Where a prompt points in an encoder's space, the texts' mean taken off.
 
-    Stored vectors are taken; what is missing is embedded and stored, one term a template. The
-    caller commits.
+    Stored vectors are taken; what is missing is embedded, one term a template. It is
+    stored, and the caller commits; of who asks over a network without a key it is remembered in
+    this process for a while, so that strangers fill no table.
 
     Parameters
     ----------
@@ -116,16 +122,14 @@ def prompt_direction(
         The encoder is a table and has no such name.
     ConflictError
         The encoder's weights are not those of the stored vectors.
+    TooManyRequestsError
+        It is more than one request, or one asker in a minute, may have embedded.
     UnavailableError
-        The weights cannot be had.
+        The weights cannot be had, or whoever asked has gone.
     """
     text, templates = clean_text(text), check_templates(templates)
-    ensure_prompts(session, encoder, [text], templates, model=model)
-    stored = repository.find_vectors(session, encoder.id, [text], templates)
-    vectors = np.stack([stored[text, template] for template in templates])
-    prompt = unit_rows(vectors.mean(axis=0, keepdims=True), "prompt")
-    direction: Vector = centre(prompt, encoder.text_mean)[0]
-    return direction
+    vectors = _prompt_vectors(session, encoder, [text], templates, model)
+    return _direction(encoder, [vectors[text, template] for template in templates])
 
 
 def sum_of_directions(
@@ -156,11 +160,15 @@ def sum_of_directions(
     InputError, NotFoundError, UnavailableError
         As `prompt_direction`.
     """
+    templates = check_templates(templates)
+    added, taken = [clean_text(each) for each in added], [clean_text(each) for each in taken]
+    # All at once: what is too much is refused before any of it is done.
+    vectors = _prompt_vectors(session, encoder, [*added, *taken], templates)
     total = np.zeros(encoder.dimension)
     for each in added:
-        total += prompt_direction(session, encoder, each, templates)
+        total += _direction(encoder, [vectors[each, template] for template in templates])
     for each in taken:
-        total -= prompt_direction(session, encoder, each, templates)
+        total -= _direction(encoder, [vectors[each, template] for template in templates])
     length = float(np.linalg.norm(total))
     # Directions that cancel leave rounding, which is none.
     if length < 1e-5:
@@ -192,30 +200,95 @@ def ensure_prompts(
     ConflictError, InputError, NotFoundError, UnavailableError
         As `prompt_direction`, or a text and its template are too long to be stored; nothing is
         stored then.
+    TooManyRequestsError
+        As `app.terms.budget`.
     """
+    known = _stored_vectors(session, encoder, texts, templates)
+    missing = _missing(known, texts, templates)
+    if missing:
+        vectors = _embed(session, encoder, missing, model)
+        _store(session, encoder, dict(zip(missing, vectors, strict=True)))
+    return len(missing)
+
+
+def _prompt_vectors(
+    session: Session,
+    encoder: Encoder,
+    texts: Sequence[str],
+    templates: Sequence[str],
+    model: Model | None = None,
+) -> Vectors:
+    """Vectors of texts in templates: stored, remembered or embedded now."""
+    known = _stored_vectors(session, encoder, texts, templates)
+    found = {}
+    for text, template in _missing(known, texts, templates):
+        if (vector := remembered.find(_cached_as(encoder, text, template))) is not None:
+            found[text, template] = vector
+    missing = _missing(known | found, texts, templates)
+    if missing:
+        embedded = _embed(session, encoder, missing, model)
+        found |= dict(zip(missing, embedded, strict=True))
+    if found and may_store(session):
+        _store(session, encoder, found)
+    else:
+        for (text, template), vector in found.items():
+            remembered.keep(_cached_as(encoder, text, template), vector)
+    return known | found
+
+
+def _direction(encoder: Encoder, vectors: Sequence[Vector]) -> Vector:
+    """Unit vector (D,) of a prompt's mean over templates, the texts' mean taken off."""
+    prompt = unit_rows(np.stack(vectors).mean(axis=0, keepdims=True), "prompt")
+    direction: Vector = centre(prompt, encoder.text_mean)[0]
+    return direction
+
+
+def _stored_vectors(
+    session: Session, encoder: Encoder, texts: Sequence[str], templates: Sequence[str]
+) -> Vectors:
     for text in texts:
         _require_storable(text, templates)
-    stored = repository.find_vectors(session, encoder.id, texts, templates)
-    missing = [
+    return repository.find_vectors(session, encoder.id, texts, templates)
+
+
+def _missing(
+    known: Vectors, texts: Sequence[str], templates: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Texts and templates that have no vector, each once."""
+    return [
         (text, template)
         for text in dict.fromkeys(texts)
         for template in templates
-        if (text, template) not in stored
+        if (text, template) not in known
     ]
-    if not missing:
-        return 0
+
+
+def _cached_as(encoder: Encoder, text: str, template: str) -> tuple[str, ...]:
+    # Of whichever catalog: the same weights embed alike.
+    return encoder.name, encoder.checksum, text, template
+
+
+def _embed(
+    session: Session, encoder: Encoder, wanted: Sequence[tuple[str, str]], model: Model | None
+) -> list[Vector]:
+    """Vectors of texts in templates, one after the other, as long as somebody waits for them."""
+    spend_embeddings(session, len(wanted))
     model = model or load_stored_encoder(encoder)
-    rows = [
-        {
-            "encoder_id": encoder.id,
-            "text": text,
-            "template": template,
-            "vector": embed_prompt(model, text, (template,))[0],
-        }
-        for text, template in missing
-    ]
-    repository.add_prompts(session, rows)
-    return len(rows)
+    vectors = []
+    for text, template in wanted:
+        require_client()
+        vectors.append(embed_prompt(model, text, (template,))[0])
+    return vectors
+
+
+def _store(session: Session, encoder: Encoder, vectors: Vectors) -> None:
+    repository.add_prompts(
+        session,
+        [
+            {"encoder_id": encoder.id, "text": text, "template": template, "vector": vector}
+            for (text, template), vector in vectors.items()
+        ],
+    )
 
 
 def _require_storable(text: str, templates: Sequence[str]) -> None:

@@ -45,7 +45,7 @@ def search_voxels(
     Parameters
     ----------
     session : Session
-        The caller commits: a prompt without a vector is embedded and stored.
+        The caller commits: a prompt without a vector may be embedded and stored.
     text : str
     dataset : str, optional
         With neither dataset nor run, the current runs of all datasets are asked.

@@ -18,8 +18,9 @@ from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 
 from app.api import make_api
-from app.database.engine import get_engine, make_engine
+from app.database.engine import get_engine, make_engine, open_session
 from app.database.reader import READER
+from app.keys.service import create_key, wanted_key
 from app.mcp.server import make_server
 from app.mcp.tools import make_tools
 from app.store import ArtefactStore
@@ -381,10 +382,19 @@ def test_a_prompt_has_a_vector_of_each_space(
 ) -> None:
     """The same words, asked of each, are embedded by each one's own encoder."""
     at(TOGETHER)
+    with open_session() as session, session.begin():
+        key = create_key(session, wanted_key("reader", ["read"], [], 1), "a test").key
+    with_key = {"Authorization": f"Bearer {key}"}
     vectors = {}
     for slug, one in spaces.published.items():
-        response = client.get("/v1/search", params={"q": "the portrait", "dataset": slug})
-        assert response.json()["encoder"] == one.encoder
+        asked = {"q": "the portrait", "dataset": slug}
+        answers = [
+            client.get("/v1/search", params=asked, headers=headers).json()
+            for headers in ({}, with_key)
+        ]
+        # What nobody asks is remembered by encoder, and never taken for another's.
+        assert answers[0] == answers[1]
+        assert answers[0]["encoder"] == one.encoder
         with psycopg.connect(spaces.urls[TOGETHER]) as owner:
             found = owner.execute(
                 "SELECT encoder.name, vector::text FROM catalog.term JOIN catalog.encoder"
