@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from app.errors import InputError
 from app.ingestions.addresses import whole
 from app.settings import get_settings
+from app.threads import take_free_cores
 from flows.prefect_home import configure_prefect, unwatched
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Read a lab's data into the catalog."""
+    take_free_cores()
     from flows.config import IngestConfig, read_config, read_values
 
     chosen = read_config(IngestConfig, config, set_)
@@ -174,10 +176,9 @@ def run(
         return
     if dataset is None:
         raise InputError("no dataset is named", hint="sdc run DATASET; `sdc datasets` lists them")
-    if runner != "local":
-        from flows.surroundings import expect_tasks_side_by_side
-
-        expect_tasks_side_by_side()
+    _require_dataset(dataset)
+    # Before torch is loaded, which settings are checked with.
+    take_free_cores()
     from flows.config import RunConfig, checked, read_values
     from flows.profiles import DEFAULT, with_profile
 
@@ -209,6 +210,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Make the demo cohort, run the whole pipeline on it, and ask it five questions."""
+    take_free_cores()
     _prepare()
     from flows.demo.cohort import CohortConfig
     from flows.demo.show import show_demo
@@ -242,6 +244,16 @@ def demo(
     )
     print_line()
     print_line(shown.summary)
+
+
+def _require_dataset(slug: str) -> None:
+    """Refuse a name that the catalog does not have before what computes is loaded."""
+    from app.commands import own_session
+    from app.runs.service import require_dataset
+
+    _migrate()
+    with own_session() as session:
+        require_dataset(session, slug)
 
 
 def _list_profiles(as_json: bool) -> None:

@@ -31,6 +31,7 @@ from prefect_dask.client import PrefectDaskClient
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from app.errors import UnavailableError
+from app.threads import COUNT, free_cores
 from flows.cluster import CONNECT_S, examine_workers, require_scheduler
 from flows.progress import report
 from flows.science.device import device_name
@@ -95,7 +96,9 @@ def examine_site(device: str) -> Site:
     UnavailableError
         The device is not there, or the cluster cannot be used.
     """
-    threads = torch.get_num_threads()
+    # A worker's flow begins in a process that was told nothing.
+    said = torch.get_num_threads()
+    threads = said if COUNT in os.environ else min(said, free_cores())
     # What the flow computes itself has to end in the same bits too.
     use_threads(threads)
     context = FlowRunContext.get()
