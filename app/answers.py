@@ -1,36 +1,45 @@
-"""How answers look to a person who asked in a terminal."""
+"""How answers look to a person who asked in a terminal.
+
+Of schemas the names alone are used here: one kind of answer is printed, and all of them take time
+to load.
+"""
+
+from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
 
-from app.concepts.claims import CLAIMS, Prevalence
-from app.concepts.schemas import (
-    ConceptAnswer,
-    ConceptHit,
-    ConceptSummary,
-    Example,
-    SimilarAnswer,
-    Stability,
-)
+from app.concepts.claims import CLAIMS
 from app.console import Cell, note, print_facts, print_line, print_table
-from app.datasets.schemas import DatasetList
-from app.doctor.schemas import Report
-from app.garbage.schemas import Garbage
-from app.ingestions.schemas import IngestionAnswer, LogLine
-from app.keys.schemas import KeyList, NewKey
-from app.maps.schemas import MapAnswer
-from app.networks.schemas import NetworkAnswer
-from app.paging import Page
-from app.regions.schemas import Millimetres, PeakPlace, RegionAnswer, Space
-from app.regions.service import SIGNIFICANT
-from app.runs.schemas import RunList
-from app.schedules.schemas import ScheduleList
-from app.search.schemas import FoundConcept, SearchAnswer
-from app.terms.schemas import TermsReport
-from app.triggers.schemas import TriggerList
-from app.validation.schemas import CategoryResult, ValidationAnswer
-from app.voxels.schemas import VoxelsAnswer
+
+if TYPE_CHECKING:
+    from app.concepts.claims import Prevalence
+    from app.concepts.schemas import (
+        ConceptAnswer,
+        ConceptHit,
+        ConceptSummary,
+        Example,
+        SimilarAnswer,
+        Stability,
+    )
+    from app.datasets.schemas import DatasetList
+    from app.doctor.schemas import Report
+    from app.garbage.schemas import Garbage
+    from app.ingestions.schemas import IngestionAnswer, LogLine
+    from app.keys.schemas import KeyList, NewKey
+    from app.maps.schemas import MapAnswer
+    from app.networks.schemas import NetworkAnswer
+    from app.paging import Page
+    from app.regions.schemas import Millimetres, PeakPlace, RegionAnswer, Space
+    from app.runs.schemas import RunList
+    from app.schedules.schemas import ScheduleList
+    from app.search.schemas import FoundConcept, SearchAnswer
+    from app.terms.schemas import TermsReport
+    from app.triggers.schemas import TriggerList
+    from app.validation.schemas import CategoryResult, ValidationAnswer
+    from app.voxels.schemas import VoxelsAnswer
 
 SHOWN_REGIONS = 20
 SHOWN_EDGES = 20
@@ -365,6 +374,8 @@ def print_network(answer: NetworkAnswer) -> None:
 
 def print_validation(answer: ValidationAnswer) -> None:
     """A line a category, then every participant, then every region."""
+    from app.regions.service import SIGNIFICANT
+
     print_line(
         f"{answer.dataset}, run {answer.run} ({answer.method}), {answer.encoder}; {answer.choice}"
     )
@@ -594,6 +605,8 @@ def _stability(answer: ConceptAnswer) -> dict[str, Cell]:
 
 
 def _category(one: CategoryResult) -> tuple[Cell, ...]:
+    from app.regions.service import SIGNIFICANT
+
     tested = [each.q_value for each in one.subjects if each.q_value is not None]
     significant = sum(q < SIGNIFICANT for q in tested)
     return (

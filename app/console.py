@@ -4,23 +4,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
-from rich.text import Text
 
 from app.errors import CatalogError
+
+# Rich is loaded where a terminal is drawn on: most commands are piped, or print a line.
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 Cell = str | int | float | bool | None | Sequence[str]
 
@@ -59,6 +51,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         for row in rows:
             print("\t".join(map(_told, row)))
         return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, column in enumerate(columns):
         numeric = any(type(row[index]) in (int, float) for row in rows)
@@ -113,6 +110,15 @@ class StageProgress:
 
     def _draw(self, stage: str, done: int, total: int, detail: str) -> None:
         if self._bars is None:
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+            )
+
             self._bars = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),

@@ -1,13 +1,11 @@
 """The schema's versions: where the database stands, and how to move it."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
@@ -20,6 +18,13 @@ from app.errors import UnavailableError
 PGVECTOR_AT_LEAST = (0, 8, 4)
 POSTGRES_AT_LEAST = 15
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+# Of a migration's file. Alembic itself is loaded by who migrates alone: every session asks where
+# the database stands, and a command that reads is to begin soon.
+_REVISION = re.compile(r'^(revision|down_revision)\b[^=\n]*= (?:None|"([^"\n]*)")', re.MULTILINE)
+
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database to a revision, in one transaction.
@@ -29,12 +34,16 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     UnavailableError
         The server is unreachable, too old, or offers no pgvector of the version needed.
     """
+    from alembic import command
+
     require_server(engine)
     _run(engine, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(engine: Engine, revision: str = "base") -> None:
     """Take the database back to a revision; ``base`` leaves nothing of the catalog."""
+    from alembic import command
+
     _run(engine, lambda config: command.downgrade(config, revision))
 
 
@@ -48,10 +57,10 @@ def current_revision(engine: Engine) -> str | None:
     """
     try:
         with engine.connect() as connection:
-            context = MigrationContext.configure(
-                connection, opts={"version_table_schema": "public"}
-            )
-            return context.get_current_revision()
+            if connection.scalar(text("SELECT to_regclass('public.alembic_version')")) is None:
+                return None
+            found = connection.scalar(text("SELECT version_num FROM public.alembic_version"))
+            return None if found is None else str(found)
     except OperationalError as error:
         raise unreachable(error, engine) from error
 
@@ -59,10 +68,10 @@ def current_revision(engine: Engine) -> str | None:
 @cache
 def head_revision() -> str:
     """The newest revision that this code knows; read once, since every session asks for it."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:
+    revisions = _revisions()
+    if not revisions:
         raise UnavailableError("this installation has no migrations", hint="install it again")
-    return head
+    return revisions[0]
 
 
 def knows(revision: str) -> bool:
@@ -136,22 +145,35 @@ def require_server(engine: Engine) -> None:
         )
 
 
+@cache
 def _revisions() -> list[str]:
     """All revisions, the newest first."""
-    script = ScriptDirectory.from_config(_config())
-    return [known.revision for known in script.walk_revisions()]
+    after: dict[str, str] = {}
+    for file in (_folder() / "versions").glob("*.py"):
+        named = dict(_REVISION.findall(file.read_text()))
+        after[named["down_revision"]] = named["revision"]
+    # The first comes after none.
+    chain = [""]
+    while (following := after.get(chain[-1])) is not None:
+        chain.append(following)
+    return chain[:0:-1]
 
 
-def _config() -> Config:
+def _folder() -> Path:
+    return Path(migrations.__file__).parent
+
+
+def _config() -> "Config":
+    from alembic.config import Config
+
     config = Config()
     # Alembic fills in what follows a percent sign.
-    scripts = str(Path(migrations.__file__).parent).replace("%", "%%")
-    config.set_main_option("script_location", scripts)
+    config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 
 
-def _run(engine: Engine, step: Callable[[Config], None]) -> None:
+def _run(engine: Engine, step: "Callable[[Config], None]") -> None:
     config = _config()
     try:
         with engine.begin() as connection:

@@ -3,13 +3,15 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import SpanKind
 from sqlalchemy import Engine, event
 
 from app.observing.metrics import QUERY_SECONDS
 from app.observing.traces import tracer
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 _VERBS = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "COPY"})
 _STATE = "observed"
@@ -54,11 +56,17 @@ class _Observed:
     def __init__(self, statement: str) -> None:
         self._verb = _verb(statement)
         self._since = time.perf_counter()
-        self._span = tracer().start_span(f"SQL {self._verb}", kind=SpanKind.CLIENT)
-        self._span.set_attributes({"db.system.name": "postgresql", "db.query.text": statement})
+        self._span: Span | None = None
+        if (own := tracer()) is not None:
+            from opentelemetry.trace import SpanKind
+
+            self._span = own.start_span(f"SQL {self._verb}", kind=SpanKind.CLIENT)
+            self._span.set_attributes({"db.system.name": "postgresql", "db.query.text": statement})
 
     def finish(self, error: BaseException | None) -> None:
         QUERY_SECONDS.labels(self._verb).observe(time.perf_counter() - self._since)
+        if self._span is None:
+            return
         if error is not None:
             # Of the kind alone: a database's message may quote what was asked.
             self._span.set_attribute("error.type", type(error).__name__)

@@ -1,12 +1,13 @@
 """Traces through API, services and SQL, sent where OpenTelemetry's own environment says."""
 
 import os
+import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from opentelemetry import trace
-from opentelemetry.trace import Tracer
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -14,8 +15,13 @@ R = TypeVar("R")
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
-def tracer() -> Tracer:
-    """What spans are made by; without an endpoint they cost and do nothing."""
+def tracer() -> "Tracer | None":
+    """What spans are made by; None where nothing of this process has loaded OpenTelemetry."""
+    # Not imported for commands that send nothing, which are to begin soon.
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    from opentelemetry import trace
+
     return trace.get_tracer("sdc")
 
 
@@ -24,6 +30,7 @@ def configure_traces() -> bool:
     if not any(os.environ.get(name) for name in ENDPOINTS):
         return False
     # Loaded where they are wanted: most processes send nothing.
+    from opentelemetry import trace
     from opentelemetry.context import Context
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -51,10 +58,11 @@ def traced(service: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(service)
     def spanned(*args: P.args, **kwargs: P.kwargs) -> R:
+        own = tracer()
+        if own is None:
+            return service(*args, **kwargs)
         # An error's message quotes what was asked.
-        with tracer().start_as_current_span(
-            name, record_exception=False, set_status_on_exception=False
-        ):
+        with own.start_as_current_span(name, record_exception=False, set_status_on_exception=False):
             return service(*args, **kwargs)
 
     return spanned
