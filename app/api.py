@@ -49,16 +49,16 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         403: "The key has not the scope that is needed.",
         404: "What was named does not exist.",
         409: "What was asked contradicts what is stored.",
-        413: "The body is larger than the setting `upload_mb`, or `json_mb` without a file, or "
-        "what is in it takes more memory than `upload_memory_mb`.",
+        413: "The body is larger than the setting `SDC_UPLOAD_MB`, or `SDC_JSON_MB` without a "
+        "file, or what is in it takes more memory than `SDC_UPLOAD_MEMORY_MB`.",
         422: "What was given cannot be used.",
-        408: "The body did not come in the setting `slow_request_s`, and 10 kB a second.",
-        421: "The server is not asked by that name, see the setting `allowed_hosts`.",
+        408: "The body did not come in the setting `SDC_SLOW_REQUEST_S`, and 10 kB a second.",
+        421: "The server is not asked by that name, see the setting `SDC_ALLOWED_HOSTS`.",
         429: "More requests, and prompts to embed, in a minute than the setting "
-        "`requests_per_minute`.",
+        "`SDC_REQUESTS_PER_MINUTE`.",
         503: "A part that the catalog needs cannot be used now, or more is asked at once than the "
-        "setting `requests_at_once`; `Retry-After` says when to ask again.",
-        504: "A query took longer than the setting `statement_timeout_s`.",
+        "setting `SDC_REQUESTS_AT_ONCE`; `Retry-After` says when to ask again.",
+        504: "A query took longer than the setting `SDC_STATEMENT_TIMEOUT_S`.",
         507: "The artefact store or a disk cannot give back what it should.",
     }.items()
 }

@@ -70,7 +70,7 @@ class Capacity:
 
 def _busy() -> BusyError:
     return BusyError(
-        "the server is working on as many requests as it can, the setting requests_at_once",
+        "the server is working on as many requests as it can, the setting SDC_REQUESTS_AT_ONCE",
         hint=f"ask again in {_RETRY_S} s",
         retry_after_s=_RETRY_S,
     )

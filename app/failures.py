@@ -46,8 +46,8 @@ def as_catalog_error(error: Exception) -> CatalogError | None:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
             return InputError(
-                f"the setting {name} cannot be used: {first['msg']}",
-                hint=f"mend SDC_{name.upper()}, or settings.toml in SDC_HOME",
+                f"the setting SDC_{name.upper()} cannot be used: {first['msg']}",
+                hint=f"mend it, or {name} in settings.toml of SDC_HOME",
             )
         case TOMLDecodeError():
             return InputError(f"settings.toml in SDC_HOME is no TOML: {error}", hint="mend it")

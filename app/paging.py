@@ -32,7 +32,8 @@ def check_limit(limit: int) -> None:
     most = get_settings().page_limit
     if not 1 <= limit <= most:
         raise InputError(
-            f"limit is {limit}", hint=f"ask for 1 to {most:,} items a page, the setting page_limit"
+            f"limit is {limit}",
+            hint=f"ask for 1 to {most:,} items a page, the setting SDC_PAGE_LIMIT",
         )
 
 

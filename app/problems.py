@@ -14,6 +14,7 @@ from starlette.routing import Match
 from app.errors import BusyError, CatalogError
 from app.failures import as_catalog_error
 from app.observing.context import HEADER, bound
+from app.wording import of_requests
 
 MEDIA_TYPE = "application/problem+json"
 MOST_FAULTS = 20
@@ -67,7 +68,9 @@ def problem_of(error: CatalogError) -> JSONResponse:
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
     if isinstance(error, BusyError):
         headers = {"Retry-After": str(error.retry_after_s)}
-    return problem_response(error.status, error.message, headers=headers, hint=error.hint or None)
+    return problem_response(
+        error.status, error.message, headers=headers, hint=of_requests(error.hint) or None
+    )
 
 
 def tell_problems(api: FastAPI) -> None:

@@ -37,6 +37,7 @@ class Rates:
             free = self._limiter.get_window_stats(most, asker).reset_time
             wait = max(1, math.ceil(free - time.time()))
             raise TooManyRequestsError(
-                f"more than {most.amount:,} requests in a minute, the setting requests_per_minute",
+                f"more than {most.amount:,} requests in a minute, the setting "
+                "SDC_REQUESTS_PER_MINUTE",
                 hint=f"wait {wait} s",
             )

@@ -45,7 +45,7 @@ class UploadWork:
         if self.taken + size > most:
             raise TooLargeError(
                 f"{name} takes {(self.taken + size) / 1e6:,.0f} MB of memory, more than"
-                f" {most / 1e6:,g}, the setting upload_memory_mb",
+                f" {most / 1e6:,g}, the setting SDC_UPLOAD_MEMORY_MB",
                 hint="send a smaller one, or raise SDC_UPLOAD_MEMORY_MB",
             )
         with _lock:

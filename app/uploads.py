@@ -34,7 +34,7 @@ class BodyLimit:
         uploads = headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
         setting = "upload_mb" if uploads else "json_mb"
         most = int(getattr(get_settings(), setting) * 1e6)
-        detail = f"the body is larger than {most / 1e6:g} MB, the setting {setting}"
+        detail = f"the body is larger than {most / 1e6:g} MB, the setting SDC_{setting.upper()}"
         told = headers.get(b"content-length", b"0").lstrip(b"0")
         # Python refuses to make a number of thousands of digits.
         if told.isdigit() and (len(told) > MOST_DIGITS or int(told) > most):

@@ -58,7 +58,9 @@ def check_k(k: int) -> None:
     """
     most = get_settings().k_limit
     if not 1 <= k <= most:
-        raise InputError(f"k is {k}", hint=f"ask for 1 to {most:,} answers, the setting k_limit")
+        raise InputError(
+            f"k is {k}", hint=f"ask for 1 to {most:,} answers, the setting SDC_K_LIMIT"
+        )
 
 
 def require_component(session: Session, component_id: int) -> Component:

@@ -119,7 +119,7 @@ class _Places:
         with self._free:
             if not self._free.wait_for(lambda: self._taken < most, WAIT_S):
                 raise BusyError(
-                    f"{most} statements are run already, the setting sql_connections",
+                    f"{most} statements are run already, the setting SDC_SQL_CONNECTIONS",
                     hint=f"send it again in {WAIT_S} s",
                     retry_after_s=WAIT_S,
                 )

@@ -102,7 +102,7 @@ def confine(source: str) -> str:
     if (resolved := below(source, roots)) is None:
         raise InputError(
             f"{source}: no folder that requests may read",
-            hint="give a full path below one of the folders of the setting ingest_roots",
+            hint="give a full path below one of the folders of the setting SDC_INGEST_ROOTS",
         )
     return resolved
 
@@ -123,7 +123,7 @@ def _confine_url(source: str) -> str:
     if not any(is_below_url(source, root) for root in get_settings().ingest_urls):
         raise InputError(
             f"{source}: no URL that requests may read",
-            hint="give one below one of the setting ingest_urls",
+            hint="give one below one of the setting SDC_INGEST_URLS",
         )
     return source
 

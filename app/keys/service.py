@@ -108,7 +108,8 @@ def require_scope(access: Access, scope: Scope) -> None:
         return
     if access is NOBODY:
         raise UnauthorisedError(
-            "a key is needed", hint="send it as `Authorization: Bearer sdc_...`"
+            "a key is needed",
+            hint="give one as SDC_KEY, or over HTTP as `Authorization: Bearer sdc_...`",
         )
     raise ForbiddenError(
         f"the key has not the scope {scope}",

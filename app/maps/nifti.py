@@ -207,7 +207,7 @@ def _shape(header: Any, name: str) -> tuple[int, int, int]:
     most = get_settings().map_mvoxels
     if math.prod(sizes) > most * 1e6:
         raise InputError(
-            f"{name} has {told} voxels, more than {most:g} million, the setting map_mvoxels",
+            f"{name} has {told} voxels, more than {most:g} million, the setting SDC_MAP_MVOXELS",
             hint="resample it to larger voxels, or raise SDC_MAP_MVOXELS",
         )
     return (sizes[0], sizes[1], sizes[2])

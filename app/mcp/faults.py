@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from app.errors import CatalogError, InputError
 from app.failures import as_catalog_error
+from app.wording import of_requests
 
 
 class CatalogTool(Tool):
@@ -31,7 +32,8 @@ class CatalogTool(Tool):
             known = _known(error)
             if known is None:
                 raise
-            raise ToolError(" ".join(str(known).split())) from error
+            told = f"{known.message} ({of_requests(known.hint)})" if known.hint else known.message
+            raise ToolError(" ".join(told.split())) from error
 
     def _refuse_unknown(self, arguments: dict[str, Any]) -> None:
         known = self.parameters.get("properties", {})

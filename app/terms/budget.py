@@ -22,7 +22,7 @@ class _Budget:
             raise InputError(
                 f"{self._spent + number:,} prompts of this request are to be embedded, those in "
                 "several templates counted for each",
-                hint=f"{most:,} at once are the most, the setting embed_limit: ask in several "
+                hint=f"{most:,} at once are the most, the setting SDC_EMBED_LIMIT: ask in several "
                 "requests",
             )
         self._count(number)

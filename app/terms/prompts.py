@@ -42,7 +42,7 @@ def clean_text(text: str, what: str = "the prompt") -> str:
     if len(text) > most:
         raise InputError(
             f"{what} has {len(text)} characters",
-            hint=f"{most:,} are the most, the setting prompt_length",
+            hint=f"{most:,} are the most, the setting SDC_PROMPT_LENGTH",
         )
     if "\0" in stripped or not _encodes(stripped):
         raise InputError(f"{what} is not valid text: {stripped!a}", hint="use UTF-8 without NUL")
@@ -61,7 +61,7 @@ def check_batch(number: int, what: str) -> None:
     if number > most:
         raise InputError(
             f"there are {number:,} {what}",
-            hint=f"{most:,} at once are the most, the setting prompt_batch",
+            hint=f"{most:,} at once are the most, the setting SDC_PROMPT_BATCH",
         )
 
 

@@ -37,5 +37,5 @@ def confined(path: Path) -> None:
     if roots is not None and not any(path.resolve().is_relative_to(root) for root in roots):
         raise InputError(
             f"{path} lies outside the folders that requests may read",
-            hint="move it below one of the setting ingest_roots",
+            hint="move it below one of the setting SDC_INGEST_ROOTS",
         )

@@ -15,9 +15,9 @@ from tests.app.mcp.conftest import call, environment, fault, over_stdio
 from tests.app.published import Published
 
 LONG = {"SDC_PROMPT_LENGTH": "20"}
-TOO_LONG = ("has 21 characters", "20 are the most, the setting prompt_length")
+TOO_LONG = ("has 21 characters", "20 are the most, the setting SDC_PROMPT_LENGTH")
 MANY = {"SDC_K_LIMIT": "12"}
-TOO_MANY = ("k is 13", "ask for 1 to 12 answers, the setting k_limit")
+TOO_MANY = ("k is 13", "ask for 1 to 12 answers, the setting SDC_K_LIMIT")
 FACE = {"query": "face"}
 
 
@@ -51,22 +51,22 @@ def bounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str
         (
             {"SDC_PROMPT_BATCH": "2"},
             *("POST", "/v1/search", {"questions": [FACE] * 3}, 422),
-            ("there are 3 questions", "2 at once are the most, the setting prompt_batch"),
+            ("there are 3 questions", "2 at once are the most, the setting SDC_PROMPT_BATCH"),
         ),
         (
             {"SDC_PAGE_LIMIT": "60"},
             *("GET", "/v1/components", {"limit": 61}, 422),
-            ("limit is 61", "ask for 1 to 60 items a page, the setting page_limit"),
+            ("limit is 61", "ask for 1 to 60 items a page, the setting SDC_PAGE_LIMIT"),
         ),
         (
             {"SDC_JSON_MB": "0.0001"},
             *("POST", "/v1/search", {"questions": [{"query": "x" * 99}]}, 413),
-            ("the body is larger than 0.0001 MB, the setting json_mb", None),
+            ("the body is larger than 0.0001 MB, the setting SDC_JSON_MB", None),
         ),
         (
             {"SDC_REQUESTS_PER_MINUTE": "1"},
             *("GET", "/v1/runs", {}, 429),
-            ("more than 1 requests in a minute, the setting requests_per_minute", "wait "),
+            ("more than 1 requests in a minute, the setting SDC_REQUESTS_PER_MINUTE", "wait "),
         ),
     ],
 )

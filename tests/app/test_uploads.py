@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from app.settings import get_settings
 from tests.app.published import Published
 
-LIMIT = "the body is larger than 0.001 MB, the setting json_mb"
+LIMIT = "the body is larger than 0.001 MB, the setting SDC_JSON_MB"
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 
 
@@ -56,4 +56,6 @@ def test_an_upload_may_be_larger(client: TestClient) -> None:
     assert client.post("/v1/search/image", content=b"x" * 2000, headers=FORM).status_code != 413
     response = client.post("/v1/search/image", content=b"x" * 2001, headers=FORM)
     assert response.status_code == 413
-    assert response.json()["detail"] == "the body is larger than 0.002 MB, the setting upload_mb"
+    assert (
+        response.json()["detail"] == "the body is larger than 0.002 MB, the setting SDC_UPLOAD_MB"
+    )

@@ -130,7 +130,7 @@ def test_beyond_the_line_all_are_told_at_once_and_health_still_answers(
             assert time.monotonic() < until
         assert int(refused.headers["retry-after"]) >= 1
         assert refused.headers["content-type"] == "application/problem+json"
-        assert refused.json()["detail"].endswith("the setting requests_at_once")
+        assert refused.json()["detail"].endswith("the setting SDC_REQUESTS_AT_ONCE")
         for path in ("/healthz", "/readyz"):
             assert httpx.get(f"{url}{path}", timeout=PATIENCE_S).status_code == 200
 
@@ -282,7 +282,7 @@ def test_the_limit_counts_what_is_embedded(
     refused = client.post("/v1/search", json=many(2, 20, 20))
     assert refused.status_code == 422
     assert "420 prompts of this request are to be embedded" in refused.json()["detail"]
-    assert "the setting embed_limit" in refused.json()["hint"]
+    assert "the setting SDC_EMBED_LIMIT" in refused.json()["hint"]
     assert encoder.embedded == 0
     assert client.post("/v1/search", json=many(2, 4, 2)).status_code == 200
     assert encoder.embedded == 20

@@ -136,7 +136,7 @@ def test_mcp_s_sql_has_so_many_places(
     there.wait(30)
     with pytest.raises(BusyError) as caught:
         reader.read_sql("SELECT 1", rows=1)
-    assert caught.value.message == "2 statements are run already, the setting sql_connections"
+    assert caught.value.message == "2 statements are run already, the setting SDC_SQL_CONNECTIONS"
     assert (caught.value.status, caught.value.retry_after_s) == (503, 1)
     go.set()
     for thread in threads:

@@ -85,7 +85,7 @@ def test_one_that_never_fits(seeing: TestClient, decoded: list[str], kind: str) 
     problem = response.json()
     assert response.status_code == 413
     assert problem["detail"].startswith("p.png takes ")
-    assert problem["detail"].endswith("of memory, more than 400, the setting upload_memory_mb")
+    assert problem["detail"].endswith("of memory, more than 400, the setting SDC_UPLOAD_MEMORY_MB")
     assert "SDC_UPLOAD_MEMORY_MB" in problem["hint"]
     assert not decoded
 

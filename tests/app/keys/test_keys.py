@@ -193,7 +193,7 @@ def test_a_rate_for_each_asker(own_client: TestClient, monkeypatch: pytest.Monke
         assert told == [200, 200, 429]
     response = own_client.get("/v1/datasets")
     assert response.json()["detail"] == (
-        "more than 2 requests in a minute, the setting requests_per_minute"
+        "more than 2 requests in a minute, the setting SDC_REQUESTS_PER_MINUTE"
     )
     assert re.fullmatch(r"wait \d+ s", response.json()["hint"])
     # Guesses count for the address, which has used up its own, and so do keys that do not reach.

@@ -87,7 +87,7 @@ def test_too_large_a_map(client: TestClient, small: None) -> None:
     response = post(client, written(np.zeros((11, 11, 11)), packed=True))
     assert response.status_code == 422
     assert response.json()["detail"] == (
-        "m.nii has 11 x 11 x 11 voxels, more than 0.001 million, the setting map_mvoxels"
+        "m.nii has 11 x 11 x 11 voxels, more than 0.001 million, the setting SDC_MAP_MVOXELS"
     )
 
 

@@ -11,7 +11,7 @@ from app.settings import get_settings
 from tests.app.mcp.conftest import call, environment, fault, over_http, over_stdio, with_client
 from tests.app.published import Published
 
-TOO_MANY = "more than 2 requests in a minute, the setting requests_per_minute (wait "
+TOO_MANY = "more than 2 requests in a minute, the setting SDC_REQUESTS_PER_MINUTE (wait "
 
 
 def told(url: str, tool: str, key: str | None = None) -> str:

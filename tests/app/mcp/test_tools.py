@@ -115,12 +115,12 @@ BAD = [
     (
         "search",
         {"prompt": "face", "k": 0},
-        "k is 0 (ask for 1 to 1,000 answers, the setting k_lim",
+        "k is 0 (ask for 1 to 1,000 answers, the setting SDC_K_",
     ),
     (
         "search",
         {"prompt": "face", "k": 1001},
-        "k is 1001 (ask for 1 to 1,000 answers, the setting k_lim",
+        "k is 1001 (ask for 1 to 1,000 answers, the setting SDC_K_",
     ),
     ("search", {"prompt": "face", "k": "many"}, "k cannot be used: Input should be a valid int"),
     ("search", {}, "prompt cannot be used: Field required (see the tool's schema)"),

@@ -98,11 +98,11 @@ BAD: list[tuple[dict[str, Any], int, str, str]] = [
     ({"texts": ["the dog", "half \ud800"]}, 422, "body.texts.1: Input should be a valid", ""),
     (
         {"texts": ["the dog", "x" * 1001]},
-        *(422, "text 2 has 1001 characters", "1,000 are the most, the setting prompt_length"),
+        *(422, "text 2 has 1001 characters", "1,000 are the most, the setting SDC_PROMPT_LENGTH"),
     ),
     (
         {"texts": ["the dog"] * 51},
-        *(422, "there are 51 texts", "50 at once are the most, the setting prompt_batch"),
+        *(422, "there are 51 texts", "50 at once are the most, the setting SDC_PROMPT_BATCH"),
     ),
     ({"texts": ["the dog", "quasar"]}, 404, "vectors:words@", ""),
     ({"texts": ["the dog"], "dataset": "lab-x"}, 404, "no dataset 'lab-x'", "known: lab-a"),

@@ -53,7 +53,7 @@ def test_the_longest_text_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         assert clean_text("face") == "face"
         with pytest.raises(InputError, match="the prompt has 5 characters") as caught:
             clean_text("faces")
-        assert caught.value.hint == "4 are the most, the setting prompt_length"
+        assert caught.value.hint == "4 are the most, the setting SDC_PROMPT_LENGTH"
     finally:
         monkeypatch.undo()
         get_settings.cache_clear()
