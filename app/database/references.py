@@ -25,6 +25,27 @@ def ingested_artefacts(session: Session) -> list[Artefact]:
     return list(artefacts_in(list(session.scalars(select(Subject.artefacts)))))
 
 
+def named_artefacts(session: Session) -> dict[str, str]:
+    """What every artefact is of that a participant or a run refers to, by address (sha256)."""
+    named: dict[str, str] = {}
+    participants = (
+        select(Dataset.slug, Subject.label, Subject.artefacts)
+        .join(Subject, Subject.dataset_id == Dataset.id)
+        .order_by(Subject.id)
+    )
+    for slug, label, artefacts in session.execute(participants):
+        named |= {each.sha256: f"{label} of {slug}" for each in artefacts_in([artefacts])}
+    runs = (
+        select(Dataset.slug, Decoder.run_id, Decoder.artefact_sha256, Decoder.masks_sha256)
+        .join(Run, Run.id == Decoder.run_id)
+        .join(Dataset, Dataset.id == Run.dataset_id)
+        .order_by(Decoder.run_id)
+    )
+    for slug, run, *addresses in session.execute(runs):
+        named |= {each: f"run {run} of {slug}" for each in addresses if each}
+    return named
+
+
 def parent_artefacts(session: Session) -> set[str]:
     """Addresses (sha256) of what all runs were computed from."""
     return set(_addresses(list(session.scalars(select(Run.parents)))))

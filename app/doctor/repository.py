@@ -15,3 +15,11 @@ def pgvector_version(connection: Connection) -> str | None:
         text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
     )
     return None if version is None else str(version)
+
+
+def pgvector_offered(connection: Connection) -> str | None:
+    """The version of pgvector that the server can create; None where it has none."""
+    version = connection.scalar(
+        text("SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
+    )
+    return None if version is None else str(version)

@@ -48,12 +48,14 @@ HINTS = {
 }
 
 
-def examine(settings: Settings) -> Report:
+def examine(settings: Settings, *, deep: bool = False) -> Report:
     """Run every check; one that fails stops none of the others.
 
     Parameters
     ----------
     settings : Settings
+    deep : bool
+        Read every artefact that the catalog refers to, instead of those of current runs.
 
     Returns
     -------
@@ -61,7 +63,7 @@ def examine(settings: Settings) -> Report:
         `ok` where all are.
     """
     checks = [
-        *_database_checks(settings),
+        *_database_checks(settings, deep),
         _check("store", partial(_store, settings)),
         _check("disk", partial(_disk, settings)),
         _check("access", partial(_access, settings)),
@@ -69,7 +71,7 @@ def examine(settings: Settings) -> Report:
     return Report(ok=all(check.ok for check in checks), checks=checks)
 
 
-def _database_checks(settings: Settings) -> Iterator[Check]:
+def _database_checks(settings: Settings, deep: bool) -> Iterator[Check]:
     server = _check("server", lambda: _server(get_engine()))
     yield server
     if not server.ok:
@@ -87,7 +89,7 @@ def _database_checks(settings: Settings) -> Iterator[Check]:
     yield listed
     for row in rows:
         yield _check(f"encoder {row.name}", partial(_encoder, row, settings.device))
-    yield _check("artefacts", partial(_artefacts, engine, settings))
+    yield _check("artefacts", partial(_every_artefact if deep else _artefacts, engine, settings))
 
 
 def _check(name: str, step: Step) -> Check:
@@ -119,9 +121,15 @@ def _pgvector(engine: Engine) -> str:
     wanted = ".".join(map(str, PGVECTOR_AT_LEAST))
     with engine.connect() as connection:
         version = repository.pgvector_version(connection)
+        offered = repository.pgvector_offered(connection)
+    if version is None and offered is not None:
+        raise UnavailableError(
+            f"the server has pgvector {offered}, and this database does not use it yet",
+            hint="run `sdc db upgrade`, or fill the catalog: sdc ingest PATH",
+        )
     if version is None:
         raise UnavailableError(
-            "the database has no extension `vector`",
+            "the server has no extension `vector`",
             hint=f"install pgvector {wanted} or later on the server, then `sdc db upgrade`",
         )
     if tuple(map(int, version.split("."))) < PGVECTOR_AT_LEAST:
@@ -168,6 +176,30 @@ def _artefacts(engine: Engine, settings: Settings) -> str:
         with store.open(artefact):
             pass
     return f"{len(read)} of current runs unchanged, {len(present)} of ingestions present"
+
+
+def _every_artefact(engine: Engine, settings: Settings) -> str:
+    require_current(engine)
+    with Session(engine) as session:
+        referred = references.named_artefacts(session)
+    store = ArtefactStore(settings.store_url)
+    for file in store.files():
+        if file.sha256 is not None:
+            referred.setdefault(file.sha256, "a stage of a run")
+    bad = []
+    for sha, what in referred.items():
+        try:
+            with store.open(Artefact(sha256=sha, size=0)):
+                pass
+        except CatalogError as error:
+            bad.append(f"{sha[:12]} of {what}: {error.message}")
+    if bad:
+        raise StorageError(
+            f"{len(bad)} of {len(referred)} artefacts cannot be used: {'; '.join(bad)}",
+            hint="bring them back from a backup of the store; or remove them and ingest and run "
+            "what they are of again",
+        )
+    return f"all {len(referred)} read, and unchanged"
 
 
 def _store(settings: Settings) -> str:

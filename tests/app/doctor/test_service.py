@@ -2,6 +2,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
@@ -10,7 +11,8 @@ from app.database.migrate import downgrade
 from app.doctor.schemas import Check
 from app.doctor.service import examine
 from app.settings import get_settings
-from tests.app.conftest import Counts
+from app.store import ArtefactStore
+from tests.app.conftest import Counts, Sdc
 from tests.app.published import Published, write_table
 
 NAMES = [
@@ -19,9 +21,9 @@ NAMES = [
 ]
 
 
-def diagnose() -> dict[str, Check]:
+def diagnose(*, deep: bool = False) -> dict[str, Check]:
     """Faults by the first word of their name, after a look at the names of all checks."""
-    report = examine(get_settings())
+    report = examine(get_settings(), deep=deep)
     assert report.ok == all(check.ok for check in report.checks)
     for check in report.checks:
         assert check.detail
@@ -77,7 +79,22 @@ def test_a_catalog_that_was_never_migrated(own_published: Published) -> None:
         connection.execute(text("DROP EXTENSION vector CASCADE"))
     faults = diagnose()
     assert set(faults) == {"pgvector", "migration", "encoders", "artefacts"}
-    assert "no extension" in faults["pgvector"].detail
+    # The embedded server brings it: nobody is to install anything.
+    assert "this database does not use it yet" in faults["pgvector"].detail
+    assert "sdc db upgrade" in faults["pgvector"].hint
+    assert "install" not in faults["pgvector"].hint
+
+
+def test_a_server_without_the_extension(
+    own_published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downgrade(get_engine())
+    with get_engine().begin() as connection:
+        connection.execute(text("DROP EXTENSION vector CASCADE"))
+    monkeypatch.setattr("app.doctor.repository.pgvector_offered", lambda _: None)
+    fault = diagnose()["pgvector"]
+    assert "the server has no extension" in fault.detail
+    assert "install pgvector 0.8.4" in fault.hint
 
 
 def test_an_extension_that_is_too_old(own_published: Published) -> None:
@@ -121,6 +138,43 @@ def test_betas_that_are_missing(own_published: Published) -> None:
     (file,) = Path(get_settings().store_url).rglob(f"{address}.safetensors")
     file.unlink()
     assert set(diagnose()) == {"artefacts"}
+
+
+def damage(address: str) -> None:
+    (file,) = Path(get_settings().store_url).rglob(f"{address}.safetensors")
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def test_a_deep_look_tells_every_artefact_that_is_damaged(
+    own_published: Published, sdc: Sdc
+) -> None:
+    with get_engine().connect() as connection:
+        betas = connection.scalar(
+            text("SELECT artefacts->'sessions'->0->>'sha256' FROM catalog.subject ORDER BY id")
+        )
+        masks = connection.scalar(text("SELECT min(masks_sha256) FROM catalog.decoder"))
+    store = ArtefactStore(get_settings().store_url)
+    of_a_stage = store.put({"x": np.arange(9.0)}).sha256
+    report = examine(get_settings(), deep=True)
+    assert report.ok
+    assert "all 7 read, and unchanged" in [check.detail for check in report.checks]
+    damage(betas)
+    # The quick look asks whether betas are there.
+    assert not diagnose()
+    damage(of_a_stage)
+    damage(masks)
+    faults = diagnose(deep=True)
+    assert set(faults) == {"artefacts"}
+    told = faults["artefacts"].detail
+    assert told.startswith("3 of 7 artefacts cannot be used: ")
+    assert f"{betas[:12]} of subj01 of lab-a: " in told
+    assert f"{masks[:12]} of run {own_published.run} of lab-a: " in told
+    assert f"{of_a_stage[:12]} of a stage of a run: " in told
+    assert told.count("damaged") == 3
+    result = sdc("doctor", "--deep")
+    assert result.exit_code == 1
+    assert betas[:12] in result.stdout
 
 
 def test_a_store_that_cannot_be_written(own_published: Published) -> None:
