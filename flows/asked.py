@@ -80,6 +80,7 @@ def work_on_ingestion(request: int, attempt: int) -> Json | State[Any]:
     with open_session() as session, session.begin():
         queue.add_line(session, taken.id, taken.attempt, "INFO", "done")
         queue.end_done(session, taken, changed=result["changed"], run=result["run"])
+    logger.info("ingestion %d of %s is done", taken.id, taken.source)
     return result
 
 
@@ -188,11 +189,14 @@ def worth_another_try(error: Exception) -> bool:
 def _failed(taken: Taken, error: Exception) -> State[Any]:
     known = as_catalog_error(error)
     if known is None:
-        logger.error("ingestion %d failed", taken.id, exc_info=error)
+        logger.error("ingestion %d met what nobody foresaw", taken.id, exc_info=error)
         known = CatalogError(f"{type(error).__name__}: {error}", hint="see the worker's log")
     with open_session() as session, session.begin():
         queue.add_line(session, taken.id, taken.attempt, "ERROR", str(known))
         again = queue.end_failed(session, taken, known, may_pass=worth_another_try(error))
+        level = logging.WARNING if again else logging.ERROR
+        outcome = "is tried again" if again else "failed"
+        logger.log(level, "ingestion %d of %s %s: %s", taken.id, taken.source, outcome, known)
         if again:
             queue.add_line(session, taken.id, taken.attempt, "INFO", "it is tried again")
     if not again:

@@ -90,10 +90,18 @@ def test_what_is_asked_for_is_done_once_and_tells_how(flows_home: Path, planted:
     assert row(again).changed is False
 
 
-def test_a_fault_of_the_data_fails_at_once_with_its_line(flows_home: Path, planted: Path) -> None:
+def test_a_fault_of_the_data_fails_at_once_with_its_line(
+    flows_home: Path, planted: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     before = counts()
     request = ask(planted / "nothing")
     assert work(request) == "Failed"
+    # Whoever runs the worker reads its log.
+    (told,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert told.name == "flows.asked"
+    assert told.getMessage().startswith(
+        f"ingestion {request} of {planted / 'nothing'} failed: {planted / 'nothing'}: no data set"
+    )
     found = row(request)
     assert (found.state, found.attempt) == ("failed", 1)
     assert found.error == f"{planted / 'nothing'}: no data set of a known layout"
