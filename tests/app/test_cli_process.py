@@ -66,6 +66,30 @@ def test_a_stored_prompt_loads_no_encoder(published: Published) -> None:
     assert json.loads(result.stdout)["concepts"][0]["id"] == published.components["face"]
 
 
+@pytest.mark.parametrize("words", [("run", "nosuch"), ("run", "nosuch", "--set", "seed=2")])
+def test_a_dataset_that_is_not_there_is_told_before_what_computes_is_loaded(
+    published: Published, words: tuple[str, ...]
+) -> None:
+    heavy = "('torch', 'prefect', 'nibabel', 'scipy', 'distributed', 'transformers')"
+    code = f"print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    result = run_sdc(*words, code=code)
+    assert result.returncode == 2
+    refused, loaded = result.stderr.splitlines()
+    assert refused.startswith("error: no dataset 'nosuch' is in the catalog (known: lab-a")
+    assert loaded == "[]"
+
+
+@pytest.mark.parametrize("words", [("datasets",), ("runs",), ("concepts",), ("show", "1")])
+def test_a_command_that_reads_loads_what_it_needs(
+    published: Published, words: tuple[str, ...]
+) -> None:
+    """Each of these takes a tenth of a second or more of a command's first half."""
+    heavy = "('torch', 'alembic', 'rich', 'opentelemetry', 'scipy', 'fastapi', 'httpx', 'prefect')"
+    code = f"print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    result = run_sdc(*words, code=code)
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (0, "[]")
+
+
 def test_a_reader_that_goes_away_is_no_traceback(published: Published) -> None:
     script = "from app.cli import main; main()"
     process = subprocess.Popen(

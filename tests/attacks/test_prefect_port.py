@@ -297,6 +297,8 @@ server.stop()
         ({"host": "prefect:4200", "origin": "https://lab.example.evil"}, 403),
         ({"host": "prefect:4200", "origin": "prefect:4200"}, 403),
         ({"host": "prefect:nonsense"}, 421),
+        ({"host": "a.lab.example:4200"}, 200),
+        ({"host": "lab.example.evil"}, 421),
         ({"host": "[::1"}, 421),
         ({}, 421),
     ],
@@ -305,7 +307,7 @@ def test_the_guard(headers: dict[str, str], status: int) -> None:
     async def well(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200})
 
-    guarded = Guarded(well, ["prefect", "::1"], ["https://lab.example"])
+    guarded = Guarded(well, ["prefect", "::1", "*.lab.example"], ["https://lab.example"])
     told: list[Any] = []
 
     async def take(message: Any) -> None:
