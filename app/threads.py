@@ -12,11 +12,11 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 # What OpenMP's libraries read when they are loaded. GNU's, which torch for Linux brings: how often
-# a thread looks before it sleeps; with so few looks torch is as quick alone as with the 300,000 of
-# the default, and beside others as with none (docs/benchmarks.md). LLVM's and Intel's, of torch for
-# macOS and of MKL: the policy, and for how many milliseconds.
+# a thread looks before it sleeps, 300,000 times if it is not said. With so few torch alone is
+# about as quick, and beside others nearly as quick as with none (docs/benchmarks.md). LLVM's and
+# Intel's, of torch for macOS and of MKL: the policy, and for how many milliseconds.
 POLICY = "OMP_WAIT_POLICY"
-PASSIVE = {POLICY: "PASSIVE", "GOMP_SPINCOUNT": "300", "KMP_BLOCKTIME": "0"}
+PASSIVE = {POLICY: "PASSIVE", "GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
 # How many threads they take; what it says stands.
 COUNT = "OMP_NUM_THREADS"
 _LOOK_S = 0.2

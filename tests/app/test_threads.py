@@ -28,7 +28,7 @@ def told(script: str, **said: str) -> str:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ({}, "PASSIVE 300 0"),
+        ({}, "PASSIVE 1000 0"),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None None"),
         ({"GOMP_SPINCOUNT": "7"}, "PASSIVE 7 0"),
     ],

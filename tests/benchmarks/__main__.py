@@ -28,6 +28,7 @@ from tests.benchmarks import (
     small_designs,
     voxel_million,
     voxel_search,
+    waiting_threads,
 )
 
 BENCHMARKS = {
@@ -37,6 +38,7 @@ BENCHMARKS = {
         voxel_search,
         rest_latency,
         command_start,
+        waiting_threads,
         decoder_step,
         masks,
         growth,
