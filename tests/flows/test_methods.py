@@ -344,14 +344,18 @@ def test_what_cannot_be_clustered_is_one_line_and_changes_nothing(
 @pytest.mark.parametrize(
     "words", [("--set", "method=masks", "--method", "clusters"), ("--set", "method=clusters")]
 )
-def test_the_command_takes_the_method_over_what_is_set(words: tuple[str, ...]) -> None:
+def test_the_command_takes_the_method_over_what_is_set(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.commands._require_dataset", lambda slug: None)
     result = CliRunner().invoke(app, ["run", "small", "--set", "decoder.kind=mlp", *words])
     assert result.exit_code == 2
     assert result.stderr.startswith("error: method clusters cannot use a decoder of kind mlp")
     assert result.stderr.count("\n") == 1
 
 
-def test_the_command_knows_no_other_method() -> None:
+def test_the_command_knows_no_other_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.commands._require_dataset", lambda slug: None)
     for words in (("--method", "magic"), ("--set", "method=magic")):
         result = CliRunner().invoke(app, ["run", "small", *words])
         assert result.exit_code == 2

@@ -87,7 +87,7 @@ def test_a_server_that_is_away_is_told_in_one_line(
     monkeypatch.setattr("flows.prefect_home._ANSWER_S", 0.1)
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
         monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-        refused = sdc("run", "any")
+        refused = sdc("ingest", str(catalog))
     assert refused.exit_code == 1
     assert refused.stderr == (
         "error: no Prefect server answers at http://127.0.0.1:1/api (start it (`sdc prefect`), "
