@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from app.embedding.checksum import file_checksum
 from app.embedding.device import torch_device
 from app.embedding.encoder import Image, Vectors, check_texts, encode_captions, unit_rows
+from app.embedding.text_reading import SLOT, TextReading, read_words
 from app.embedding.torchvision_operators import ensure_torchvision
 from app.errors import ConflictError, InputError, UnavailableError
 
@@ -18,6 +19,7 @@ MODEL = "all-MiniLM-L6-v2"
 # That of sentence-transformers/all-MiniLM-L6-v2's model.safetensors on the Hugging Face hub.
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 256
+UNKNOWN = "[UNK]"
 BATCH = 128
 WORTH_REMEMBERING = 1000
 
@@ -26,7 +28,7 @@ class CaptionEncoder:
     """Sentence vectors of all-MiniLM-L6-v2 (D 384): the mean of its token vectors, normalised.
 
     Reads text alone and needs no network. Texts are cut after 256 word pieces, as the model's
-    own configuration says. Implements `app.embedding.Encoder`.
+    own configuration says; `read_text` tells of it. Implements `app.embedding.Encoder`.
 
     Parameters
     ----------
@@ -84,6 +86,16 @@ class CaptionEncoder:
         row = {ids: index for index, ids in enumerate(distinct)}
         return unit_rows(vectors[[row[tokens[text]] for text in texts]], "text")
 
+    def read_text(self, text: str, template: str = SLOT) -> TextReading:
+        """Tell what is read of a text in a template: its first pieces, and words without any."""
+        return read_words(
+            text,
+            template,
+            count=self._count_tokens,
+            most_tokens=MAX_TOKENS,
+            tokens_of=self._word_tokens,
+        )
+
     def encode_images(self, images: Iterable[Image]) -> Vectors:
         """Refuse: the encoder reads text alone.
 
@@ -110,6 +122,16 @@ class CaptionEncoder:
             A stimulus has no caption.
         """
         return encode_captions(self.encode_texts, captions)
+
+    def _count_tokens(self, text: str) -> int:
+        cut = self._tokenizer.encode(text)
+        # Each part that was cut off has pieces around it, as the text has.
+        around: int = sum(cut.special_tokens_mask)
+        return len(cut.ids) + sum(len(each.ids) - around for each in cut.overflowing)
+
+    def _word_tokens(self, word: str) -> list[str | None]:
+        pieces = self._tokenizer.encode(word, add_special_tokens=False).tokens
+        return [None if each == UNKNOWN else each for each in pieces]
 
     def _pool_all(self, distinct: Sequence[tuple[int, ...]]) -> Vectors:
         """Vectors (n, 384) of token lists, a batch at a time."""

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from app.embedding.text_reading import SLOT, TextReading
 from app.errors import InputError
 
 Vectors = NDArray[np.float32]
@@ -44,6 +45,16 @@ class Encoder(Protocol):
         ------
         InputError
             A text is empty.
+        """
+        ...
+
+    def read_text(self, text: str, template: str = SLOT) -> TextReading:
+        """Tell what of a text in a template is read: whether its words are known, what is cut.
+
+        Raises
+        ------
+        NotFoundError
+            The encoder is a table, and the text is not in it.
         """
         ...
 

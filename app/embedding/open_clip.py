@@ -28,6 +28,7 @@ from app.embedding.checksum import arrays_checksum
 from app.embedding.device import torch_device
 from app.embedding.encoder import Image, Vectors, check_image, check_texts, unit_rows
 from app.embedding.spec import CHECKPOINTS, MODEL_CONFIG, OPEN_CLIP
+from app.embedding.text_reading import SLOT, TextReading, WordTokens, read_words
 from app.embedding.torchvision_operators import ensure_torchvision
 from app.errors import InputError, UnavailableError
 
@@ -61,7 +62,8 @@ _TOKENIZER_OPTIONS = frozenset(
 class OpenClipEncoder:
     """A CLIP-like model: pictures and texts in one space. Implements `app.embedding.Encoder`.
 
-    Texts longer than the model's context (77 tokens, mostly) are cut. Pictures go through the
+    Texts longer than the model's context (77 tokens, mostly) are cut, and `read_text` tells of it.
+    Pictures go through the
     model's own preprocessing. A model from a public tag is named by its spec; one from a local
     file ``open_clip:ARCH:STEM@CHECKSUM``, the same wherever the file lies.
 
@@ -129,6 +131,17 @@ class OpenClipEncoder:
                 rows.append(self._model.encode_text(tokens).float().cpu().numpy())
         return self._stack(rows, "text")
 
+    def read_text(self, text: str, template: str = SLOT) -> TextReading:
+        """Tell what is read of a text in a template: its first tokens, and words without any."""
+        count, tokens_of = _text_reader(self._tokenizer)
+        return read_words(
+            text,
+            template,
+            count=count,
+            most_tokens=self._tokenizer.context_length,
+            tokens_of=tokens_of,
+        )
+
     def encode_images(self, images: Iterable[Image]) -> Vectors:
         """Encode pictures, uint8 (H, W, 3) each: float32 (n, D), unit rows.
 
@@ -192,6 +205,36 @@ class _Weights:
     is_public: bool
     quick_gelu: bool
     preprocess: dict[str, Any]
+
+
+def _text_reader(tokenizer: Any) -> tuple[Callable[[str], int], WordTokens]:
+    """How a tokenizer of open_clip's cuts a text, uncut: its number of tokens; those of a word."""
+    import open_clip
+
+    if isinstance(tokenizer, open_clip.SimpleTokenizer):
+        # Made of bytes, it has a token for whatever there is; two stand around every text.
+        def parts(word: str) -> list[str | None]:
+            return [tokenizer.decoder[each] for each in tokenizer.encode(word)]
+
+        return lambda text: 2 + len(tokenizer.encode(text)), parts
+    inner, clean = tokenizer.tokenizer, getattr(tokenizer, "clean_fn", str)
+    around = 3 if getattr(tokenizer, "tokenizer_mode", "") == "clips" else None
+
+    def identifiers(text: str, whole: bool) -> list[int]:
+        found: list[int] = inner(clean(text), add_special_tokens=whole, verbose=False)["input_ids"]
+        return found
+
+    def pieces(word: str) -> list[str | None]:
+        ids = identifiers(word, False)
+        known = inner.convert_ids_to_tokens(ids)
+        return [
+            None if i == inner.unk_token_id else each for i, each in zip(ids, known, strict=True)
+        ]
+
+    def count(text: str) -> int:
+        return len(identifiers(text, around is None)) + (around or 0)
+
+    return count, pieces
 
 
 def require_fetchable(model: str, *, patience_s: float) -> None:

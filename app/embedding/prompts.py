@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 
 from app.embedding.encoder import Encoder, Vectors, unit_rows
+from app.embedding.text_reading import SLOT
 from app.errors import InputError
 
-SLOT = "{}"
 AS_TYPED: tuple[str, ...] = (SLOT,)
 # Without articles, because people type "a face" and "the sea" as well as "faces".
 ENSEMBLE: tuple[str, ...] = (

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from app.embedding.checksum import arrays_checksum
 from app.embedding.encoder import Image, Vectors, check_texts, encode_captions, unit_rows
 from app.embedding.prompts import bare_name
+from app.embedding.text_reading import SLOT, TextReading
 from app.errors import ConflictError, InputError, NotFoundError
 
 
@@ -85,6 +86,17 @@ class VectorTable:
         """
         check_texts(texts)
         return self.vectors[[self._row(text) for text in texts]]
+
+    def read_text(self, text: str, template: str = SLOT) -> TextReading:
+        """Tell that a text in a template is one name, which counts whole.
+
+        Raises
+        ------
+        NotFoundError
+            It is not in the table.
+        """
+        self._row(template.replace(SLOT, text))
+        return TextReading(tokens=1, tokens_read=1)
 
     def encode_images(self, images: Iterable[Image]) -> Vectors:
         """Refuse: a table has no image side.
