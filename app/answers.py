@@ -54,6 +54,7 @@ def print_search(answer: SearchAnswer) -> None:
         f"{answer.encoder}"
     )
     _print_unmeasured(answer)
+    _print_warnings(answer.warnings)
     if missed:
         print_line("the nearest concepts, none of them near:")
     print_line()
@@ -99,6 +100,7 @@ def print_voxels(answer: VoxelsAnswer) -> None:
     _print_miss(answer, "this run" if len(answer.runs) == 1 else "these runs")
     print_line(f"{_asked(answer)} in {', '.join(answer.datasets)}, {answer.encoder}")
     _print_unmeasured(answer)
+    _print_warnings(answer.warnings)
     if not answer.exact:
         print_line("through an index, which finds nearly all of the nearest")
     print_line()
@@ -135,8 +137,7 @@ def print_map(answer: MapAnswer) -> None:
     )
     print_line()
     print_table(("subject", "voxels covered"), list(answer.voxels.items()))
-    for warning in answer.warnings:
-        print_line(f"warning: {warning}")
+    _print_warnings(answer.warnings)
 
 
 def print_ingestions(items: Sequence[IngestionAnswer], total: int) -> None:
@@ -467,6 +468,8 @@ def print_terms(answer: TermsReport) -> None:
         ("encoder", "added", "known already", "seconds"),
         [(each.encoder, each.added, each.known, each.seconds) for each in answer.encoders],
     )
+    for each in answer.encoders:
+        _print_warnings(each.warnings)
 
 
 def print_report(report: Report) -> None:
@@ -511,6 +514,11 @@ def _print_miss(answer: SearchAnswer | VoxelsAnswer, where: str) -> bool:
 def _print_unmeasured(answer: SearchAnswer | VoxelsAnswer) -> None:
     if answer.match_reason is not None:
         print_line(f"whether a concept is near to it was not measured: {answer.match_reason}")
+
+
+def _print_warnings(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        print_line(f"warning: {warning}")
 
 
 def _hit(hit: ConceptHit) -> tuple[Cell, ...]:

@@ -647,7 +647,11 @@ class Validation(Base):
 
 
 class Term(Base):
-    """A text with its vector: the vocabulary, and every prompt asked."""
+    """A text with its vector: the vocabulary, and every prompt asked.
+
+    What of a prompt the encoder reads is of the text in its template; null of vocabulary terms,
+    all words of which encoders know, and of prompts that were stored before it was looked at.
+    """
 
     __tablename__ = "term"
     __table_args__ = (
@@ -661,6 +665,10 @@ class Term(Base):
     template: Mapped[str] = mapped_column(server_default="{}")
     vector: Mapped[Vector]
     in_vocabulary: Mapped[bool] = mapped_column(server_default=false())
+    tokens: Mapped[int | None]
+    tokens_read: Mapped[int | None]
+    unknown_words: Mapped[list[str] | None]
+    spelt_words: Mapped[list[str] | None]
 
 
 class Ingestion(Base):

@@ -55,7 +55,8 @@ def search(
 
     Every text has nearest concepts: `match` tells whether any is near at all, by a p against what
     unrelated words get. Where `matched` is false say so first, and offer its `nearest_words`; where
-    it is null, that was not measured, and `match_reason` tells why.
+    it is null, that was not measured, and `match_reason` tells why. `warnings` are sentences to
+    pass on: words that the encoder does not know, and what of a long text it does not read.
 
     A concept is a direction of CLIP space that brains decode. `similarity` is the cosine with the
     prompt, best first. `shared` tells whether participants share it: whether it is `decodable`
@@ -167,7 +168,7 @@ def regions(
     concepts nearest to it. `score` is similarity x (2 AUC - 1), the similarity of a concept with
     itself being 1; `responds` tells whether they respond more or less to it than to other stimuli;
     `peak_mm` is where its mask is strongest inside the participant, in the `space` told.
-    `weaker_regions`, `place` and, of a prompt, `match` are as in `search`.
+    `weaker_regions`, `place` and, of a prompt, `match` and `warnings` are as in `search`.
     """
     with open_reader(call) as session:
         return find_regions(
@@ -217,7 +218,7 @@ def sql(call: Call, statement: Statement) -> SqlAnswer:
     search_concepts(prompt, k, of_dataset), search_regions(prompt, k),
     search_regions(prompt, k, of_dataset), search_voxels(prompt, k),
     search_voxels(prompt, k, of_dataset, of_subject, of_region), match_prompt(prompt, of_dataset),
-    nearest_terms(component_id, k).
+    read_prompt(prompt, of_dataset), nearest_terms(component_id, k).
     Name them in full, such as SELECT * FROM catalog.search_concepts('a face', 5); the columns of a
     view are told by SELECT * FROM catalog.concepts LIMIT 1. A prompt must have a vector: `search`
     for it first. A region is told as atlas:name, and a null narrows nothing.

@@ -65,6 +65,7 @@ def find_regions(
             q_family=REGION_FAMILY,
             match=found.match,
             match_reason=found.match_reason,
+            warnings=found.warnings,
             regions=found.regions,
             weaker_regions=found.weaker_regions,
             place=found.place,

@@ -14,6 +14,10 @@ WEAKER = "The others, whose q is above that level: no finding."
 PLACE = "Where the nearest concept's mask is strongest, if no region carries any; else null."
 MATCH = "Whether a concept of the run is near to the prompt; null where that was not measured."
 MATCH_REASON = "Why it was not measured; null where it was."
+WARNINGS = (
+    "What to mind, a sentence each: words that the encoder does not know, or knows by their letters"
+    " alone, and how much of a prompt is beyond what it reads."
+)
 
 
 class Match(BaseModel):
@@ -34,6 +38,7 @@ class Matched(BaseModel):
 
     match: Match | None = Field(description=MATCH)
     match_reason: str | None = Field(description=MATCH_REASON)
+    warnings: list[str] = Field(default=[], description=WARNINGS)
 
 
 class FoundConcept(ConceptHit):

@@ -101,9 +101,8 @@ def search(
     query, templates = clean_text(text), check_templates(templates)
     chosen = _choose(session, dataset, run, subject, atlas)
     added, taken = [clean_text(each) for each in plus], [clean_text(each) for each in minus]
-    direction = sum_of_directions(session, chosen.encoder, [query, *added], taken, templates)
-    if negate:
-        direction = -direction
+    asked = sum_of_directions(session, chosen.encoder, [query, *added], taken, templates)
+    direction = -asked.vector if negate else asked.vector
     return _answer(
         session,
         chosen,
@@ -117,6 +116,7 @@ def search(
         minus=taken,
         negated=negate,
         prompt=list(templates),
+        warnings=asked.warnings,
     )
 
 

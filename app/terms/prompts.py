@@ -1,6 +1,7 @@
 """Prompts: texts that people ask, embedded once and then kept, or remembered."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,8 @@ from app.database.models import Encoder
 from app.embedding import Encoder as Model
 from app.embedding.centring import centre
 from app.embedding.encoder import unit_rows
-from app.embedding.prompts import AS_TYPED, SLOT, embed_prompt
+from app.embedding.prompts import AS_TYPED, embed_prompt
+from app.embedding.text_reading import SLOT, TextReading, reading_warnings, require_words
 from app.encoders.stored import load_stored_encoder
 from app.errors import ConflictError, InputError
 from app.presence import require_client
@@ -18,12 +20,49 @@ from app.settings import get_settings
 from app.terms import repository
 from app.terms.budget import may_store, spend_embeddings
 from app.terms.remembered import remembered
+from app.terms.repository import EmbeddedPrompt
 
 Vector = NDArray[np.float32]
 # By text and template.
-Vectors = dict[tuple[str, str], Vector]
+Prompts = dict[tuple[str, str], EmbeddedPrompt]
 # What PostgreSQL takes into an index, a page's third, with the encoder beside it.
 MOST_BYTES = 2600
+NOT_LOOKED_AT = (
+    "whether the encoder reads all of {text!r} was not looked at when it was stored: "
+    "add it again to its terms"
+)
+
+
+@dataclass(frozen=True)
+class AskedDirection:
+    """Where prompts point, and what to mind of it.
+
+    Attributes
+    ----------
+    vector : array (D,), float32
+        Unit vector, the texts' mean taken off.
+    warnings : list of str
+        Words that the encoder does not know, and what it does not read, a sentence each.
+    """
+
+    vector: Vector
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class EnsuredPrompts:
+    """What became of prompts that are to be stored.
+
+    Attributes
+    ----------
+    added : int
+        Vectors that were; none of them makes a vocabulary term.
+    warnings : list of str
+        As of `AskedDirection`.
+    """
+
+    added: int
+    warnings: list[str]
 
 
 def clean_text(text: str, what: str = "the prompt") -> str:
@@ -117,7 +156,7 @@ def prompt_direction(
     Raises
     ------
     InputError
-        Text or templates cannot be used.
+        Text or templates cannot be used, or the encoder knows no word of the text.
     NotFoundError
         The encoder is a table and has no such name.
     ConflictError
@@ -128,8 +167,8 @@ def prompt_direction(
         The weights cannot be had, or whoever asked has gone.
     """
     text, templates = clean_text(text), check_templates(templates)
-    vectors = _prompt_vectors(session, encoder, [text], templates, model)
-    return _direction(encoder, [vectors[text, template] for template in templates])
+    prompts = _embedded_prompts(session, encoder, [text], templates, model)
+    return _direction(encoder, text, templates, prompts)
 
 
 def sum_of_directions(
@@ -138,7 +177,7 @@ def sum_of_directions(
     added: Sequence[str],
     taken: Sequence[str] = (),
     templates: Sequence[str] = AS_TYPED,
-) -> Vector:
+) -> AskedDirection:
     """Where prompts point together: unit vectors each, so that every one counts alike.
 
     Parameters
@@ -150,8 +189,7 @@ def sum_of_directions(
 
     Returns
     -------
-    array (D,), float32
-        Unit vector.
+    AskedDirection
 
     Raises
     ------
@@ -163,12 +201,12 @@ def sum_of_directions(
     templates = check_templates(templates)
     added, taken = [clean_text(each) for each in added], [clean_text(each) for each in taken]
     # All at once: what is too much is refused before any of it is done.
-    vectors = _prompt_vectors(session, encoder, [*added, *taken], templates)
+    prompts = _embedded_prompts(session, encoder, [*added, *taken], templates)
     total = np.zeros(encoder.dimension)
     for each in added:
-        total += _direction(encoder, [vectors[each, template] for template in templates])
+        total += _direction(encoder, each, templates, prompts)
     for each in taken:
-        total -= _direction(encoder, [vectors[each, template] for template in templates])
+        total -= _direction(encoder, each, templates, prompts)
     length = float(np.linalg.norm(total))
     # Directions that cancel leave rounding, which is none.
     if length < 1e-5:
@@ -176,8 +214,7 @@ def sum_of_directions(
             f"{' + '.join(added)} - {' - '.join(taken)} leaves nothing",
             hint="take off something else than what was added",
         )
-    direction: Vector = (total / length).astype(np.float32)
-    return direction
+    return AskedDirection((total / length).astype(np.float32), _warnings(prompts, [*added, *taken]))
 
 
 def ensure_prompts(
@@ -187,13 +224,14 @@ def ensure_prompts(
     templates: Sequence[str] = AS_TYPED,
     *,
     model: Model | None = None,
-) -> int:
+) -> EnsuredPrompts:
     """Embed and store what has no vector yet, in every template.
+
+    Of prompts that an earlier version stored it is looked at what the encoder reads.
 
     Returns
     -------
-    int
-        How many vectors were added; none of them makes a vocabulary term.
+    EnsuredPrompts
 
     Raises
     ------
@@ -203,56 +241,87 @@ def ensure_prompts(
     TooManyRequestsError
         As `app.terms.budget`.
     """
-    known = _stored_vectors(session, encoder, texts, templates)
+    known = _stored_prompts(session, encoder, texts, templates)
+    unread = [key for key, prompt in known.items() if prompt.reading is None]
+    if unread:
+        model = model or load_stored_encoder(encoder)
+        readings = {key: _read(model, *key) for key in unread}
+        repository.add_readings(session, encoder.id, readings)
+        known |= {key: replace(known[key], reading=each) for key, each in readings.items()}
     missing = _missing(known, texts, templates)
-    if missing:
-        vectors = _embed(session, encoder, missing, model)
-        _store(session, encoder, dict(zip(missing, vectors, strict=True)))
-    return len(missing)
+    added = _embed(session, encoder, missing, model) if missing else {}
+    if added:
+        repository.add_prompts(session, encoder.id, added)
+    return EnsuredPrompts(len(added), _warnings(known | added, texts))
 
 
-def _prompt_vectors(
+def _embedded_prompts(
     session: Session,
     encoder: Encoder,
     texts: Sequence[str],
     templates: Sequence[str],
     model: Model | None = None,
-) -> Vectors:
-    """Vectors of texts in templates: stored, remembered or embedded now."""
-    known = _stored_vectors(session, encoder, texts, templates)
-    found = {}
+) -> Prompts:
+    """Texts in templates: stored, remembered or embedded now."""
+    known = _stored_prompts(session, encoder, texts, templates)
+    found: Prompts = {}
     for text, template in _missing(known, texts, templates):
-        if (vector := remembered.find(_cached_as(encoder, text, template))) is not None:
-            found[text, template] = vector
+        if (prompt := remembered.find(_cached_as(encoder, text, template))) is not None:
+            found[text, template] = prompt
     missing = _missing(known | found, texts, templates)
     if missing:
-        embedded = _embed(session, encoder, missing, model)
-        found |= dict(zip(missing, embedded, strict=True))
+        found |= _embed(session, encoder, missing, model)
     if found and may_store(session):
-        _store(session, encoder, found)
+        repository.add_prompts(session, encoder.id, found)
     else:
-        for (text, template), vector in found.items():
-            remembered.keep(_cached_as(encoder, text, template), vector)
+        for (text, template), prompt in found.items():
+            remembered.keep(_cached_as(encoder, text, template), prompt)
     return known | found
 
 
-def _direction(encoder: Encoder, vectors: Sequence[Vector]) -> Vector:
+def _direction(encoder: Encoder, text: str, templates: Sequence[str], prompts: Prompts) -> Vector:
     """Unit vector (D,) of a prompt's mean over templates, the texts' mean taken off."""
-    prompt = unit_rows(np.stack(vectors).mean(axis=0, keepdims=True), "prompt")
+    vectors = np.stack([prompts[text, template].vector for template in templates])
+    prompt = unit_rows(vectors.mean(axis=0, keepdims=True), "prompt")
     direction: Vector = centre(prompt, encoder.text_mean)[0]
     return direction
 
 
-def _stored_vectors(
+def _warnings(prompts: Mapping[tuple[str, str], EmbeddedPrompt], texts: Sequence[str]) -> list[str]:
+    """What to mind of texts in all their templates: of these, the one that is cut most."""
+    told: list[str] = []
+    for text in dict.fromkeys(texts):
+        found = [prompt.reading for (asked, _), prompt in prompts.items() if asked == text]
+        readings = [each for each in found if each is not None]
+        if len(readings) < len(found):
+            told.append(NOT_LOOKED_AT.format(text=text))
+        if readings:
+            longest = max(readings, key=lambda each: each.tokens - each.tokens_read)
+            told += reading_warnings(
+                text,
+                replace(
+                    longest,
+                    unknown_words=_each_once(each.unknown_words for each in readings),
+                    spelt_words=_each_once(each.spelt_words for each in readings),
+                ),
+            )
+    return list(dict.fromkeys(told))
+
+
+def _each_once(words: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for each in words for word in each))
+
+
+def _stored_prompts(
     session: Session, encoder: Encoder, texts: Sequence[str], templates: Sequence[str]
-) -> Vectors:
+) -> Prompts:
     for text in texts:
         _require_storable(text, templates)
-    return repository.find_vectors(session, encoder.id, texts, templates)
+    return repository.find_prompts(session, encoder.id, texts, templates)
 
 
 def _missing(
-    known: Vectors, texts: Sequence[str], templates: Sequence[str]
+    known: Prompts, texts: Sequence[str], templates: Sequence[str]
 ) -> list[tuple[str, str]]:
     """Texts and templates that have no vector, each once."""
     return [
@@ -270,25 +339,33 @@ def _cached_as(encoder: Encoder, text: str, template: str) -> tuple[str, ...]:
 
 def _embed(
     session: Session, encoder: Encoder, wanted: Sequence[tuple[str, str]], model: Model | None
-) -> list[Vector]:
-    """Vectors of texts in templates, one after the other, as long as somebody waits for them."""
+) -> Prompts:
+    """Texts in templates, embedded one after the other as long as somebody waits for them."""
     spend_embeddings(session, len(wanted))
     model = model or load_stored_encoder(encoder)
-    vectors = []
-    for text, template in wanted:
+    # What it knows nothing of is refused before anything is embedded, which takes longer.
+    readings = {key: _read(model, *key) for key in wanted}
+    prompts = {}
+    for (text, template), reading in readings.items():
         require_client()
-        vectors.append(embed_prompt(model, text, (template,))[0])
-    return vectors
+        vector = embed_prompt(model, text, (template,))[0]
+        prompts[text, template] = EmbeddedPrompt(vector, reading)
+    return prompts
 
 
-def _store(session: Session, encoder: Encoder, vectors: Vectors) -> None:
-    repository.add_prompts(
-        session,
-        [
-            {"encoder_id": encoder.id, "text": text, "template": template, "vector": vector}
-            for (text, template), vector in vectors.items()
-        ],
-    )
+def _read(model: Model, text: str, template: str) -> TextReading:
+    """What an encoder reads of a text in a template.
+
+    Raises
+    ------
+    InputError
+        It knows no word of the text, whatever stands around it.
+    NotFoundError
+        It is a table, and has no such name.
+    """
+    reading = model.read_text(text, template)
+    require_words(model.name, text, reading)
+    return reading
 
 
 def _require_storable(text: str, templates: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Queries on terms."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,26 +12,96 @@ from sqlalchemy.orm import Session
 
 from app.database.models import Encoder, Term
 from app.embedding.prompts import AS_TYPED
+from app.embedding.text_reading import TextReading
 from app.search.similarity import cosine_similarity, vector_difference
 
 Vectors = NDArray[np.float32]
 
 
-def find_vectors(
+@dataclass(frozen=True)
+class EmbeddedPrompt:
+    """A prompt in a template, embedded.
+
+    Attributes
+    ----------
+    vector : array (D,), float32
+    reading : TextReading or None
+        What of it the encoder reads; None where that was not looked at, since it was stored by an
+        earlier version.
+    """
+
+    vector: Vectors
+    reading: TextReading | None
+
+
+def find_prompts(
     session: Session, encoder_id: int, texts: Sequence[str], templates: Sequence[str]
-) -> dict[tuple[str, str], Vectors]:
-    """Stored vectors of some texts in some templates, by text and template."""
+) -> dict[tuple[str, str], EmbeddedPrompt]:
+    """Some texts in some templates, as far as they are stored, by text and template."""
     rows = session.execute(
-        select(Term.text, Term.template, Term.vector).where(
-            Term.encoder_id == encoder_id, Term.text.in_(texts), Term.template.in_(templates)
-        )
+        select(
+            Term.text,
+            Term.template,
+            Term.vector,
+            Term.in_vocabulary,
+            Term.tokens,
+            Term.tokens_read,
+            Term.unknown_words,
+            Term.spelt_words,
+        ).where(Term.encoder_id == encoder_id, Term.text.in_(texts), Term.template.in_(templates))
     )
-    return {(text, template): np.asarray(vector) for text, template, vector in rows}
+    return {
+        (row.text, row.template): EmbeddedPrompt(np.asarray(row.vector), _reading(row))
+        for row in rows
+    }
 
 
-def add_prompts(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Store prompts; those that somebody else stored meanwhile stay as they are."""
-    session.execute(insert(Term).on_conflict_do_nothing(), list(rows))
+def add_prompts(
+    session: Session, encoder_id: int, prompts: Mapping[tuple[str, str], EmbeddedPrompt]
+) -> None:
+    """Store prompts by text and template; what somebody else stored meanwhile stays as it is."""
+    rows = [
+        {
+            "encoder_id": encoder_id,
+            "text": text,
+            "template": template,
+            "vector": prompt.vector,
+            **_columns(prompt.reading),
+        }
+        for (text, template), prompt in prompts.items()
+    ]
+    session.execute(insert(Term).on_conflict_do_nothing(), rows)
+
+
+def add_readings(
+    session: Session, encoder_id: int, readings: Mapping[tuple[str, str], TextReading]
+) -> None:
+    """Store what the encoder reads of prompts that are stored, by text and template."""
+    for (text, template), reading in readings.items():
+        session.execute(
+            update(Term)
+            .where(Term.encoder_id == encoder_id, Term.text == text, Term.template == template)
+            .values(**_columns(reading))
+        )
+
+
+def _reading(row: Any) -> TextReading | None:
+    if row.tokens is not None:
+        unknown, spelt = tuple(row.unknown_words), tuple(row.spelt_words)
+        return TextReading(row.tokens, row.tokens_read, unknown, spelt)
+    # Words of the vocabulary are there to be known.
+    return TextReading(1, 1) if row.in_vocabulary else None
+
+
+def _columns(reading: TextReading | None) -> dict[str, Any]:
+    if reading is None:
+        return {}
+    return {
+        "tokens": reading.tokens,
+        "tokens_read": reading.tokens_read,
+        "unknown_words": list(reading.unknown_words),
+        "spelt_words": list(reading.spelt_words),
+    }
 
 
 def add_vocabulary(session: Session, rows: Sequence[dict[str, Any]]) -> None:

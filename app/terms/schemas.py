@@ -31,6 +31,10 @@ class TermsAdded(BaseModel):
     added: int
     known: int
     seconds: float
+    warnings: list[str] = Field(
+        default=[],
+        description="What of the texts the encoder does not know or read, a sentence each.",
+    )
 
 
 class TermsReport(BaseModel):

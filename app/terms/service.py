@@ -44,7 +44,8 @@ def add_terms(
     Raises
     ------
     InputError
-        A text cannot be used, there is none, or both dataset and encoder are named.
+        A text cannot be used, an encoder knows no word of one, there is none, or both dataset and
+        encoder are named.
     NotFoundError
         No such dataset or encoder, or a table of vectors does not hold a text.
     ConflictError
@@ -57,10 +58,11 @@ def add_terms(
     answers = []
     for row in choose_encoders(session, dataset, encoder):
         started = perf_counter()
-        added = ensure_prompts(session, row, distinct)
+        ensured = ensure_prompts(session, row, distinct)
+        added = ensured.added
         if added:
             add_audit(session, actor, "add terms", row.name, {"added": added})
-        answers.append(_added(row, added, len(distinct) - added, started))
+        answers.append(_added(row, added, len(distinct) - added, started, ensured.warnings))
     return TermsReport(encoders=answers)
 
 
@@ -141,6 +143,10 @@ def _complete(
     return len(missing), len(words) - len(missing)
 
 
-def _added(row: Encoder, added: int, known: int, started: float) -> TermsAdded:
+def _added(
+    row: Encoder, added: int, known: int, started: float, warnings: Sequence[str] = ()
+) -> TermsAdded:
     seconds = round(perf_counter() - started, 3)
-    return TermsAdded(encoder=row.name, added=added, known=known, seconds=seconds)
+    return TermsAdded(
+        encoder=row.name, added=added, known=known, seconds=seconds, warnings=list(warnings)
+    )

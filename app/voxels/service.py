@@ -80,9 +80,8 @@ def search_voxels(
     runs = choose_runs(session, dataset, run)
     parts = _parts(session, runs, subject, atlas, region)
     encoder = runs[0].encoder
-    direction = sum_of_directions(session, encoder, [query, *added], taken, templates)
-    if negate:
-        direction = -direction
+    answered = sum_of_directions(session, encoder, [query, *added], taken, templates)
+    direction = -answered.vector if negate else answered.vector
     found = repository.nearest_voxels(session, parts, direction, k)
     if not found:
         raise NotFoundError(
@@ -110,6 +109,7 @@ def search_voxels(
             direction,
             [query, *added, *taken],
         ),
+        warnings=answered.warnings,
         voxels=[
             _told(chosen[near.run_id], near, *stored[near.subject_id, near.index], regions)
             for near in found

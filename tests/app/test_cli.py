@@ -28,7 +28,7 @@ from tests.app.published import (
 SEARCH_FIELDS = [
     *("plus", "minus", "negated"),
     *("query", "encoder", "run", "dataset", "method", "prompt", "q_family", "concepts"),
-    *("match", "match_reason", "regions", "weaker_regions", "place"),
+    *("match", "match_reason", "warnings", "regions", "weaker_regions", "place"),
 ]
 CONCEPT_FIELDS = [
     *("id", "label", "similarity", "direction", "subjects"),
@@ -446,7 +446,7 @@ def test_terms_are_built(sdc: Sdc, own_published: Published) -> None:
     assert result.exit_code == 0
     (told,) = json.loads(result.stdout)["encoders"]
     assert told.pop("seconds") >= 0
-    assert told == {"encoder": own_published.encoder, "added": 2, "known": 16}
+    assert told == {"encoder": own_published.encoder, "added": 2, "known": 16, "warnings": []}
     with open_session() as session:
         assert session.scalar(select(func.count(Term.id))) == 18
     header, line = sdc("terms", "build").stdout.splitlines()

@@ -228,7 +228,8 @@ def test_every_operation_tool_view_and_function_has_a_case(spaces: Spaces) -> No
             "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'catalog'::regnamespace"
             " AND proretset AND has_function_privilege(oid, 'EXECUTE')"
         )
-        assert {name for (name,) in callable_} == {*SEARCHES, "match_prompt", "nearest_terms"}
+        told = {"match_prompt", "read_prompt", "nearest_terms"}
+        assert {name for (name,) in callable_} == {*SEARCHES, *told}
 
 
 @pytest.mark.parametrize("slug", SPACES)
@@ -359,6 +360,9 @@ def test_sql_answers_as_if_the_dataset_were_alone(spaces: Spaces, slug: str) -> 
     told = rows(together, "SELECT * FROM catalog.match_prompt('face', %s)", slug)
     assert told == rows(alone, "SELECT * FROM catalog.match_prompt('face')")
     assert [row[0] for row in told] == [slug]
+    told = rows(together, "SELECT * FROM catalog.read_prompt('face', %s)", slug)
+    assert told == rows(alone, "SELECT * FROM catalog.read_prompt('face')")
+    assert [row[0] for row in told] == [spaces.published[slug].encoder]
     for component in spaces.published[slug].components.values():
         query = "SELECT * FROM catalog.nearest_terms(%s, 20)"
         assert rows(together, query, component) == rows(alone, query, component)

@@ -33,6 +33,7 @@ VIEWS = (
 FUNCTIONS = {
     "nearest_terms(integer,integer)",
     "match_prompt(text,text)",
+    "read_prompt(text,text)",
     "search_concepts(text,integer)",
     "search_concepts(text,integer,text)",
     "search_regions(text,integer)",

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.database.models import Encoder, Term
+from app.embedding.text_reading import TextReading
 from app.errors import InputError
 from app.failures import as_catalog_error
 from app.settings import get_settings
@@ -20,10 +21,12 @@ from app.terms.prompts import (
     ensure_prompts,
     prompt_direction,
 )
+from app.terms.repository import EmbeddedPrompt
 from tests.app.conftest import Counts
 from tests.app.published import Published
 
 LONGEST = 1000
+READ = EmbeddedPrompt(np.ones(8, np.float32), TextReading(tokens=1, tokens_read=1))
 
 
 @given(st.text(st.characters(codec=None), max_size=LONGEST + 50))
@@ -70,9 +73,8 @@ def test_what_the_database_could_not_index_is_refused(
         prompt_direction(session, encoder, rare)
     assert "2,600 are the most" in caught.value.hint
     most = rare[: (MOST_BYTES - 8) // 4]
-    row = {"encoder_id": encoder.id, "text": most, "template": "12345{}", "vector": [1.0] * 8}
-    repository.add_prompts(session, [row])
-    assert ensure_prompts(session, encoder, [most], ["12345{}"]) == 0
+    repository.add_prompts(session, encoder.id, {(most, "12345{}"): READ})
+    assert ensure_prompts(session, encoder, [most], ["12345{}"]).added == 0
 
 
 def test_templates_are_used_once_each() -> None:
@@ -84,8 +86,7 @@ def test_storing_what_somebody_stored_meanwhile_leaves_theirs(
 ) -> None:
     encoder = session.scalar(select(Encoder))
     before = list(session.scalar(select(Term.vector).where(Term.text == "dog")))
-    row = {"encoder_id": encoder.id, "text": "dog", "template": "{}", "vector": [0.0] * 7 + [1.0]}
-    repository.add_prompts(session, [row])
+    repository.add_prompts(session, encoder.id, {("dog", "{}"): READ})
     assert list(session.scalar(select(Term.vector).where(Term.text == "dog"))) == before
 
 
@@ -101,11 +102,10 @@ def test_the_index_takes_the_longest_prompt_and_template(
 ) -> None:
     encoder = session.scalar(select(Encoder))
     text, template = of_bytes(MOST_BYTES - 100), "x" * 98 + "{}"
-    row = {"encoder_id": encoder.id, "text": text, "template": template, "vector": [1.0] * 8}
-    repository.add_prompts(session, [row])
-    assert ensure_prompts(session, encoder, [text], [template]) == 0
+    repository.add_prompts(session, encoder.id, {(text, template): READ})
+    assert ensure_prompts(session, encoder, [text], [template]).added == 0
     with pytest.raises(DBAPIError, match="index row size") as caught, session.begin_nested():
-        repository.add_prompts(session, [row | {"text": of_bytes(MOST_BYTES + 200)}])
+        repository.add_prompts(session, encoder.id, {(of_bytes(MOST_BYTES + 200), template): READ})
     assert isinstance(as_catalog_error(caught.value), InputError)
 
 

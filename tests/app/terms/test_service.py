@@ -23,7 +23,7 @@ def test_added_terms_can_be_asked_in_sql(session: Session, published: Published)
         session, ["a photo of a dog", " the sign ", "a photo of a dog"], actor="a test"
     )
     assert [each.model_dump(exclude={"seconds"}) for each in report.encoders] == [
-        {"encoder": published.encoder, "added": 2, "known": 0}
+        {"encoder": published.encoder, "added": 2, "known": 0, "warnings": []}
     ]
     assert session.scalar(SEARCH, {"prompt": "the sign"}) == published.components["letter"]
     again = add_terms(session, ["a photo of a dog", "face"], actor="a test")
@@ -149,6 +149,6 @@ def test_two_who_ask_the_same_at_once_store_it_once(
         missing = own_session.scalar(select(Term.id).where(Term.text == "the dog"))
         assert missing is None
     with own_session.begin_nested():
-        assert ensure_prompts(own_session, encoder, ["the dog"]) == 0
+        assert ensure_prompts(own_session, encoder, ["the dog"]).added == 0
     own_session.commit()
     assert own_session.scalar(select(func.count()).where(Term.text == "the dog")) == 1

@@ -75,7 +75,7 @@ def test_the_answer_is_that_of_a_scan(
     )
     encoder = own_session.get_one(models.Run, own_published.run).encoder_id
     row = own_session.get_one(models.Encoder, encoder)
-    asked = sum_of_directions(own_session, row, ["face", "food"], ["body"])
+    asked = sum_of_directions(own_session, row, ["face", "food"], ["body"]).vector
     inside = {
         voxel: place
         for voxel, place in places(own_session, subject).items()
@@ -194,7 +194,7 @@ def test_datasets_of_several_encoders_are_not_compared(
     encoder = load_encoder(f"vectors:{shared_catalog.home / 'lab-c.csv'}")
     row = session.scalars(select(models.Encoder).where(models.Encoder.name == other.encoder)).one()
     asked = centre(encoder.encode_texts(["face"]), row.text_mean)[0]
-    direction = sum_of_directions(session, row, ["face"])
+    direction = sum_of_directions(session, row, ["face"]).vector
     np.testing.assert_allclose(asked, direction, atol=1e-5)
 
 
