@@ -167,7 +167,7 @@ def run_pipeline(
         networks=networks,
         validations=validations,
         stability=judged.stability,
-        components_report=_report(context, whole, judged, why),
+        components_report=_report(context, whole, judged, why, embedded["warnings"]),
         nothing=nothing,
     )
     return _publish(dataset, results, encoder, why, promote=promote)
@@ -350,8 +350,8 @@ def _intervals(context: RunContext, whole: Fit) -> list[Json] | None:
     )
 
 
-def _report(context: RunContext, whole: Fit, judged: Judged, why: str) -> Json:
-    """What the catalog tells of how components were found and tested."""
+def _report(context: RunContext, whole: Fit, judged: Judged, why: str, captions: list[str]) -> Json:
+    """What the catalog tells of how components were found and tested, and what of captions."""
     found, measured = whole.found, judged.measured
     again = judged.stability["summary"]["found_again"] if judged.stability else None
     return {
@@ -370,6 +370,7 @@ def _report(context: RunContext, whole: Fit, judged: Judged, why: str) -> Json:
         )
         if found["count"]
         else [],
+        "captions": captions,
     }
 
 

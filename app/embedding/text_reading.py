@@ -133,6 +133,51 @@ def reading_warnings(text: str, reading: TextReading) -> list[str]:
     return warnings
 
 
+def caption_warnings(
+    keys: Sequence[str],
+    captions: Sequence[Sequence[str]],
+    read: Callable[[str], TextReading],
+) -> list[str]:
+    """What to mind of stimuli that are embedded by their captions, a sentence each.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        Of n stimuli.
+    captions : sequence of sequences of str
+        Theirs.
+    read : callable
+        As `read_text` of an encoder.
+
+    Raises
+    ------
+    InputError
+        The encoder knows no word of any caption of a stimulus.
+    """
+    readings = {each: read(each) for each in dict.fromkeys(c for of in captions for c in of)}
+    for key, of in zip(keys, captions, strict=True):
+        if of and all(readings[each].says_nothing for each in of):
+            raise InputError(
+                f"the encoder knows no word of the captions of stimulus {key}: {_listed(of)}",
+                hint="all such stimuli would get one vector: caption it in words, of the language "
+                "that the encoder was trained on",
+            )
+    unknown = [each for each, reading in readings.items() if reading.unknown_words]
+    cut = [each for each, reading in readings.items() if reading.tokens_read < reading.tokens]
+    warnings = []
+    if unknown:
+        warnings.append(
+            f"the encoder does not know all words of {len(unknown)} of {len(readings)} captions, "
+            f"such as {_quoted(readings[unknown[0]].unknown_words[0])}"
+        )
+    if cut:
+        warnings.append(
+            f"the encoder does not read the end of {len(cut)} of {len(readings)} captions, "
+            f"it reads {readings[cut[0]].tokens_read} tokens; one is {_quoted(cut[0])}"
+        )
+    return warnings
+
+
 def _is_spelt(part: str, tokens_of: WordTokens) -> bool:
     """Whether a word of letters has a token, or more, for each."""
     if len(part) < 2 or not any(each.isalpha() for each in part):

@@ -72,10 +72,11 @@ def judge_run(session: Session, run: Run) -> Judgement:
         for label, decoder in repository.decoders_of(session, run.id)
     ]
     concepts = count_concepts(components, masks, metrics)
+    told = metrics.get("components", {})
     return Judgement(
         verdict=tell_verdict(concepts, metrics.get(NOTHING, {}).get("reason", "")),
         warnings=tell_warnings(
-            concepts, participants, metrics.get("components", {}).get("unreachable", [])
+            concepts, participants, [*told.get("unreachable", []), *told.get("captions", [])]
         ),
         concepts=concepts,
         participants=participants,

@@ -40,7 +40,7 @@ def tell_verdict(concepts: ConceptCounts, nothing: str = "") -> str:
 
 
 def tell_warnings(
-    concepts: ConceptCounts, participants: Sequence[ParticipantReport], unreachable: Iterable[str]
+    concepts: ConceptCounts, participants: Sequence[ParticipantReport], further: Iterable[str]
 ) -> list[str]:
     """What to mind of a run, a sentence each; the gravest first.
 
@@ -48,15 +48,16 @@ def tell_warnings(
     ----------
     concepts : ConceptCounts
     participants : sequence of ParticipantReport
-    unreachable : iterable of str
-        What one finding alone could not show, as the run told it.
+    further : iterable of str
+        What one finding alone could not show, and what the encoder did not read of captions, as
+        the run told it.
     """
     return [
         *_of_decoders(participants),
         *_of_ceilings(participants),
         *_of_components(concepts, len(participants)),
         *(line for each in participants for line in _of_masks(each)),
-        *unreachable,
+        *further,
     ]
 
 

@@ -7,7 +7,13 @@ import pytest
 
 from app.embedding import Encoder, load_encoder
 from app.embedding.open_clip import _text_reader
-from app.embedding.text_reading import TextReading, read_words, reading_warnings, require_words
+from app.embedding.text_reading import (
+    TextReading,
+    caption_warnings,
+    read_words,
+    reading_warnings,
+    require_words,
+)
 from app.embedding.torchvision_operators import ensure_torchvision
 from app.embedding.vocabulary import load_everyday_terms, load_vocabulary
 from app.errors import InputError, NotFoundError
@@ -204,3 +210,20 @@ def test_a_text_that_says_nothing_is_refused_in_one_line() -> None:
 def test_nothing_is_told_of_what_is_read_whole() -> None:
     assert reading_warnings("face", TextReading(3, 3)) == []
     assert len(reading_warnings("face", TextReading(3, 2))) == 1
+
+
+def test_captions_that_are_not_read_are_counted(encoders: dict[str, Encoder]) -> None:
+    read = encoders[MINILM].read_text
+    long = "a dog " * 130
+    captions = [["a dog", "a dog 😀"], [long, "🍕"], ["a dog 😀"], []]
+    assert caption_warnings(list("abcd"), captions, read) == [
+        'the encoder does not know all words of 2 of 4 captions, such as "😀"',
+        "the encoder does not read the end of 1 of 4 captions, it reads 256 tokens; one is "
+        f'"{long[:40]}…"',
+    ]
+    assert caption_warnings(["a"], [["a dog", "лицо"]], read) == []
+    with pytest.raises(InputError) as caught:
+        caption_warnings(list("abc"), [["a dog"], ["🍕", "😀"], ["🍕"]], read)
+    assert caught.value.message == (
+        'the encoder knows no word of the captions of stimulus b: "🍕", "😀"'
+    )
