@@ -1,6 +1,5 @@
 """The encoder of precomputed vectors: a table of names and what another program made of them."""
 
-import csv
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from app.embedding.encoder import Image, Vectors, check_texts, encode_captions, 
 from app.embedding.prompts import bare_name
 from app.embedding.text_reading import SLOT, TextReading
 from app.errors import ConflictError, InputError, NotFoundError
+from app.tables import read_cells
 
 
 class VectorTable:
@@ -194,27 +194,34 @@ def _read_csv(path: Path) -> tuple[list[str], NDArray[np.float32], list[str]]:
     names: list[str] = []
     sources: list[str] = []
     values: list[list[float]] = []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
+    lines = read_cells(path)
+    _, header = next(lines, (1, []))
+    columns = [i for i, each in enumerate(header) if each not in ("name", "source")]
+    if "name" not in header or not columns:
+        raise InputError(
+            f"{path} needs a header with a column 'name' and columns of values",
+            hint="for example name,0,1,2",
+        )
+    at, whence = header.index("name"), header.index("source") if "source" in header else None
+    for number, cells in lines:
+        names.append(cells[at])
+        sources.append("" if whence is None else cells[whence])
         try:
-            header = next(reader, [])
-            columns = [i for i, each in enumerate(header) if each not in ("name", "source")]
-            if "name" not in header or not columns:
-                raise InputError(
-                    f"{path} needs a header with a column 'name' and columns of values",
-                    hint="for example name,0,1,2",
-                )
-            for row in reader:
-                if len(row) != len(header):
-                    raise ValueError(f"{len(row)} fields where the header has {len(header)}")
-                names.append(row[header.index("name")])
-                sources.append(row[header.index("source")] if "source" in header else "")
-                values.append([float(row[i]) for i in columns])
-        except (ValueError, csv.Error) as error:
+            values.append([float(cells[i]) for i in columns])
+        except ValueError:
+            wrong = next(i for i in columns if not _is_number(cells[i]))
             raise InputError(
-                f"{path}, line {reader.line_num}: {error}",
-                hint="one row a name, one number a field",
+                f"{path}, line {number}, column {header[wrong]}: {cells[wrong]!r} is no number",
+                hint="one row a name, one number a cell",
             ) from None
     if not names:
         raise InputError(f"{path} holds no row", hint="one row a name")
     return names, np.array(values, np.float32), sources
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

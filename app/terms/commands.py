@@ -52,8 +52,22 @@ def terms_build(dataset: Dataset = None, encoder: Encoder = None, as_json: AsJso
 
 
 def _lines(file: Path) -> list[str]:
+    """The texts of a file or of standard input, each of which could be a prompt.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or a line is too long, with its number.
+    """
+    from app.tables import lines_of, read_lines
+    from app.terms.prompts import clean_text
+
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read: {error}", hint="give a UTF-8 text file") from None
-    return [line for line in text.splitlines() if line.strip()]
+        lines = lines_of(sys.stdin.read()) if str(file) == "-" else read_lines(file)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} cannot be read: {error}", hint="give UTF-8 text") from None
+    return [
+        clean_text(line, f"{file}, line {number}:")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]

@@ -8,9 +8,8 @@ import numpy as np
 
 from app.errors import InputError
 from flows.sources.base import Grid, RegionMask
-from flows.sources.fetching import require_file
 from flows.sources.grids import labels_onto
-from flows.sources.tables import read_table
+from flows.sources.tables import read_lines, read_table
 from flows.sources.volumes import read_volume
 
 _VALUE_COLUMNS = {".csv": "value", ".tsv": "index"}
@@ -32,8 +31,7 @@ def read_labels(path: Path) -> dict[int, str]:
     InputError
         The file is missing, a line of it cannot be read, or a value is named twice.
     """
-    if path.suffix in _VALUE_COLUMNS:
-        column = _VALUE_COLUMNS[path.suffix]
+    if (column := _VALUE_COLUMNS.get(path.suffix.lower())) is not None:
         pairs = [
             (row.integer(column, least=0), row.required("name"), row.line)
             for row in read_table(path, columns=(column, "name"))
@@ -51,13 +49,8 @@ def read_labels(path: Path) -> dict[int, str]:
 
 
 def _read_ctab(path: Path) -> list[tuple[int, str, int]]:
-    require_file(path)
     pairs = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: no text", hint="give a FreeSurfer colour table") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not (entry := line.strip()) or entry.startswith("#"):
             continue
         if not (match := _CTAB_LINE.fullmatch(entry)):

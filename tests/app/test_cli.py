@@ -427,6 +427,13 @@ def test_terms_are_added_from_words_and_from_a_file(
     assert json.loads(result.stdout)["encoders"][0]["added"] == 3
     result = sdc("terms", "add", "--file", "-", input="the dog\nthe street\n")
     assert result.stdout.splitlines()[1].startswith(f"{own_published.encoder}\t1\t1\t")
+    file.write_text(f"the sign\n\n{'x' * 1001}\n", "utf-8")
+    result = sdc("terms", "add", "--file", file)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {file}, line 3: has 1001 characters")
+    file.write_bytes(b"the sign\n\xff\n")
+    result = sdc("terms", "add", "--file", file)
+    assert result.stderr.startswith(f"error: {file}, line 2: cannot be read as text: byte 0xff")
 
 
 def test_the_time_limit_of_a_command_outlives_its_commits(catalog: Path) -> None:
@@ -480,7 +487,7 @@ BAD = [
     (("runs", "--dataset", "lab-z"), 2, "'lab-z'"),
     (("terms", "add"), 2, "no text"),
     (("terms", "add", "quasar"), 2, "no vector for 'quasar'"),
-    (("terms", "add", "--file", "nowhere.txt"), 2, "nowhere.txt cannot be read"),
+    (("terms", "add", "--file", "nowhere.txt"), 2, "nowhere.txt: cannot be read"),
     (("terms", "add", "dog", "--encoder", "none"), 2, "no encoder 'none'"),
     (("terms", "build", "--encoder", "none"), 2, "unknown encoder 'none'"),
     (("terms",), 2, "Missing command"),

@@ -123,7 +123,9 @@ def test_a_csv_of_the_same_rows_is_the_same_encoder(npz: Path, tmp_path: Path) -
 @given(
     st.lists(
         st.tuples(
-            st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1),
+            st.text(
+                st.characters(exclude_characters="\0\r\n", exclude_categories=["Cs"]), min_size=1
+            ),
             st.floats(0.5, 2, width=32),
             st.floats(-2, 2, width=32),
         ),
@@ -203,8 +205,8 @@ def test_other_files_under_the_suffix_are_refused(tmp_path: Path) -> None:
         ("name\nface\n", "needs a header"),
         ("0,1\n1,2\n", "needs a header"),
         ("name,0,1\n", "holds no row"),
-        ("name,0,1\nface,1,2\ndog,1\n", "line 3: 2 fields where the header has 3"),
-        ("name,0,1\nface,1,two\n", "line 2: could not convert string to float: 'two'"),
+        ("name,0,1\nface,1,2\ndog,1\n", "line 3: 2 cells, the header has 3"),
+        ("name,0,1\nface,1,two\n", "line 2, column 1: 'two' is no number"),
         ("name,0,1\nface,0,0\n", "vector 0 has no direction"),
         ("name,0,1\nface,1,nan\n", "vector 0 has no direction"),
     ],
@@ -219,7 +221,7 @@ def test_csv_faults_are_named(tmp_path: Path, text: str, message: str) -> None:
 
 def test_a_csv_of_other_bytes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"name,0\nf\xff,1\n")
-    with pytest.raises(InputError, match=r"t\.csv.*decode"):
+    with pytest.raises(InputError, match=r"t\.csv, line 2: .*byte 0xff is no UTF-8"):
         VectorTable(tmp_path / "t.csv")
 
 

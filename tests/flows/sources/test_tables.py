@@ -37,8 +37,10 @@ def test_cells_are_parted_as_the_name_or_the_caller_says(
         (b"name\nface\n", ["no column n"]),
         (b"", ["no column n, name"]),
         (b"name,n\nface,1,2\n", ["line 2", "3 cells", "has 2"]),
-        (b"name,n\n\xff\xfe,1\n", ["cannot be read"]),
-        (b'name,n\n"face,1\n', ["cannot be read"]),
+        (b"name,n\n\xff\xfe,1\n", ["line 2", "cannot be read"]),
+        (b'name,n\n"face,1\nhouse,2\n', ["line 2, column name, character 1", "no closing"]),
+        (b'name,n\n"STOP" sign,1\n', ["line 2, column name, character 1", "goes on"]),
+        (b"name,n,n\nface,1,2\n", ["line 1", "two columns are called n"]),
     ],
 )
 def test_a_faulty_table_is_refused(tmp_path: Path, content: bytes, words: list[str]) -> None:
