@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.embedding.text_reading import caption_warnings
+from app.embedding.vectors import VectorTable
 from app.errors import InputError
 from app.settings import get_settings
 from app.store import Artefact
@@ -65,6 +66,8 @@ def embed_stimuli(
 ) -> Json:
     """Embed stimuli by their pictures, or by their captions where the encoder reads alone.
 
+    A table of vectors has those without captions by their keys.
+
     Raises
     ------
     InputError
@@ -90,6 +93,9 @@ def embed_stimuli(
         pictures = _pictures()
     else:
         report("embedding stimuli", 0, len(keys))
+        if isinstance(loaded, VectorTable):
+            # A table may have been made of the stimuli themselves.
+            captions = [told or [key] for key, told in zip(keys, captions, strict=True)]
         warnings = caption_warnings(keys, captions, loaded.read_text)
     vectors = loaded.encode_stimuli(captions, pictures)
     report("embedding stimuli", len(keys), len(keys))

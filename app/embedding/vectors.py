@@ -1,9 +1,11 @@
 """The encoder of precomputed vectors: a table of names and what another program made of them."""
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,21 @@ from app.embedding.text_reading import SLOT, TextReading
 from app.errors import ConflictError, InputError, NotFoundError
 from app.tables import read_cells
 
+NAMES_TOLD = 5
+# As of `app.terms.suggestions`: one letter wrong, missing or swapped in a word of four or more.
+SPELT_ALIKE = 0.8
+_WORD = re.compile(r"\w+")
+# They are in many names, and tell none of them.
+_LITTLE_WORDS = frozenset(
+    [
+        *("a", "an", "and", "are", "at", "by", "for", "from", "in", "is", "it", "its"),
+        *("of", "on", "or", "s", "the", "their", "to", "with"),
+    ]
+)
+
 
 class VectorTable:
-    """Vectors looked up by name. Implements `app.embedding.Encoder`.
+    """Vectors looked up by name; docs/tables.md has the format. Implements `app.embedding.Encoder`.
 
     Its `name` is ``vectors:STEM@CHECKSUM`` (eight digits): the same on every machine that holds
     the same table, wherever the file lies, and another one as soon as a value changes.
@@ -135,14 +149,36 @@ class VectorTable:
         ):
             if key in table:
                 return table[key]
-        close = get_close_matches(bare_name(text), self._bare, n=5)
+        near = self._near(bare_name(text))
         raise NotFoundError(
             f"{self.name} has no vector for {text!r}",
-            hint="the closest names are "
-            + ", ".join(self.names[self._bare[each]] for each in close)
-            if close
+            hint=f"the closest names are {', '.join(near)}"
+            if near
             else "only names in the table can be asked",
         )
+
+    def _near(self, text: str) -> list[str]:
+        """Names that share most words with a text, else words that are spelt alike; few at most.
+
+        Names are not compared letter by letter: "face" is in "Human face", and not like "faucet".
+        """
+        words_of = self._words
+        asked = set(_words(text))
+        known = set().union(*words_of.values())
+        for word in asked - known:
+            asked |= set(get_close_matches(word, sorted(known), NAMES_TOLD, SPELT_ALIKE))
+        shared = {name: len(words & asked) for name, words in words_of.items() if words & asked}
+        best = sorted(shared, key=lambda name: (-shared[name], len(words_of[name])))
+        return [self.names[self._bare[name]] for name in best[:NAMES_TOLD]]
+
+    @cached_property
+    def _words(self) -> dict[str, set[str]]:
+        """Words of each bare name, in the table's order."""
+        return {name: set(_words(name)) for name in reversed(self._bare)}
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in _WORD.findall(text) if word not in _LITTLE_WORDS]
 
 
 def _read(path: Path) -> tuple[list[str], NDArray[np.float32], list[str]]:

@@ -4,10 +4,12 @@ import csv
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.embedding.vectors import VectorTable
 from app.errors import InputError
 from app.tables import lines_of, read_cells, read_lines, read_table
 
@@ -123,9 +125,9 @@ def test_what_others_write_is_read_back(
     assert found[1:] == [[f"k{first}", "1", second] for first, second in rows]
 
 
-def test_the_page_on_tables_is_true(tmp_path: Path) -> None:
+def test_the_page_on_tables_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text("utf-8")
-    example = page.split("```csv\n")[1].split("```")[0]
+    example, of_vectors = (each.split("```")[0] for each in page.split("```csv\n")[1:])
     rows = cells_of(tmp_path / "t.csv", example)
     assert rows[1:] == [
         ["img1", "a dog on a sofa"],
@@ -133,3 +135,13 @@ def test_the_page_on_tables_is_true(tmp_path: Path) -> None:
         ["img3", '"STOP" sign on a road'],
         ["img4", 'a 12" record'],
     ]
+    words = tmp_path / "words.csv"
+    words.write_text(of_vectors)
+    (code,) = (each.split("```")[0] for each in page.split("```python\n")[1:])
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/tables.md", "exec"), {})  # noqa: S102 - the page's own
+    table, same = VectorTable(words), VectorTable(tmp_path / "words.npz")
+    assert (table.name, table.checksum) == (same.name, same.checksum)
+    assert (table.dimension, table.sources) == (3, ["lab"] * 3)
+    assert (table.encode_texts(["a photo of a dog"]) == table.encode_texts(["DOG"])).all()
+    assert np.linalg.norm(table.vectors, axis=1) == pytest.approx(1)

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from app.errors import InputError
+from app.errors import InputError, NotFoundError
+from app.store import Artefact
+from flows.stages import get_store
 from flows.train import embed_stimuli
 
 MINILM = "caption:all-MiniLM-L6-v2"
@@ -29,3 +32,14 @@ def test_a_stimulus_whose_captions_say_nothing_is_named(store_home: Path) -> Non
     with pytest.raises(InputError, match="no word of the captions of stimulus s1") as caught:
         embed([["a dog"], ["🍕", "😀"]])
     assert "caption it in words" in (caught.value.hint or "")
+
+
+def test_a_table_has_stimuli_without_captions_by_their_keys(store_home: Path) -> None:
+    """What a data set with neither captions nor pictures is told to be given."""
+    table = store_home / "stimuli.csv"
+    table.write_text("name,0,1\ns0,1,0\ns1,0,1\na dog,0.6,0.8\n")
+    told = embed_stimuli.function("", {}, "", f"vectors:{table}", ["s0", "s1"], [[], ["a dog"]])
+    vectors = get_store().get(Artefact.model_validate(told["vectors"]))["vectors"]
+    np.testing.assert_allclose(vectors, [[1, 0], [0.6, 0.8]], atol=1e-6)
+    with pytest.raises(NotFoundError, match="no vector for 's2'"):
+        embed_stimuli.function("", {}, "", f"vectors:{table}", ["s0", "s2"], [[], []])

@@ -73,6 +73,38 @@ def test_an_unknown_text_is_named_with_the_closest_names(npz: Path) -> None:
     assert raised.value.hint == "only names in the table can be asked"
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        # Letters are shared by many names, and words by those that are meant.
+        ("a face", "the closest names are Human face, Clock face of a tower"),
+        ("faces", "the closest names are Human face, Clock face of a tower"),
+        ("a photo of a tower clock", "the closest names are Clock face of a tower"),
+        ("a man on a horse in the sea", "the closest names are Man"),
+        ("facet", "the closest names are Faucet, Human face, Clock face of a tower"),
+        ("fir", "only names in the table can be asked"),
+        ("the of", "only names in the table can be asked"),
+        ("!", "only names in the table can be asked"),
+    ],
+)
+def test_names_are_near_by_their_words(tmp_path: Path, text: str, hint: str) -> None:
+    names = ["Faucet", "Fireplace", "Clock face of a tower", "Human face", "Man", "Boat on a lake"]
+    path = write_csv(tmp_path / "t.csv", [["name", 0], *([name, 1] for name in names)])
+    with pytest.raises(NotFoundError) as raised:
+        VectorTable(path).encode_texts([text])
+    assert raised.value.hint == hint
+
+
+def test_few_names_are_told(tmp_path: Path) -> None:
+    rows = [[f"face of number {each}", 1] for each in range(20)]
+    path = write_csv(tmp_path / "t.csv", [["name", 0], *rows, ["Human face", 1]])
+    with pytest.raises(NotFoundError) as raised:
+        VectorTable(path).encode_texts(["face"])
+    assert raised.value.hint == "the closest names are " + ", ".join(
+        ["Human face", *(f"face of number {each}" for each in range(4))]
+    )
+
+
 def test_stimuli_are_normalised_means_of_their_captions(npz: Path) -> None:
     encoder = load_encoder(f"vectors:{npz}")
     mean = UNIT[2] + UNIT[4]
