@@ -64,6 +64,9 @@ CASES = (
     Case("large patches, another", 109, config=LARGE_PATCHES),
     Case("captions, a fifth", 110),
     Case("CLIP, a sixth", 206, clip=True),
+    Case("captions, 8 participants again", 111, participants=8),
+    Case("large patches, a third", 112, config=LARGE_PATCHES),
+    Case("CLIP, a seventh", 207, clip=True),
 )
 
 
