@@ -21,7 +21,15 @@ from flows.run_context import RunContext, testing_folds
 from flows.science.checks import on_device
 from flows.science.device import resolve_device
 from flows.science.mask_descent import masked_predictions
-from flows.science.specificity import Sums, add, draw_mixtures, mix, mixture_sums, voxel_p
+from flows.science.specificity import (
+    Sums,
+    add,
+    directions_beside,
+    draw_mixtures,
+    mix,
+    mixture_sums,
+    voxel_p,
+)
 from flows.science.statistics import Floats, correlation_test
 from flows.science.stats.intervals import correlation_interval, normalised_correlation
 from flows.science.stats.orders import (
@@ -326,7 +334,8 @@ def respond_subject(
     told |= {name: np.zeros_like(told["unmasked"]) for name in ("soft", "hard")}
     _, row_of = distinct_rows(y)
     unit = _units(row_of[image], trials["session"], order)
-    directions = mix(draw_mixtures(len(rows), mixtures, seed), rows).astype(np.float32)
+    wide = np.concatenate([rows, directions_beside(rows, y)])
+    directions = mix(draw_mixtures(len(wide), mixtures, seed), wide).astype(np.float32)
     masked = np.zeros((5, len(rows), mixtures))
     for index in np.flatnonzero(hard.any(axis=1)):
         report(f"measuring {label}", int(index), len(rows))
@@ -382,7 +391,8 @@ def tune_subject(
     y = store.get(Artefact.model_validate(vectors))["vectors"]
     rows = store.get(Artefact.model_validate(components))["components"]
     x, shown = load_mean_responses(store, artefacts, development_folds(folds), "development")
-    p = voxel_p(y[shown] @ rows.T, x, mixtures=mixtures, seed=seed)
+    wide = np.concatenate([rows, directions_beside(rows, y)])
+    p = voxel_p(y[shown] @ wide.T, x, mixtures=mixtures, seed=seed, count=len(rows))
     report(f"measuring {label}", 1, 1)
     return {
         "tuned": store.put(

@@ -8,8 +8,6 @@ from app.runs.schemas import Claimed, ConceptCounts, ParticipantReport
 Json = dict[str, Any]
 
 NOTHING = "this run found nothing"
-# Of how many concepts mixtures can be made that each is held against.
-FEWEST_TO_BE_SPECIFIC = 3
 NO_CEILING = "noise_ceiling"
 
 
@@ -104,11 +102,6 @@ def _of_components(concepts: ConceptCounts, participants: int) -> list[str]:
     elif concepts.found_again < found / 2:
         lines.append(
             f"of {found} components {concepts.found_again} were found again by other seeds"
-        )
-    if found < FEWEST_TO_BE_SPECIFIC:
-        lines.append(
-            f"{_counted(found, 'component')}: fewer than {FEWEST_TO_BE_SPECIFIC}, so that none can "
-            "be told from mixtures of the others (specific)"
         )
     if participants == 1:
         lines.append("one participant: whether a concept is shared cannot be told")

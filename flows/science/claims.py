@@ -16,6 +16,7 @@ from flows.science.statistics import Floats, benjamini_hochberg
 from flows.science.stats.prevalence import prevalence
 
 NAMES = ("decodable", "specific", "agreeing", "stable")
+_NO_MIXTURES = f"stimuli differ in fewer than {FEWEST} directions: there are no mixtures"
 YES, NO, UNKNOWN = 1, 0, -1
 
 Verdicts = NDArray[np.int8]
@@ -162,7 +163,7 @@ def judge(
         reasons,
         few="no more than a mixture of the run's other components",
         untested=why_untested
-        or (f"fewer than {FEWEST} components: there are no mixtures" if count < FEWEST else ""),
+        or (_NO_MIXTURES if count < FEWEST and np.isnan(evidence.specific_p).all() else ""),
     )
     agreement_q = benjamini_hochberg(evidence.agreement_p)
     verdicts["agreeing"] = _agreeing(evidence, agreement_q, participants, level, reasons)

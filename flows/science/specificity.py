@@ -28,8 +28,10 @@ _ENTRIES = 2**24
 TUNED_VOXELS = 5
 # Degrees by which a direction is turned for the directions beside it.
 TURN = 30.0
-# Fewer components have too few mixtures to be held against.
+# Fewer directions have too few mixtures to be held against.
 FEWEST = 3
+# Fewer components are mixed with other directions of the stimuli as well (`directions_beside`).
+_ENOUGH = 8
 # Of the scores' mean variance, added to each: components that are nearly one leave voxels'
 # tuning to either undetermined.
 _RIDGE = 1e-3
@@ -97,6 +99,46 @@ def draw_pairs(components: int, mixtures: int, seed: int, *, sign: int = 1) -> F
     rows = np.arange(mixtures)
     pairs[rows, first], pairs[rows, second] = 1, sign
     return pairs
+
+
+def directions_beside(
+    components: NDArray[np.floating],
+    targets: NDArray[np.floating],
+    *,
+    enough: int = _ENOUGH,
+) -> Floats:
+    """Directions to mix few components with, besides each other.
+
+    Two or three components have hardly any mixtures. The stimuli differ in more ways, and a
+    direction that is none is a mixture of these as well: they are the principal axes of what the
+    components' scores leave of the targets, so that their own scores go with no component's.
+
+    Parameters
+    ----------
+    components : ndarray
+        (K, D) directions.
+    targets : ndarray
+        (I, D) of distinct stimuli.
+    enough : int
+        Components that are mixed with each other alone.
+
+    Returns
+    -------
+    ndarray
+        (J, D) unit rows; K + J is at most `enough`, and no more than the dimensions in which
+        targets differ. None where K is `enough`.
+    """
+    missing = enough - len(components)
+    if missing <= 0:
+        return np.zeros((0, targets.shape[1]))
+    y = np.asarray(targets - targets.mean(axis=0), dtype=np.float64)
+    scores = y @ components.T
+    along = np.linalg.pinv(scores, rcond=_ROUNDING) @ y
+    variance, axes = np.linalg.eigh((y - scores @ along).T @ (y - scores @ along))
+    total = float((y**2).sum())
+    kept = [each for each in range(1, missing + 1) if variance[-each] > _ROUNDING * total]
+    most = axes[:, [-each for each in kept]].T if kept else np.zeros((0, y.shape[1]))
+    return mix(np.eye(len(most)), most - (most @ along.T) @ components)
 
 
 def tuning(
@@ -204,6 +246,7 @@ def voxel_p(
     *,
     mixtures: int,
     seed: int,
+    count: int | None = None,
 ) -> VoxelP:
     """p of "voxels answer to a component no otherwise than to mixtures", by two witnesses.
 
@@ -226,12 +269,14 @@ def voxel_p(
     mixtures : int
         Of each kind.
     seed : int
+    count : int, optional
+        Components that are judged, K; those after them are mixed with these, and not judged.
 
     Returns
     -------
     VoxelP
-        NaN of fewer than `FEWEST` components, or where a component's scores do not vary; `sparse`
-        and `combined` are also NaN where no voxel's answers differ from the others'.
+        NaN of fewer than `FEWEST` directions in all, or where a component's scores do not vary;
+        `sparse` and `combined` are also NaN where no voxel's answers differ from the others'.
 
     Raises
     ------
@@ -243,15 +288,16 @@ def voxel_p(
     Pesarin and Salmaso 2010, Permutation tests for complex data. Winkler et al. 2016, Human Brain
     Mapping 37, 1486 (non-parametric combination).
     """
-    count = scores.shape[1]
-    _require_match(scores, responses, np.eye(count))
-    if count < FEWEST:
+    width = scores.shape[1]
+    count = width if count is None else count
+    _require_match(scores, responses, np.eye(width))
+    if width < FEWEST:
         return VoxelP(*np.full((3, count), np.nan))
     among, between = _covariances(scores, responses)
-    sums, differences = (draw_pairs(count, mixtures, seed, sign=sign) for sign in (1, -1))
-    own = _Witnesses(among, between, np.eye(count))
+    sums, differences = (draw_pairs(width, mixtures, seed, sign=sign) for sign in (1, -1))
+    own = _Witnesses(among, between, np.eye(width))
     of_two = [_Witnesses(among, between, each) for each in (sums, differences)]
-    of_all = _Witnesses(among, between, draw_mixtures(count, mixtures, seed))
+    of_all = _Witnesses(among, between, draw_mixtures(width, mixtures, seed))
     found = np.empty((3, 3, count))
     for component in range(count):
         told = own.of()[:, component]

@@ -95,12 +95,6 @@ def test_nothing_is_to_be_minded_of_a_good_run() -> None:
             "it was not measured whether components are found again",
         ),
         (
-            concepts(claimed(2)),
-            [participant()],
-            "2 components: fewer than 3, so that none can be told from mixtures of the others "
-            "(specific)",
-        ),
-        (
             concepts(claimed(3)),
             [participant()],
             "one participant: whether a concept is shared cannot be told",

@@ -153,12 +153,13 @@ def test_masks_of_one_participant_agree_with_none() -> None:
     assert found.verdicts["shared"][1] == NO
 
 
-def test_of_two_components_none_can_be_held_against_mixtures() -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_where_stimuli_differ_in_two_directions_there_are_no_mixtures(told: bool) -> None:
     found = judge(
         Evidence(
             usable=np.ones((4, 2), dtype=bool),
             p_hard=np.full((4, 2), 0.001),
-            specific_p=np.full((4, 2), NAN),
+            specific_p=np.full((4, 2), 0.001 if told else NAN),
             agreement=np.ones(2),
             agreement_p=np.full(2, 0.001),
             cosine=np.ones(2),
@@ -170,9 +171,10 @@ def test_of_two_components_none_can_be_held_against_mixtures() -> None:
         level=0.05,
         cosine=0.75,
     )
-    assert found.verdicts["specific"].tolist() == [UNKNOWN] * 2
-    assert found.reasons[0]["specific"] == "fewer than 3 components: there are no mixtures"
-    assert found.verdicts["shared"].tolist() == [UNKNOWN] * 2
+    assert found.verdicts["specific"].tolist() == [YES if told else UNKNOWN] * 2
+    assert found.verdicts["shared"].tolist() == [YES if told else UNKNOWN] * 2
+    no_mixtures = "stimuli differ in fewer than 3 directions: there are no mixtures"
+    assert found.reasons[0].get("specific") == (None if told else no_mixtures)
 
 
 def test_without_a_reason_of_its_own_an_untested_mask_is_told_so() -> None:

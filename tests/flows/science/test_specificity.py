@@ -6,6 +6,7 @@ from flows.science import specificity
 from flows.science.metrics import pearson
 from flows.science.specificity import (
     add,
+    directions_beside,
     draw_mixtures,
     draw_pairs,
     mix,
@@ -496,6 +497,74 @@ def test_random_directions_and_voxels_of_noise_are_tuned_to_nothing() -> None:
         share[12].append((p.combined < 0.05).mean())
     assert np.mean(share[12]) < 0.1
     assert np.mean(share[4]) < 0.1
+
+
+def small_design(
+    seed: int, *, concepts: int, images: int = 160
+) -> tuple[np.random.Generator, np.ndarray, np.ndarray, np.ndarray]:
+    """Concepts among pictures of 10 categories: generator, directions, targets and responses."""
+    rng = np.random.default_rng(seed)
+    directions = np.linalg.qr(rng.standard_normal((40, 40)))[0][:concepts]
+    amount = (rng.random((images, concepts)) < 0.25) * rng.uniform(0.5, 1.5, (images, concepts))
+    category = 0.4 * rng.standard_normal((10, 40))
+    y = amount @ directions + category[rng.integers(10, size=images)]
+    y += 0.25 * rng.standard_normal(y.shape)
+    responses = rng.standard_normal((images, 300))
+    scores = (y - y.mean(axis=0)) @ directions.T
+    responses[:, : 40 * concepts] += 2 * np.repeat(scores / scores.std(axis=0), 40, axis=1)
+    return rng, directions, y, responses
+
+
+def p_beside(y: np.ndarray, responses: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
+    wide = np.concatenate([rows, directions_beside(rows, y)])
+    p = voxel_p(y @ wide.T, responses, mixtures=299, seed=seed, count=len(rows))
+    assert len(p.combined) == len(rows)
+    return p.combined
+
+
+@pytest.mark.parametrize("concepts", [1, 2, 4])
+def test_few_components_are_told_by_other_directions_of_the_stimuli(concepts: int) -> None:
+    """And neither random directions nor components of voxels of noise are."""
+    shares = {"planted": [], "random": [], "noise": []}
+    for seed in range(25):
+        rng, rows, y, responses = small_design(seed, concepts=concepts)
+        shares["planted"].append(p_beside(y, responses, rows, seed) < 0.05)
+        random = mix(rng.standard_normal((concepts, 40)), np.eye(40))
+        shares["random"].append(p_beside(y, responses, random, seed) < 0.05)
+        noise = rng.standard_normal(responses.shape)
+        shares["noise"].append(p_beside(y, noise, rows, seed) < 0.05)
+    assert np.mean(shares["planted"]) > 0.95
+    assert np.mean(shares["random"]) < 0.1
+    assert np.mean(shares["noise"]) < 0.1
+
+
+def test_directions_beside_are_axes_of_what_components_leave() -> None:
+    _, rows, y, _ = small_design(0, concepts=3)
+    rows = mix(rows + 0.2 * rows[::-1], np.eye(40))
+    found = directions_beside(rows, y)
+    assert found.shape == (5, 40)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1)
+    centred = y - y.mean(axis=0)
+    scores = centred @ rows.T
+    fitted = scores @ np.linalg.lstsq(scores, centred, rcond=None)[0]
+    axes, variance, _ = np.linalg.svd(centred - fitted, full_matrices=False)
+    beside = centred @ found.T
+    # Scores go with the axis of their place alone, and with no component.
+    cosine = (axes[:, :5].T @ beside) / np.linalg.norm(beside, axis=0)
+    np.testing.assert_allclose(np.abs(cosine), np.eye(5), atol=1e-6)
+    np.testing.assert_allclose(scores.T @ beside, 0, atol=1e-8)
+    assert (np.diff(variance[:5]) < 0).all()
+
+
+def test_no_direction_lies_beside_many_components_or_where_stimuli_do_not_differ() -> None:
+    _, rows, y, _ = small_design(0, concepts=4)
+    assert directions_beside(np.eye(40)[:8], y).shape == (0, 40)
+    assert directions_beside(np.eye(40)[:7], y).shape == (1, 40)
+    # Four categories differ in three directions, of which the first two components are two.
+    categories = y[np.arange(len(y)) % 4]
+    assert directions_beside(rows[:2], categories).shape == (1, 40)
+    assert directions_beside(rows[:3], categories).shape == (0, 40)
+    assert directions_beside(rows[:2], y * 0).shape == (0, 40)
 
 
 def test_what_cannot_be_held_against_mixtures_has_no_p() -> None:
