@@ -30,7 +30,8 @@ from tests.support.cohorts.records import PlantedCohort
 
 NAME = "small"
 # By the support vector machine's accuracy on seeds 1 to 3. On seed 11 it was seen that masks of a
-# few voxels cost power. No figure is of these seeds.
+# few voxels cost power. No figure is of these seeds, nor of 12 to 14, which other ways to find
+# components had been measured on.
 NOISY = replace(RESPONSES, ceiling=0.07)
 MANY = replace(RESPONSES, ceiling=0.05)
 
@@ -59,9 +60,9 @@ def five_categories(seed: int) -> PlantedCohort:
 
 # No setting was chosen on these.
 CASES = (
-    *(Case("five categories", seed) for seed in (12, 13, 14)),
-    *(Case("five categories, shuffled", seed) for seed in (12, 13, 14)),
-    Case("81 categories", 12),
+    *(Case("five categories", seed) for seed in (15, 16, 17)),
+    *(Case("five categories, shuffled", seed) for seed in (15, 16, 17)),
+    Case("81 categories", 13),
 )
 
 
