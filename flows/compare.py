@@ -75,7 +75,7 @@ def compare_subjects(
         A participant each, what `flows.locate.locate_subject` and `flows.measure.test_subject`
         told.
     tables : list of dict
-        References to ``mni`` (V, 3).
+        References to ``mni`` (V, 3) and ``side`` (V,).
     stability : dict, optional
         What `flows.stability.compare_seeds` told.
     replications : list of dict, optional
@@ -100,15 +100,18 @@ def compare_subjects(
     specific = np.array([each["specific_p"] for each in told], dtype=np.float64)
     minimum = fewest_participants(participants, len(masks))
     decodes = usable & (np.nan_to_num(p_hard, nan=1.0) <= level)
+    places = [store.get(Artefact.model_validate(table)) for table in tables]
     agreement, agreement_p = agreement_test(
         # Voxels that respond less in one participant do not agree with such as respond more.
         [(fit["soft"] * fit["sign"][:, None] if "sign" in fit else fit["soft"]).T for fit in fits],
-        [store.get(Artefact.model_validate(table))["mni"] for table in tables],
+        [place["mni"] for place in places],
         decodes,
         permutations=permutations,
         seed=seed,
         level=level,
         pool=usable,
+        sides=[place["side"] for place in places],
+        threshold=masks[0]["threshold"],
     )
     again = store.get(Artefact.model_validate(stability["stability"])) if stability else None
     replicated = (

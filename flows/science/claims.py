@@ -279,7 +279,8 @@ def _agreeing(
                 verdict[index] = UNKNOWN
                 why = "masks cannot be compared: too few places in common, or too few decode it"
         elif np.isnan(evidence.agreement_p[index]):
-            verdict[index], why = UNKNOWN, "too few components to compare its masks with"
+            verdict[index] = UNKNOWN
+            why = "its masks cannot be compared: one has all voxels, or none"
         else:
             why = "masks agree no better than those of different components"
         reasons[index]["agreeing"] = why

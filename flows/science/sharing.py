@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.science.participants import participant_names
+from flows.science.placed_agreement import SignedMask, placed_agreement_p
 from flows.science.similarity import bin_masks, compare_masks
 from flows.science.statistics import (
     Floats,
@@ -30,6 +31,8 @@ def agreement_test(
     level: float = 1.0,
     labels: Sequence[str] | None = None,
     pool: NDArray[np.bool_] | None = None,
+    sides: Sequence[NDArray[np.integer]] | None = None,
+    threshold: float = 0.5,
 ) -> tuple[Floats, Floats]:
     """Whether participants' masks of one component agree better than those of different ones.
 
@@ -50,7 +53,11 @@ def agreement_test(
     once, so that with M in all a counted p is at least 1 / (1 + M): fewer than 19 give none of
     0.05. Where 200 or more pairings are drawn, p near that floor is that of a fitted tail
     (`permutation_p`); fewer are too few to fit one to, and pairings are drawn from `pool` then,
-    where it is given. Without it a component that is decoded alone has nothing to be held against.
+    where it is given.
+
+    Where there are so few components that pairings of theirs could not reach `level`, members
+    (weights from `threshold` on, of either sign) are held against the same shapes placed elsewhere
+    (`placed_agreement_p`).
 
     The test is relative to the other components. Where all are mixtures of the same few
     concepts their masks are alike, and p is too large rather than too small. Masks may differ
@@ -71,13 +78,17 @@ def agreement_test(
     bin_mm : float
         Edge of a bin.
     level : float
-        Where pairings are so few that no p could reach it, p is NaN.
+        Of p: pairings that could not reach it are no null.
     labels : sequence of str, optional
         Names of the participants, for errors.
     pool : ndarray, optional
         (S, K) bool, those of `ok` among them: further masks to pair where decoded ones make fewer
         than 200 pairings, as all that are usable. Masks of what is not decoded say less of where
         signal lies, which decoded ones have in common: they are the second choice.
+    sides : sequence of ndarray, optional
+        S of (V_s,) hemispheres, for placements.
+    threshold : float
+        Weight from which a voxel is a member, for placements.
 
     Returns
     -------
@@ -123,7 +134,33 @@ def agreement_test(
         if len(null) and 1 / (1 + len(null)) <= level:
             observed = np.mean([score[pair][own] for pair in pairs])
             p[component] = permutation_p([observed], null)[0]
+        else:
+            p[component] = placed_agreement_p(
+                [
+                    _signed(
+                        masks[each][:, component],
+                        coordinates[each],
+                        None if sides is None else sides[each],
+                        threshold,
+                    )
+                    for each in sorted({one for pair in pairs for one in pair})
+                ],
+                placements=permutations,
+                seed=seed,
+                bin_mm=bin_mm,
+            )
     return agreement, p
+
+
+def _signed(
+    weights: NDArray[np.floating],
+    coordinates: NDArray[np.floating],
+    side: NDArray[np.integer] | None,
+    threshold: float,
+) -> SignedMask:
+    members = np.abs(weights) >= threshold
+    sign = -1.0 if weights[members].sum() < 0 else 1.0
+    return SignedMask(members, coordinates, side, sign)
 
 
 def _null_scores(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from flows.science.statistics import Floats, standardised
 
 # Bins that two participants must share for their masks to be compared.
-_SHARED_BINS = 8
+SHARED_BINS = 8
 # Distances, in bins, over which smoothness is measured: up to 60 mm, of bins of 6 mm.
 _LAGS = 11
 # Bins whose distances to all others are held at once.
@@ -96,7 +96,7 @@ def compare_masks(first: BinnedMasks, second: BinnedMasks) -> Similarity | None:
     place[1, inverse[len(first.bins) :]] = np.arange(len(second.bins))
     common = (place >= 0).all(axis=0)
     count = int(common.sum())
-    if count < _SHARED_BINS:
+    if count < SHARED_BINS:
         return None
     left = np.nan_to_num(standardised(first.weights[place[0, common]]))
     right = np.nan_to_num(standardised(second.weights[place[1, common]]))

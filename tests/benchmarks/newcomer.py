@@ -31,7 +31,8 @@ def measure() -> Iterator[str]:
             for seed in SEEDS:
                 with TemporaryDirectory(prefix="sdc-bench-", ignore_cleanup_errors=True) as folder:
                     told: str = run_afresh(go_through, form, planted, seed, folder).result
-                yield f"{form}, {'two planted' if planted else 'nothing planted'}, seed {seed}: {told}"
+                held = "two planted" if planted else "nothing planted"
+                yield f"{form}, {held}, seed {seed}: {told}"
 
 
 def go_through(form: Form, planted: bool, seed: int, folder: str) -> str:

@@ -34,7 +34,7 @@ def compare(signs: np.ndarray | None) -> dict[str, np.ndarray]:
                 "untested": [None] * COMPONENTS,
             }
         )
-        tables.append(put(mni=places.astype(np.float32)))
+        tables.append(put(mni=places.astype(np.float32), side=np.zeros(len(places), np.int8)))
     rows = np.linalg.qr(rng.normal(size=(20, COMPONENTS)))[0].T.astype(np.float32)
     result = compare_subjects.function(
         put(components=rows), masks, tests, tables, None, None, None, 0.5, 0.05, 0.75, 199, 0

@@ -97,7 +97,7 @@ NOT_AGAIN = "other seeds and draws of the stimuli do not find it again"
             NAN,
             "agreeing",
             UNKNOWN,
-            "too few components to compare its masks with",
+            "its masks cannot be compared: one has all voxels, or none",
         ),
         (
             "agreement",

@@ -3,6 +3,7 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 
+from flows.science.placed_agreement import SignedMask, placed_agreement_p
 from flows.science.sharing import _draw_pairings, agreement_test
 from flows.science.similarity import bin_masks, compare_masks
 from tests.flows.science.fields import smooth_maps, voxel_cloud
@@ -66,8 +67,8 @@ def test_agreement_is_the_correlation_over_common_bins() -> None:
     )
     expected = np.corrcoef(values[0][seen, 0], values[1][seen, 0])[0, 1]
     assert agreement[0] == pytest.approx(expected)
-    # With one component there is no other to compare with.
-    assert np.isnan(p[0])
+    # With one component there is no other to compare with: its members are placed elsewhere.
+    assert p[0] >= 1 / 6
 
 
 @pytest.mark.parametrize(("participants", "components"), [(2, 5), (3, 4)])
@@ -150,10 +151,33 @@ def test_few_pairings_bound_p_from_below() -> None:
     _, p = agreement_test(masks, clouds, ok, permutations=999, seed=0)
     # Three components in two participants make six pairings of different ones.
     assert p.min() >= 1 / 7
-    # What could not reach the level whatever the masks is no p.
-    agreement, p = agreement_test(masks, clouds, ok, permutations=999, seed=0, level=0.05)
-    assert np.isfinite(agreement).all()
-    assert np.isnan(p).all()
+
+
+@pytest.mark.parametrize("sides", [None, "by x"])
+def test_where_pairings_could_not_reach_the_level_members_are_placed_elsewhere(
+    sides: str | None,
+) -> None:
+    masks, clouds = cohort(2, 3, 2, seed=0)
+    masks[1][:, 1] *= -1
+    ok = np.ones((2, 3), dtype=bool)
+    hemispheres = None if sides is None else [np.sign(each[:, 0]).astype(int) for each in clouds]
+    options = {"permutations": 199, "seed": 0, "level": 0.05, "sides": hemispheres}
+    agreement, p = agreement_test(masks, clouds, ok, **options, threshold=0.7)
+    for component in range(3):
+        signed = [
+            SignedMask(
+                np.abs(mask[:, component]) >= 0.7,
+                cloud,
+                None if hemispheres is None else hemispheres[each],
+                -1.0 if each == 1 and component == 1 else 1.0,
+            )
+            for each, (mask, cloud) in enumerate(zip(masks, clouds, strict=True))
+        ]
+        expected = placed_agreement_p(signed, placements=199, seed=0, bin_mm=6.0)
+        assert p[component] == expected
+    assert agreement[0] > 0.3
+    assert p[0] <= 0.05
+    assert p[1] > 0.95
 
 
 def test_further_masks_are_paired_where_few_are_decoded() -> None:
@@ -163,7 +187,9 @@ def test_further_masks_are_paired_where_few_are_decoded() -> None:
     options = {"permutations": 999, "seed": 0, "level": 0.05}
     agreement, alone = agreement_test(masks, clouds, ok, **options)
     assert np.isfinite(agreement[0])
-    assert np.isnan(alone).all()
+    # Placed elsewhere.
+    assert alone[0] < 0.01
+    assert np.isnan(alone[1:]).all()
     pool = np.ones_like(ok)
     _, p = agreement_test(masks, clouds, ok, **options, pool=pool)
     # Among 128 components that of one alone has to be so small.
