@@ -282,7 +282,7 @@ def _agreeing(
             verdict[index] = UNKNOWN
             why = "its masks cannot be compared: one has all voxels, or none"
         else:
-            why = "masks agree no better than those of different components"
+            why = "masks agree no better than unrelated ones"
         reasons[index]["agreeing"] = why
     return verdict
 

@@ -89,7 +89,7 @@ NOT_AGAIN = "other seeds and draws of the stimuli do not find it again"
             0.3,
             "agreeing",
             NO,
-            "masks agree no better than those of different components",
+            "masks agree no better than unrelated ones",
         ),
         (
             "agreement_p",
