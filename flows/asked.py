@@ -126,9 +126,11 @@ class Holder:
             self._tell("INFO", f"{stage}: done after {time.monotonic() - began:.1f} s")
 
     def tell_choices(self, ingested: Json) -> None:
-        """Keep what an ingestion chose, a line each, and what comes next where nothing follows."""
+        """Keep what an ingestion chose, and warns of, a line each, and what comes next, if any."""
         for name, line in ingested["choices"].items():
             self._tell("INFO", f"{name.replace('_', ' ')}: {line}")
+        for warning in ingested["warnings"]:
+            self._tell("WARNING", warning)
         if not self._taken.then_run:
             self._tell("INFO", f"next: {ingested['next']}")
 

@@ -37,7 +37,8 @@ def what_differs(
 ) -> str | None:
     """What the catalog has of a dataset and newly ingested data have not, or have otherwise.
 
-    Data grow by sessions, participants, stimuli, regions, localiser maps and places in MNI space.
+    Data grow by sessions, participants, stimuli, regions, localiser maps, places in MNI space, and
+    captions of stimuli that had none.
     Runs of what was there before stay true then, of the data that they are of.
 
     Returns
@@ -77,7 +78,7 @@ def _differences(
             )
         elif folds[key] != fold:
             yield f"the stimulus {key} is for {folds[key]} and no longer for {fold}"
-        elif captions[key] != told:
+        elif told and captions[key] != told:
             yield f"the stimulus {key} has other captions"
     # Artefacts number stimuli in the order of their keys.
     keys_before, keys = sorted(key for key, *_ in known), sorted(captions)

@@ -38,6 +38,15 @@ SESSION_BLOCK, VOXEL_BLOCK = 512, 1024
 # Blocks that are worked on at once: so many, and no more, are in memory.
 AT_ONCE = 2
 
+# Options of sources (`flows.sources.nsd_options` and others) that no session's responses depend on;
+# which sessions and participants are read is told by these themselves.
+NOT_OF_RESPONSES = frozenset(
+    [
+        *("captions", "atlases", "participants", "sessions"),
+        *("slug", "title", "licence", "citation"),
+    ]
+)
+
 Json = dict[str, Any]
 
 
@@ -60,8 +69,8 @@ def ingest_dataset(
     -------
     dict
         ``dataset``, ``changed``, ``folds`` (one line), the report of what was read, kept and
-        dropped (empty where nothing changed), ``choices`` (`flows.choices.gather_choices`) and
-        ``next``, the command to type then.
+        dropped (empty where nothing changed), ``choices`` (`flows.choices.gather_choices`),
+        ``warnings`` (`flows.sources.check_source`) and ``next``, the command to type then.
 
     Raises
     ------
@@ -75,7 +84,7 @@ def ingest_dataset(
     _opened.cache_clear()
     options_text = json.dumps(config.source, sort_keys=True)
     source = _opened(path, options_text)
-    check_source(source)
+    warnings = list(check_source(source).warnings)
     slug = source.description.slug
     bind(dataset=slug)
     folds = assign_folds(source, config, known_folds(slug, config))
@@ -112,6 +121,7 @@ def ingest_dataset(
             "folds": folds.told,
             "report": {},
             "choices": choices,
+            "warnings": warnings,
             "next": next_command(source, None),
         }
     subjects = [
@@ -138,6 +148,7 @@ def ingest_dataset(
         "folds": folds.told,
         "report": summary,
         "choices": gather_choices(source, config, folds, summary),
+        "warnings": warnings,
         "next": next_command(source, None),
     }
 
@@ -162,6 +173,7 @@ def ingest_subject(
             read_session(
                 path,
                 json.dumps(config.source, sort_keys=True),
+                json.dumps(_of_responses(config.source), sort_keys=True),
                 participant,
                 session,
                 source.fingerprint(participant, session),
@@ -219,10 +231,11 @@ def read_maps(source: Source, participant: str, coordinates: NDArray[np.int64]) 
     return get_store().put(values).model_dump() if values else None
 
 
-@stage("read-session", "path")
+@stage("read-session", "path", "options")
 def read_session(
     path: str,
     options: str,
+    of_responses: str,
     participant: str,
     session: int,
     fingerprint: str,
@@ -232,6 +245,14 @@ def read_session(
     """Betas of one session, standardised by its training trials, as an artefact (V, T) float16.
 
     A session without two training trials is standardised by all its trials, and says so.
+
+    Parameters
+    ----------
+    options : str
+        Of the source, JSON.
+    of_responses : str
+        Those of them that may change responses: a session that was read is not read again because
+        captions come.
 
     Raises
     ------
@@ -397,6 +418,11 @@ def _voxel_block(
 def _flags(session: Artefact) -> dict[str, NDArray[np.bool_]]:
     with get_store().open(session) as arrays:
         return {name: arrays.get_tensor(name) for name in ("not_finite", "constant")}
+
+
+def _of_responses(options: Json) -> Json:
+    """Options of a source without those that no session's responses depend on."""
+    return {name: value for name, value in options.items() if name not in NOT_OF_RESPONSES}
 
 
 def _sessions(source: Source, participant: str) -> list[int]:

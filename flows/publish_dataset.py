@@ -139,6 +139,7 @@ def _write_stimuli(
     for stimulus in source.stimuli():
         if stimulus.key in stored:
             stored[stimulus.key].shared = stimulus.shared
+            stored[stimulus.key].captions = list(stimulus.captions)
         else:
             session.add(
                 Stimulus(

@@ -159,6 +159,11 @@ def _stimulus_warnings(stimuli: list[Stimulus], pictures: bool) -> list[str]:
     bare = [stimulus.key for stimulus in stimuli if not stimulus.captions]
     if not bare:
         return []
-    kind = "" if pictures else " and no picture"
-    count = "all stimuli have" if len(bare) == len(stimuli) else f"{len(bare)} stimuli have"
-    return [f"{count} no caption{kind} (the first: {bare[0]})"]
+    which = "all" if len(bare) == len(stimuli) else f"{len(bare):,} of {len(stimuli):,}"
+    if pictures:
+        lacks, needs = "no caption", "encoders of pictures alone can embed them"
+        needs += ", whose weights a run has to fetch or find on its machine"
+    else:
+        lacks, needs = "no caption and no picture", "no encoder can embed them"
+        needs += " but a table of their vectors (encoder=vectors:PATH)"
+    return [f"{which} stimuli have {lacks} (the first: {bare[0]}): {needs}"]

@@ -17,6 +17,7 @@ from app.database.models import (
     Dataset,
     Decoder,
     Region,
+    Stimulus,
     Subject,
     Voxel,
     VoxelRegion,
@@ -250,6 +251,30 @@ def test_an_atlas_that_comes_later_is_added_and_nothing_read(
             .where(Region.name == "top")
         ).scalars()
         assert set(top) == {3, 4, 5}
+    assert not ingest_dataset(str(data), FOLDS)["changed"]
+
+
+def test_captions_that_come_later_are_added_and_nothing_read(
+    flows_home: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs rest on the captions that stimuli had; of those without any, on none."""
+    path = data / "stimuli.csv"
+    whole = path.read_text()
+    path.write_text(whole.replace("word005,word005", "word005,"))
+    ingested = ingest_dataset(str(data), FOLDS)
+    assert any("have no caption and no picture" in each for each in ingested["warnings"])
+    add_run()
+    before = counts()
+    path.write_text(whole)
+    read = note_reading(monkeypatch, ManifestSource)
+    again = ingest_dataset(str(data), FOLDS)
+    assert (again["changed"], read) == (True, [])
+    assert not any("caption" in each for each in again["warnings"])
+    added = {name: number - before[name] for name, number in counts().items()}
+    assert {name: number for name, number in added.items() if number} == {"catalog.ingestion": 1}
+    with open_session() as session:
+        told = session.scalar(select(Stimulus.captions).where(Stimulus.key == "word005"))
+    assert told == ["word005"]
     assert not ingest_dataset(str(data), FOLDS)["changed"]
 
 

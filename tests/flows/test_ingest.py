@@ -160,6 +160,33 @@ def test_what_is_kept_is_what_a_literal_reading_keeps(
         assert {stimulus.fold for stimulus in stimuli} == {"train", "validation", "test"}
 
 
+def test_captions_that_are_given_later_have_no_session_read_again(
+    flows_home: Path, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [
+        file.rename(tmp_path / file.name)
+        for file in sorted((cohort / "nsddata_stimuli").rglob("captions_*.json"))
+    ]
+    assert files
+    without = ingest_dataset(str(cohort), OPTIONS)
+    (warning,) = [each for each in without["warnings"] if "caption" in each]
+    assert warning.startswith("all stimuli have no caption")
+    read = note_reading(monkeypatch, NsdSource)
+    source = OPTIONS["source"] | {"captions": [str(file) for file in files]}
+    captioned = ingest_dataset(str(cohort), OPTIONS | {"source": source})
+    assert (captioned["changed"], read) == (True, [])
+    assert not any("caption" in each for each in captioned["warnings"])
+    with open_session() as session:
+        captions = session.scalars(select(Stimulus.captions)).all()
+        sessions = [each["sessions"] for each in session.scalars(select(Subject.artefacts))]
+    assert all(captions)
+    assert captioned["report"] == without["report"]
+    # Nor where those that are there are called by their names or numbers.
+    source |= {"participants": ["subj01", "subj02"], "sessions": len(sessions[0])}
+    assert ingest_dataset(str(cohort), OPTIONS | {"source": source})["changed"]
+    assert read == []
+
+
 def test_localiser_maps_are_kept_at_the_voxels_kept(flows_home: Path, cohort: Path) -> None:
     file = cohort / "nsddata/ppdata/subj01/func1pt8mm/floc_facestval.nii.gz"
     image = nibabel.load(file)

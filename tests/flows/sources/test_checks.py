@@ -71,8 +71,22 @@ def test_warnings_say_what_cannot_be_computed(tmp_path: Path) -> None:
         "b: no regions",
         "a: no transform to MNI, so that there are no MNI coordinates",
         "b: no transform to MNI, so that there are no MNI coordinates",
-        "2 stimuli have no caption and no picture (the first: dog)",
+        "2 of 3 stimuli have no caption and no picture (the first: dog): no encoder can embed "
+        "them but a table of their vectors (encoder=vectors:PATH)",
     }
+
+
+def test_stimuli_without_captions_are_told_though_they_have_pictures(tree: NsdTree) -> None:
+    for file in tree.root.rglob("captions_*.json"):
+        file.unlink()
+    report = check_source(open_source(tree.root, trials_per_session=TRIALS_PER_SESSION))
+    assert (report.captioned, report.pictures) == (0, True)
+    (told,) = report.warnings
+    assert told.startswith("all stimuli have no caption (the first: ")
+    assert told.endswith(
+        "): encoders of pictures alone can embed them, whose weights a run has to fetch or find on "
+        "its machine"
+    )
 
 
 def test_folds_and_few_repeats(tmp_path: Path) -> None:
