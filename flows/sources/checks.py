@@ -1,14 +1,17 @@
 """A look through a whole source before anything is written."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from flows.sources.base import Description, Source, Stimulus, Surface
+from flows.sources.base import Description, RegionMask, Source, Stimulus, Surface
 from flows.sources.templates import is_template
 
 # The noise ceiling is estimated from images with at least this many repeats (METHOD.md 0).
 REPEATS_FOR_CEILING = 3
+# Regions that a warning names, of those that it counts.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,8 @@ class ParticipantReport:
 
     `maps` are names, `mni` is the fraction of mask voxels in MNI, `surface` the mesh's name,
     `left_out` counts brain places of its files that are not read, `space` is what its mm are said
-    to be of, and `unplaced` the image of its grid where that does not tell left from right.
+    to be of, `unplaced` the image of its grid where that does not tell left from right;
+    `everywhere` and `nowhere` name regions that hold all voxels of the mask, or none.
     """
 
     label: str
@@ -35,6 +39,8 @@ class ParticipantReport:
     left_out: int = 0
     space: str | None = None
     unplaced: str | None = None
+    everywhere: tuple[str, ...] = ()
+    nowhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,13 @@ def _check_participant(source: Source, label: str) -> ParticipantReport:
         left_out=grid.left_out if isinstance(grid, Surface) else 0,
         space=None if isinstance(grid, Surface) else grid.space,
         unplaced=None if isinstance(grid, Surface) or grid.known else str(grid.path),
+        everywhere=_names(each for each in regions if each.members[mask].all()),
+        nowhere=_names(each for each in regions if not each.members[mask].any()),
     )
+
+
+def _names(regions: Iterable[RegionMask]) -> tuple[str, ...]:
+    return tuple(f"{each.atlas}:{each.name}" for each in regions)
 
 
 def _participant_warnings(one: ParticipantReport) -> list[str]:
@@ -137,6 +149,13 @@ def _participant_warnings(one: ParticipantReport) -> list[str]:
         )
     if not one.regions:
         warnings.append(f"{one.label}: no regions")
+    for names, held in ((one.everywhere, "all voxels"), (one.nowhere, "no voxels")):
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            warnings.append(
+                f"{one.label}: {held} of the mask lie in {', '.join(names[:_NAMED])}{more}, so "
+                "that no component is compared with it"
+            )
     if one.unplaced:
         warnings.append(
             f"{one.label}: {one.unplaced} does not tell where it lies (sform and qform codes 0), "

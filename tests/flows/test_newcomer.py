@@ -108,7 +108,7 @@ def test_what_is_planted_is_found(chains: Any, form: Form, name: str) -> None:
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_what_is_planted_is_shared(chains: Any, form: Form, name: str) -> None:
-    """Two participants alone may agree by chance in so few voxels: a patch fills a tenth of a side."""
+    """Two participants alone may agree by chance where a patch fills a tenth of a hemisphere."""
     concept = chains(form, True).found[name]["concepts"][0]
     assert name in concept["label"]
     if form == "betas":

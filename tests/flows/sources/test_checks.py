@@ -9,7 +9,7 @@ from flows.sources.checks import ParticipantReport
 from flows.sources.volumes import Series
 from tests.flows.sources.faults import refused, snapshot
 from tests.flows.sources.manifest_tree import MASK, write_manifest_tree, write_series_tree
-from tests.flows.sources.nsd_tree import GRIDS, TRIALS_PER_SESSION, NsdTree
+from tests.flows.sources.nsd_tree import GRIDS, TRIALS_PER_SESSION, NsdTree, write_image
 
 
 def test_report_of_an_nsd_tree(tree: NsdTree) -> None:
@@ -94,3 +94,21 @@ def test_folds_and_few_repeats(tmp_path: Path) -> None:
     report = check_source(open_source(tmp_path))
     assert report.folds == {"train": 1, "test": 1}
     assert any("noise ceiling" in text for text in report.warnings)
+
+
+def test_regions_of_all_voxels_and_of_none_are_told(tree: NsdTree) -> None:
+    roi = tree.functional("subj01") / "roi"
+    everywhere = np.ones(GRIDS["subj01"], np.int16)
+    write_image(roi / "nsdgeneral.nii.gz", everywhere)
+    outside = np.where(tree.masks["subj01"], 0, 1).astype(np.int16)
+    outside[~tree.masks["subj01"]] = np.resize([1, 2], int((outside > 0).sum()))
+    write_image(roi / "floc-faces.nii.gz", outside)
+    report = check_source(open_source(tree.root, trials_per_session=TRIALS_PER_SESSION))
+    assert report.participants[0].everywhere == ("nsdgeneral:nsdgeneral",)
+    assert set(report.participants[0].nowhere) == {"floc-faces:OFA", "floc-faces:FFA-1"}
+    names = ", ".join(report.participants[0].nowhere)
+    assert report.warnings == (
+        "subj01: all voxels of the mask lie in nsdgeneral:nsdgeneral, so that no component is "
+        "compared with it",
+        f"subj01: no voxels of the mask lie in {names}, so that no component is compared with it",
+    )
