@@ -34,6 +34,8 @@ NAME = "small"
 # components had been measured on.
 NOISY = replace(RESPONSES, ceiling=0.07)
 MANY = replace(RESPONSES, ceiling=0.05)
+# Categories that a support vector machine is trained for.
+_MACHINE = 20
 
 Json = dict[str, Any]
 
@@ -96,7 +98,10 @@ def judge_case(case: Case, folder: str) -> list[str]:
 
     cohort = case.draw()
     manifest = write_manifest(cohort, Path(folder) / "cohort", folds=False)
-    told = [f"linear support vector machine: {_shares(svm_accuracies(cohort))}"]
+    told = []
+    # One of 81 categories takes longer than all the rest.
+    if len(set(cohort.captions)) <= _MACHINE:
+        told.append(f"linear support vector machine: {_shares(svm_accuracies(cohort))}")
     with unwatched():
         slug = ingest_dataset(str(manifest.parent), IngestConfig())["dataset"]
         run_pipeline(slug, RunConfig(encoder=f"vectors:{manifest.parent / TABLE}"))
