@@ -68,6 +68,16 @@ def log(request: int) -> list[str]:
         return list(session.scalars(query.order_by(IngestionLog.id)))
 
 
+def test_what_limits_it_is_logged(flows_home: Path, tmp_path: Path) -> None:
+    path = write_planted(tmp_path / "planted") / "stimuli.csv"
+    path.write_text(path.read_text().replace("word005,word005", "word005,"))
+    assert work(ask(path.parent)) == "Completed"
+    with open_session() as session:
+        warned = select(IngestionLog.message).where(IngestionLog.level == "WARNING")
+        (line,) = session.scalars(warned)
+    assert "have no caption and no picture (the first: word005)" in line
+
+
 def test_what_is_asked_for_is_done_once_and_tells_how(flows_home: Path, planted: Path) -> None:
     request = ask(planted)
     assert work(request) == "Completed"
