@@ -55,7 +55,7 @@ def agreement_test(
     (`permutation_p`); fewer are too few to fit one to, and pairings are drawn from `pool` then,
     where it is given.
 
-    Where there are so few components that pairings of theirs could not reach `level`, members
+    Where there are so few components that one alone could not reach a q of `level`, members
     (weights from `threshold` on, of either sign) are held against the same shapes placed elsewhere
     (`placed_agreement_p`).
 
@@ -78,7 +78,7 @@ def agreement_test(
     bin_mm : float
         Edge of a bin.
     level : float
-        Of p: pairings that could not reach it are no null.
+        Of q over components: where one alone could not reach it, pairings are no null.
     labels : sequence of str, optional
         Names of the participants, for errors.
     pool : ndarray, optional
@@ -131,7 +131,8 @@ def agreement_test(
                 null = _null_scores(tables, ok | pool, permutations, seed)
             nulls[pairs] = null
         null = nulls[pairs]
-        if len(null) and 1 / (1 + len(null)) <= level:
+        # Of the smallest p that they count, one component alone must reach a q of the level.
+        if len(null) >= _FEW or (len(null) and count / (1 + len(null)) <= level):
             observed = np.mean([score[pair][own] for pair in pairs])
             p[component] = permutation_p([observed], null)[0]
         else:

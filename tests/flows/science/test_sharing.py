@@ -153,17 +153,18 @@ def test_few_pairings_bound_p_from_below() -> None:
     assert p.min() >= 1 / 7
 
 
-@pytest.mark.parametrize("sides", [None, "by x"])
+@pytest.mark.parametrize(("components", "sides"), [(3, None), (3, "by x"), (5, None)])
 def test_where_pairings_could_not_reach_the_level_members_are_placed_elsewhere(
-    sides: str | None,
+    components: int, sides: str | None
 ) -> None:
-    masks, clouds = cohort(2, 3, 2, seed=0)
+    """Five make 20 pairings, so that a p of 1/21 is the least, and of one of five its q is 0.24."""
+    masks, clouds = cohort(2, components, 2, seed=0)
     masks[1][:, 1] *= -1
-    ok = np.ones((2, 3), dtype=bool)
+    ok = np.ones((2, components), dtype=bool)
     hemispheres = None if sides is None else [np.sign(each[:, 0]).astype(int) for each in clouds]
     options = {"permutations": 199, "seed": 0, "level": 0.05, "sides": hemispheres}
     agreement, p = agreement_test(masks, clouds, ok, **options, threshold=0.7)
-    for component in range(3):
+    for component in range(components):
         signed = [
             SignedMask(
                 np.abs(mask[:, component]) >= 0.7,
@@ -176,7 +177,7 @@ def test_where_pairings_could_not_reach_the_level_members_are_placed_elsewhere(
         expected = placed_agreement_p(signed, placements=199, seed=0, bin_mm=6.0)
         assert p[component] == expected
     assert agreement[0] > 0.3
-    assert p[0] <= 0.05
+    assert p[0] <= 0.1
     assert p[1] > 0.95
 
 
