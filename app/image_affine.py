@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from app.errors import InputError
 
 SCANNER = 1
+# NIFTI_XFORM_UNKNOWN to NIFTI_XFORM_TEMPLATE_OTHER of nifti1.h.
+_CODES = range(6)
 # Half a voxel: beyond it programs that go by the one or the other name other voxels.
 _SAME_VOXEL = 0.5
 _MOST_OBLIQUE = 1e6
@@ -43,14 +45,16 @@ def image_affine(header: Any, name: str) -> ImageAffine:
     Parameters
     ----------
     header
-        nibabel's, of NIfTI-1, NIfTI-2, a pair of files, Analyze or MGH.
+        nibabel's, of NIfTI-1, NIfTI-2, a pair of files, Analyze or MGH. nibabel's loader sets codes
+        that it does not know to 0: of a loaded image the header as it is stored is wanted.
     name : str
         Of the file, for errors.
 
     Raises
     ------
     InputError
-        sform and qform contradict each other, or the affine is not finite or not invertible.
+        A code is none that NIfTI defines, sform and qform contradict each other, or the affine is
+        not finite or not invertible.
     """
     from nibabel.spatialimages import HeaderDataError
 
@@ -62,8 +66,12 @@ def image_affine(header: Any, name: str) -> ImageAffine:
                 is_mgh = hasattr(header, "get_affine")
                 matrix = header.get_affine() if is_mgh else header.get_best_affine()
                 return ImageAffine(_usable(matrix, name), is_mgh)
+            sform, qform = (_code(header, form, name) for form in ("sform", "qform"))
+            if abs(header["pixdim"][0]) != 1:
+                # NIfTI: a qfac of 0 stands for 1. nibabel's loader takes all others so.
+                header = header.copy()
+                header["pixdim"][0] = 1
             matrix = _usable(header.get_best_affine(), name)
-            sform, qform = int(header["sform_code"]), int(header["qform_code"])
             if sform > 0 and qform > 0:
                 _require_agreement(header, matrix, sform, qform, name)
     except (HeaderDataError, ValueError, np.linalg.LinAlgError):
@@ -100,6 +108,17 @@ def farthest_shift(
 def voxel_size(matrix: NDArray[np.floating]) -> float:
     """The smallest of a voxel's three sizes in mm."""
     return float(np.linalg.norm(matrix[:3, :3], axis=0).min())
+
+
+def _code(header: Any, form: str, name: str) -> int:
+    code = int(header[f"{form}_code"])
+    if code not in _CODES:
+        raise InputError(
+            f"{name}: its {form} code is {code}, which NIfTI does not define",
+            hint="set it to 1 (scanner), 2 (aligned to another image), 3 (Talairach), 4 (MNI152), "
+            "5 (another template) or 0 (none)",
+        )
+    return code
 
 
 def _require_agreement(

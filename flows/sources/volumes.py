@@ -20,7 +20,7 @@ from app.image_affine import image_affine
 from flows.sources.base import Grid
 from flows.sources.fetching import require_file
 from flows.sources.grids import require_alike
-from flows.sources.whole_files import find_dataset, load_image
+from flows.sources.whole_files import find_dataset, load_image, stored_header
 
 _NIFTI_FAULTS = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, WrapStructError)
 
@@ -335,7 +335,7 @@ def _grid(path: Path, image: Any, axes: int) -> Grid:
             f"{path}: {len(shape)} axes of shape {describe(shape)}, expected {axes}",
             hint="give an image of that rank",
         )
-    told = image_affine(image.header, str(path))
+    told = image_affine(stored_header(image), str(path))
     return Grid((shape[0], shape[1], shape[2]), told.matrix, path, told.known)
 
 

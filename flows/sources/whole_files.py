@@ -79,6 +79,16 @@ def load_image(path: Path) -> Any:
     return image
 
 
+def stored_header(image: Any) -> Any:
+    """The header of a loaded image as it stands in the file.
+
+    nibabel mends headers that it loads: what it takes for a mistake can be told of this one alone.
+    """
+    holder = image.file_map.get("header", image.file_map["image"])
+    with holder.get_prepare_fileobj("rb") as file:
+        return type(image.header).from_fileobj(file, check=False)
+
+
 def gifti_shapes(path: Path) -> list[tuple[int, ...]]:
     """Shapes of the data arrays of a GIFTI file, all of which are in the file itself.
 

@@ -40,6 +40,31 @@ def test_codes_of_0_tell_no_place() -> None:
     assert not image_affine(Spm2AnalyzeImage(np.zeros(SHAPE, np.int16), RAS).header, "x.img").known
 
 
+@pytest.mark.parametrize("code", [-32768, -1, 6, 16, 32767])
+@pytest.mark.parametrize("form", ["sform", "qform"])
+@pytest.mark.parametrize("other", [0, 1])
+def test_codes_that_nifti_does_not_define(form: str, code: int, other: int) -> None:
+    header = image(RAS, other, RAS, other).header
+    header[f"{form}_code"] = code
+    with pytest.raises(InputError, match=f"x.nii: its {form} code is {code}, which NIfTI does not"):
+        image_affine(header, "x.nii")
+
+
+@pytest.mark.parametrize("code", range(1, 6))
+def test_codes_that_nifti_defines(code: int) -> None:
+    header = image(RAS, 0, RAS, 0).header
+    for form in ("sform", "qform"):
+        header[f"{form}_code"] = code
+        assert image_affine(header, "x.nii").known
+
+
+def test_a_qfac_of_0_stands_for_1() -> None:
+    header = image(RAS, 0, RAS, 2).header
+    header["pixdim"][0] = 0
+    np.testing.assert_allclose(image_affine(header, "x.nii").matrix, RAS, atol=1e-5)
+    assert header["pixdim"][0] == 0
+
+
 def test_an_mgh_image_tells_its_place() -> None:
     made = nibabel.MGHImage(np.zeros(SHAPE, np.float32), RAS)
     affine = image_affine(made.header, "x.mgz")

@@ -78,6 +78,20 @@ def test_bad_questions(
     assert response.json()["detail"].startswith(detail)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("fields", [{"sform_code": 16}, {"qform_code": 16}, {"qform_code": -1}])
+def test_codes_that_nifti_does_not_define(
+    client: TestClient, version: int, fields: dict[str, int]
+) -> None:
+    response = post(client, written(VALUES, NATIVE, version=version, **fields))
+    ((field, code),) = fields.items()
+    assert response.status_code == 422
+    assert response.json()["detail"] == (
+        f"m.nii: its {field.removesuffix('_code')} code is {code}, which NIfTI does not define"
+    )
+    assert "4 (MNI152)" in response.json()["hint"]
+
+
 def test_without_a_map(client: TestClient) -> None:
     response = client.post("/v1/search/map")
     assert (response.status_code, response.json()["detail"]) == (422, "body.map: Field required")
@@ -155,7 +169,7 @@ def test_any_file_is_answered(
     told = response.json()
     assert response.status_code in {200, 422}, told
     if response.status_code == 422:
-        assert told["detail"].startswith("m.nii ")
+        assert told["detail"].startswith(("m.nii ", "m.nii: "))
         assert told["hint"]
         return
     for concept in told["concepts"]:

@@ -4,6 +4,8 @@ Each tree is read twice: as its writer leaves it, and with some images stored fr
 What lies at a place has to be the same both times.
 """
 
+import gzip
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from flows.sources import Source, check_source, open_source
+from flows.sources.volumes import read_volume
 from tests.flows.sources import bids_tree, manifest_tree, nilearn_tree
 from tests.flows.sources.faults import refused
 from tests.flows.sources.manifest_tree import replace
@@ -135,6 +138,39 @@ def test_a_manifests_images_without_a_place(tmp_path: Path, names: list[str]) ->
     refused(
         folder, lambda: check_source(source), names[0], "does not tell where", "mask.nii.gz of b"
     )
+
+
+def store_code(path: Path, form: str, code: int) -> None:
+    """Write a code into a header as no program does; nibabel would set it to 0."""
+    packed = path.name.endswith(".gz")
+    content = bytearray(gzip.decompress(path.read_bytes()) if packed else path.read_bytes())
+    struct.pack_into("<h", content, {"qform": 252, "sform": 254}[form], code)
+    path.write_bytes(gzip.compress(content) if packed else content)
+
+
+@pytest.mark.parametrize(("form", "code"), [("sform", 16), ("qform", -1)])
+@pytest.mark.parametrize(
+    "name", ["mask.nii.gz", "atlas.nii", "t.nii", "betas_01.nii.gz", "mni.nii"]
+)
+def test_a_manifests_images_of_unknown_codes(
+    tmp_path: Path, name: str, form: str, code: int
+) -> None:
+    folder, _ = manifest(tmp_path)
+    store_code(folder / name, form, code)
+    source = open_source(folder)
+    refused(folder, lambda: check_source(source), name, f"its {form} code is {code}, which NIfTI")
+
+
+def test_unknown_codes_of_a_pair_and_of_bids(tmp_path: Path) -> None:
+    values = np.ones((3, 4, 5), np.int16)
+    nibabel.save(nibabel.Nifti1Pair(values, manifest_tree.AFFINE), tmp_path / "m.img")
+    store_code(tmp_path / "m.hdr", "sform", 6)
+    refused(tmp_path, lambda: read_volume(tmp_path / "m.img"), "m.img", "sform code is 6")
+    bids_tree.write_bids_tree(tmp_path / "bids")
+    mask = bids_tree.mask_file(tmp_path / "bids", "01")
+    store_code(mask, "qform", 6)
+    source = open_source(tmp_path / "bids")
+    refused(tmp_path, lambda: check_source(source), mask.name, "qform code is 6")
 
 
 def test_a_manifest_without_any_place(tmp_path: Path) -> None:
