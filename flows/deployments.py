@@ -24,7 +24,10 @@ from flows.telling import Email
 
 Json = dict[str, Any]
 
+# Prefect's work pools; workers with a GPU have one of their own.
 POOL = "sdc"
+GPU_POOL = "sdc-gpu"
+POOLS = (POOL, GPU_POOL)
 _PAGE = 200
 # What a worker starts for a run. It has no variables, so that no run and no deployment brings a
 # command, an environment or a folder of its own. The command is named, or else Prefect starts
@@ -33,8 +36,8 @@ JOB: Json = {
     "job_configuration": {"command": "python -m prefect.engine", "stream_output": True},
     "variables": {"type": "object", "properties": {}, "additionalProperties": False},
 }
-# Of the queue's own flow: ``sdc worker`` starts it, and people have no need to.
-ASKED = "ingestion/asked"
+# Of the queue's own flow, in each pool: ``sdc worker`` starts it, and people have no need to.
+ASKED = {POOL: "ingestion/asked", GPU_POOL: "ingestion/asked-gpu"}
 
 
 @flow(name="ingest-and-run", persist_result=False)
@@ -77,6 +80,7 @@ def deploy_flows(
     name: str = "sdc",
     *,
     which: Collection[str] | None = None,
+    pool: str = POOL,
     cron: str | None = None,
     interval: timedelta | None = None,
     event: str | None = None,
@@ -90,6 +94,8 @@ def deploy_flows(
         Of the deployments; each schedule with parameters of its own needs one.
     which : collection of {"ingest", "run", "both"}, optional
         Some of the flows; all by default.
+    pool : {"sdc", "sdc-gpu"}
+        Whose workers work on them.
     cron : str, optional
     interval : timedelta, optional
         When it runs by itself.
@@ -110,10 +116,13 @@ def deploy_flows(
         The parameters are none that the flow takes.
     """
     with get_client(sync_client=True) as client:
-        _require_pool(client)
+        for each in POOLS:
+            _require_pool(client, each)
     Email.register_type_and_schema()
-    asked = _deployment(work_on_ingestion, ASKED.partition("/")[2])
-    deployments = [asked]
+    deployments = [
+        _deployment(work_on_ingestion, asked.partition("/")[2], each)
+        for each, asked in ASKED.items()
+    ]
     for key in FLOWS if which is None else which:
         if parameters:
             _check_parameters(FLOWS[key], parameters)
@@ -121,6 +130,7 @@ def deploy_flows(
             _deployment(
                 FLOWS[key],
                 name,
+                pool,
                 cron=cron,
                 interval=interval,
                 parameters=parameters,
@@ -132,11 +142,11 @@ def deploy_flows(
     return [f"{each.flow_name}/{each.name}" for each in deployments]
 
 
-def _deployment(chosen: Flow[..., Any], name: str, **schedule: Any) -> RunnerDeployment:
+def _deployment(chosen: Flow[..., Any], name: str, pool: str, **schedule: Any) -> RunnerDeployment:
     return RunnerDeployment.from_flow(
         chosen,
         name,
-        work_pool_name=POOL,
+        work_pool_name=pool,
         entrypoint_type=EntrypointType.MODULE_PATH,
         **schedule,
     )
@@ -161,20 +171,20 @@ def _check_parameters(chosen: Any, parameters: Json) -> None:
         ) from error
 
 
-def _require_pool(client: SyncPrefectClient) -> None:
+def _require_pool(client: SyncPrefectClient, name: str) -> None:
     try:
-        pool = client.read_work_pool(POOL)
+        pool = client.read_work_pool(name)
     except ObjectNotFound:
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=JOB))
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=JOB))
         return
     if pool.base_job_template != JOB:
-        _take_back_commands(client)
-        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=JOB))
+        _take_back_commands(client, name)
+        client.update_work_pool(name, WorkPoolUpdate(base_job_template=JOB))
 
 
-def _take_back_commands(client: SyncPrefectClient) -> None:
+def _take_back_commands(client: SyncPrefectClient, pool: str) -> None:
     """Let deployments bring none any more, as those of an older version did."""
-    in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
+    in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
     offset = 0
     while known := client.read_deployments(
         work_pool_filter=in_pool, limit=_PAGE, offset=offset, sort=DeploymentSort.NAME_ASC

@@ -6,14 +6,16 @@ from datetime import timedelta
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, WorkPoolStatus
 from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled
 
 from app.database.engine import open_session
 from app.database.models import IngestionRequest
 from app.ingestions import queue
 from app.schedules.service import ask_due
 from app.triggers.service import look_once
-from flows.deployments import ASKED
+from flows.deployments import ASKED, GPU_POOL, POOL
 
 PAUSE_S = 1.0
 # How long a request may wait at Prefect before somebody looks whether it is still there.
@@ -66,7 +68,7 @@ def _hand_on(client: SyncPrefectClient) -> bool:
         request = queue.next_due(session)
         if request is None:
             return False
-        deployment = client.read_deployment_by_name(ASKED)
+        deployment = client.read_deployment_by_name(ASKED[_pool_for(client, request)])
         made = client.create_flow_run_from_deployment(
             deployment.id,
             name=f"ingestion-{request.id}-{request.attempt}",
@@ -95,4 +97,34 @@ def _is_over(client: SyncPrefectClient, request: IngestionRequest) -> bool:
         run = client.read_flow_run(UUID(str(request.flow_run)))
     except ObjectNotFound:
         return True
-    return run.state is not None and run.state.is_final()
+    if run.state is None:
+        return False
+    return run.state.is_final() or (run.state.is_scheduled() and _is_left(client, run, request))
+
+
+def _is_left(client: SyncPrefectClient, run: FlowRun, request: IngestionRequest) -> bool:
+    """Take back a flow run that waits for workers who are gone, where others could work on it."""
+    pool = _pool_for(client, request)
+    if pool == run.work_pool_name or not _has_workers(client, pool):
+        return False
+    if _has_workers(client, str(run.work_pool_name)):
+        return False
+    logger.warning("nobody works on what %s holds, %s takes it", run.work_pool_name, pool)
+    client.set_flow_run_state(run.id, Cancelled(message="its pool has no workers"))
+    return True
+
+
+def _pool_for(client: SyncPrefectClient, request: IngestionRequest) -> str:
+    """The pool of the workers that suit a request; another one's where these are not there.
+
+    Decoders are trained on a GPU where there is one, and it is not kept busy by reading files.
+    """
+    pools = (GPU_POOL, POOL) if request.then_run else (POOL, GPU_POOL)
+    return next((pool for pool in pools if _has_workers(client, pool)), POOL)
+
+
+def _has_workers(client: SyncPrefectClient, pool: str) -> bool:
+    try:
+        return client.read_work_pool(pool).status == WorkPoolStatus.READY
+    except ObjectNotFound:
+        return False

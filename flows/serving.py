@@ -17,6 +17,8 @@ from flows.intervals import seconds_of
 # Where `sdc prefect` listens, and where workers look for it.
 PREFECT_PORT = 4200
 WAIT_S = 120.0
+# The work pools of `flows.deployments`, which is not loaded to show help.
+Pool = Literal["sdc", "sdc-gpu"]
 
 
 def prefect(
@@ -40,7 +42,11 @@ def prefect(
     settings = get_settings()
     serve_prefect_on(settings)
     _configure()
-    os.environ["PREFECT_UI_API_URL"] = f"http://{host}:{port}/api"
+    # Where browsers ask, whatever name they have for this server and whatever stands before it.
+    os.environ.setdefault("PREFECT_UI_API_URL", "/api")
+    # The page is made ready beside Prefect's own files, which may be nobody's to write.
+    page = settings.home / "prefect" / "page"
+    os.environ.setdefault("PREFECT_UI_STATIC_DIRECTORY", str(page))
     names = [*settings.allowed_hosts, *([asked] if asked else [])]
     command = [
         *(sys.executable, "-m", "flows.prefect_server", "--host", host, "--port", str(port)),
@@ -60,6 +66,9 @@ def worker(
     health_port: Annotated[
         int | None, typer.Option(help="Answer at /health on this port.", min=1, max=65535)
     ] = None,
+    pool: Annotated[
+        Pool, typer.Option(help="Whose work it does: sdc-gpu is for workers with a GPU.")
+    ] = "sdc",
 ) -> None:
     """Work on the ingestions and runs that were asked for, until told to stop."""
     from app.observing.logs import configure_logs
@@ -70,11 +79,11 @@ def worker(
     _configure()
     require_server(url, WAIT_S)
     require_login(url)
-    from flows.deployments import POOL, deploy_flows
+    from flows.deployments import deploy_flows
 
     deploy_flows(which=())
     logging.getLogger("flows").info("working on what the queue holds, through %s", url)
-    work(limit=limit, pool=POOL, dispatch=dispatch, health_port=health_port)
+    work(limit=limit, pool=pool, dispatch=dispatch, health_port=health_port)
 
 
 def deploy(
@@ -98,6 +107,7 @@ def deploy(
     run_set: Annotated[
         list[str], typer.Option(metavar="NAME=VALUE", help="A setting of the run.")
     ] = [],  # noqa: B006
+    pool: Annotated[Pool, typer.Option(help="Whose workers work on it.")] = "sdc",
 ) -> None:
     """Register the flows with Prefect, for its page and its schedules."""
     from app.schedules.rhythm import next_time
@@ -129,7 +139,13 @@ def deploy(
 
     which = None if flow is None else (flow,)
     for made in deploy_flows(
-        name, which=which, cron=cron, interval=every, event=event, parameters=parameters
+        name,
+        which=which,
+        pool=pool,
+        cron=cron,
+        interval=every,
+        event=event,
+        parameters=parameters,
     ):
         print_line(made)
 

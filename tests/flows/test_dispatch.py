@@ -16,7 +16,7 @@ from app.database.models import IngestionRequest
 from app.errors import InputError
 from app.ingestions.schemas import IngestionWanted
 from app.ingestions.service import ask_ingestion
-from flows.deployments import ASKED, deploy_flows
+from flows.deployments import ASKED, GPU_POOL, POOL, POOLS, deploy_flows
 from flows.dispatch import UNBEGUN, dispatch_once
 
 
@@ -98,11 +98,12 @@ def test_who_waits_long_is_looked_after(
 def test_flows_are_registered_with_their_schedule_and_brought_up_to_date(
     prefect: SyncPrefectClient,
 ) -> None:
-    assert deploy_flows() == [ASKED, "ingest/sdc", "run/sdc", "ingest-and-run/sdc"]
+    asked = list(ASKED.values())
+    assert deploy_flows() == [*asked, "ingest/sdc", "run/sdc", "ingest-and-run/sdc"]
     parameters = {"path": "/data", "options": {"n_test": 20}}
     for cron in ("0 3 * * *", "0 4 * * *"):
         made = deploy_flows("night", which=("both",), cron=cron, parameters=parameters)
-        assert made == [ASKED, "ingest-and-run/night"]
+        assert made == [*asked, "ingest-and-run/night"]
         stored = prefect.read_deployment_by_name("ingest-and-run/night")
         assert [each.schedule.cron for each in stored.schedules] == [cron]  # type: ignore[union-attr]
         assert stored.parameters["options"]["n_test"] == 20
@@ -120,3 +121,63 @@ def test_parameters_that_are_none_register_nothing(prefect: SyncPrefectClient) -
     assert "options.y: Extra inputs are not permitted" in caught.value.message
     with pytest.raises(ObjectNotFound):
         prefect.read_deployment_by_name("ingest/wrong")
+
+
+def work_in(client: SyncPrefectClient, pool: str) -> None:
+    """A worker of a pool that is up."""
+    client.send_worker_heartbeat(pool, "one", heartbeat_interval_seconds=60)
+
+
+def stop_work_in(client: SyncPrefectClient, *pools: str) -> None:
+    """No worker of these pools has been there."""
+    for pool in pools:
+        client.delete_work_pool(pool)
+    deploy_flows(which=())
+
+
+@pytest.mark.parametrize(
+    ("up", "then_run", "expected"),
+    [
+        ((), True, POOL),
+        ((POOL,), True, POOL),
+        ((GPU_POOL,), False, GPU_POOL),
+        ((POOL, GPU_POOL), True, GPU_POOL),
+        ((POOL, GPU_POOL), False, POOL),
+    ],
+)
+def test_what_trains_goes_to_workers_with_a_gpu_where_there_are_any(
+    prefect: SyncPrefectClient, up: tuple[str, ...], then_run: bool, expected: str
+) -> None:
+    stop_work_in(prefect, *POOLS)
+    for pool in up:
+        work_in(prefect, pool)
+    with open_session() as session, session.begin():
+        wanted = IngestionWanted(source="/data", then_run=then_run)
+        request = ask_ingestion(session, wanted, "a test", "command").id
+    assert dispatch_once() == 1
+    assert prefect.read_flow_run(flow_run(prefect, request)).work_pool_name == expected
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_what_waits_for_workers_who_are_gone_goes_to_others(
+    prefect: SyncPrefectClient, others: bool
+) -> None:
+    stop_work_in(prefect, *POOLS)
+    (request,) = ask()
+    dispatch_once()
+    waiting = flow_run(prefect, request)
+    if others:
+        work_in(prefect, GPU_POOL)
+    with open_session() as session, session.begin():
+        long = UNBEGUN + timedelta(seconds=5)
+        session.execute(update(IngestionRequest).values(lease_until=func.now() - long))
+    dispatch_once()
+    state = prefect.read_flow_run(waiting).state
+    assert state is not None
+    assert state.is_cancelled() == others
+    assert row(request).state == ("queued" if others else "submitted")
+    if others:
+        with open_session() as session, session.begin():
+            session.execute(update(IngestionRequest).values(not_before=func.now()))
+        assert dispatch_once() == 1
+        assert prefect.read_flow_run(flow_run(prefect, request)).work_pool_name == GPU_POOL
