@@ -166,10 +166,22 @@ def search_picture(
         )
     loaded = load_stored_encoder(encoder)
     with upload_work() as work:
-        vector = loaded.encode_images([read_picture(file, name, work)])
+        picture = read_picture(file, name, work=work)
+        vector = loaded.encode_images([picture.pixels])
     direction = centre(vector, np.asarray(encoder.stimulus_mean))[0]
     match = {"match": None, "match_reason": OF_PICTURES}
-    return _answer(session, chosen, direction, match, subject=subject, atlas=atlas, k=k, query=name)
+    warnings = [f"{name} has transparent parts, which are read as mid grey"]
+    return _answer(
+        session,
+        chosen,
+        direction,
+        match,
+        subject=subject,
+        atlas=atlas,
+        k=k,
+        query=name,
+        warnings=warnings if picture.transparent else [],
+    )
 
 
 def _choose(

@@ -197,6 +197,10 @@ class Source(Protocol):
         """All stimuli that any participant saw, sorted by key."""
         ...
 
+    def picture_file(self, key: str) -> Path | None:
+        """The file that is a stimulus's picture and nothing else; None where there is none."""
+        ...
+
     def image(self, key: str) -> np.ndarray | None:
         """The picture, uint8 (H, W, 3), or None where the source has none of it."""
         ...

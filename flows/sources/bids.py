@@ -207,10 +207,15 @@ class BidsSource:
         seen = {label: self.trials(label).stimulus.tolist() for label in self.participants()}
         return self._stimulus_table.stimuli(seen, self._stimulus_table.folds())
 
-    def image(self, key: str) -> np.ndarray | None:
-        """See `Source.image`; pictures lie in `stimuli`."""
+    def picture_file(self, key: str) -> Path | None:
+        """See `Source.picture_file`; pictures lie in `stimuli`."""
         name = self._stimulus_table.row(key).image
-        return None if name is None else read_picture(resolve(self._pictures, name, absolute=False))
+        return None if name is None else resolve(self._pictures, name, absolute=False)
+
+    def image(self, key: str) -> np.ndarray | None:
+        """See `Source.image`."""
+        path = self.picture_file(key)
+        return None if path is None else read_picture(path)
 
     @property
     def _pictures(self) -> Path:

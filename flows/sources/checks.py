@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flows.sources.base import Description, RegionMask, Source, Stimulus, Surface
+from flows.sources.fetching import is_named
+from flows.sources.stimulus_table import is_transparent
 from flows.sources.templates import is_template
 
 # The noise ceiling is estimated from images with at least this many repeats (METHOD.md 0).
@@ -73,7 +75,9 @@ class CheckReport:
 def check_source(source: Source) -> CheckReport:
     """Read every table, header, mask, region and transform of a source.
 
-    Of betas the first and the last volume of each file are looked at, see `Source.probe`.
+    Of betas the first and the last volume of each file are looked at, see `Source.probe`; of
+    pictures that are here the header, and the pixels where these alone tell whether the picture
+    can be used and is transparent.
 
     Raises
     ------
@@ -96,6 +100,7 @@ def check_source(source: Source) -> CheckReport:
         warnings=(
             *(text for one in participants for text in _participant_warnings(one)),
             *_stimulus_warnings(stimuli, pictures),
+            *_picture_warnings(source, stimuli),
         ),
     )
 
@@ -186,3 +191,20 @@ def _stimulus_warnings(stimuli: list[Stimulus], pictures: bool) -> list[str]:
         lacks, needs = "no caption and no picture", "no encoder can embed them"
         needs += " but a table of their vectors (encoder=vectors:PATH)"
     return [f"{which} stimuli have {lacks} (the first: {bare[0]}): {needs}"]
+
+
+def _picture_warnings(source: Source, stimuli: list[Stimulus]) -> list[str]:
+    files = {stimulus.key: source.picture_file(stimulus.key) for stimulus in stimuli}
+    found = {key: path for key, path in files.items() if path is not None}
+    clear = [
+        key
+        for key, path in found.items()
+        # One of a mirror is fetched where a run reads it.
+        if (path.is_file() or not is_named(path)) and is_transparent(path)
+    ]
+    if not clear:
+        return []
+    return [
+        f"{len(clear):,} of {len(found):,} pictures have transparent parts, which are read as mid "
+        f"grey (the first: {clear[0]}, {found[clear[0]]})"
+    ]

@@ -174,6 +174,10 @@ class HaxbySource:
             stimuli.append(Stimulus(key, (caption,), key in everyone, folds[key]))
         return stimuli
 
+    def picture_file(self, key: str) -> Path | None:
+        """See `Source.picture_file`; there is none."""
+        return None
+
     def image(self, key: str) -> np.ndarray | None:
         """See `Source.image`; which picture a block showed is not known."""
         return None

@@ -183,10 +183,15 @@ class ManifestSource:
         seen = {label: self.trials(label).stimulus.tolist() for label in self.participants()}
         return self._stimulus_table.stimuli(seen, self._folds())
 
-    def image(self, key: str) -> np.ndarray | None:
-        """See `Source.image`; pictures lie in the manifest's folder."""
+    def picture_file(self, key: str) -> Path | None:
+        """See `Source.picture_file`; pictures lie in the manifest's folder."""
         name = self._stimulus_table.row(key).image
-        return None if name is None else read_picture(resolve(self._folder, name, absolute=False))
+        return None if name is None else resolve(self._folder, name, absolute=False)
+
+    def image(self, key: str) -> np.ndarray | None:
+        """See `Source.image`."""
+        path = self.picture_file(key)
+        return None if path is None else read_picture(path)
 
     def _response(self, one: ParticipantTable) -> ResponseTable | None:
         return None if one.timeseries is None else self._manifest.timeseries

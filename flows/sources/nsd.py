@@ -239,6 +239,10 @@ class NsdSource:
         captions = self._captions(seen)
         return [Stimulus(key, captions.get(key, ()), key in shared, None) for key in sorted(seen)]
 
+    def picture_file(self, key: str) -> Path | None:
+        """See `Source.picture_file`; all pictures are in one file."""
+        return None
+
     def image(self, key: str) -> np.ndarray | None:
         """See `Source.image`; `imgBrick` row = nsdId."""
         if not is_named(self._picture_file):
@@ -249,7 +253,13 @@ class NsdSource:
                 raise InputError(
                     f"{self._picture_file}: no picture {key}", hint="keys are nsd00000, nsd00001, …"
                 )
-            return np.asarray(pictures[int(match[1])], np.uint8)
+            if pictures.dtype != np.uint8 or pictures.shape[3:] != (3,):
+                raise InputError(
+                    f"{self._picture_file}: imgBrick holds {pictures.dtype} of shape "
+                    f"{describe(pictures.shape)}, no pictures of 8-bit red, green and blue",
+                    hint="write it again as uint8 (pictures, H, W, 3)",
+                )
+            return np.asarray(pictures[int(match[1])])
 
     @property
     def _design_file(self) -> Path:

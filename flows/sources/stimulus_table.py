@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import cast, get_args
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from app import pictures
 from app.errors import InputError
 from flows.sources.base import Fold, Stimulus
 from flows.sources.fetching import require_file
 from flows.sources.tables import Row, read_table
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-_PICTURES = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP")
+# Those of uploads, and TIFF.
+_PICTURES = (*pictures.FORMATS, "TIFF")
+# Beyond it Pillow itself opens none; one picture is decoded at a time.
+_MOST_PIXELS = 178_956_970
 
 
 @dataclass(frozen=True)
@@ -110,22 +113,29 @@ class StimulusTable:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """A picture as uint8 (H, W, 3).
+    """A picture as uint8 (H, W, 3), see `app.pictures.read_picture`.
 
     Raises
     ------
     InputError
-        The file is missing or no picture.
+        The file is missing or no picture that can be used.
     """
     require_file(path)
-    try:
-        # Others run programs or are of libraries that few people try.
-        with Image.open(path, formats=_PICTURES) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a picture", hint="give a PNG or JPEG file"
-        ) from error
+    return pictures.read_picture(
+        path, str(path), formats=_PICTURES, most_pixels=_MOST_PIXELS
+    ).pixels
+
+
+def is_transparent(path: Path) -> bool:
+    """Whether parts of a picture are transparent, see `app.pictures.is_transparent`.
+
+    Raises
+    ------
+    InputError
+        As `read_picture`.
+    """
+    require_file(path)
+    return pictures.is_transparent(path, str(path), formats=_PICTURES, most_pixels=_MOST_PIXELS)
 
 
 def fold_of(row: Row) -> Fold | None:

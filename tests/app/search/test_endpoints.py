@@ -142,6 +142,37 @@ def test_image(catalog: Path, tmp_path: Path) -> None:
     assert broken.json()["detail"].startswith("kitchen.png cannot be read: ")
 
 
+def test_an_image_is_taken_as_a_stimulus_is(catalog: Path, tmp_path: Path) -> None:
+    """Turned upright; transparent parts are mid grey, and the answer says so."""
+    spec = write_small_clip(tmp_path)
+    with open_session() as session, session.begin():
+        publish(session, spec, ArtefactStore(get_settings().store_url))
+        session.scalars(select(models.Encoder)).one().stimulus_mean = np.ones(32, np.float32) / 32
+    pixels, _ = picture(0)
+    alpha = np.full((40, 50, 1), 255, np.uint8)
+    alpha[10:30] = 0
+    on_grey = np.where(alpha == 0, 128, pixels).astype(np.uint8)
+    exif = Image.Exif()
+    exif[274] = 6
+    lying, clear, grey, plain = BytesIO(), BytesIO(), BytesIO(), BytesIO()
+    Image.fromarray(pixels.swapaxes(0, 1)[::-1].copy()).save(lying, "PNG", exif=exif)
+    Image.fromarray(np.dstack([pixels, alpha])).save(clear, "PNG")
+    Image.fromarray(on_grey).save(grey, "PNG")
+    Image.fromarray(pixels).save(plain, "PNG")
+    with TestClient(make_api()) as asked:
+        told = [
+            asked.post("/v1/search/image", files={"image": ("p.png", each.getvalue())}).json()
+            for each in (lying, plain, clear, grey)
+        ]
+    assert [each.pop("warnings") for each in told] == [
+        *([], []),
+        ["p.png has transparent parts, which are read as mid grey"],
+        [],
+    ]
+    assert told[0] == told[1]
+    assert told[2] == told[3] != told[1]
+
+
 def test_an_encoder_that_reads_text_alone(client: TestClient, published: Published) -> None:
     response = client.post("/v1/search/image", files={"image": ("p.png", picture(0)[1])})
     assert response.status_code == 409

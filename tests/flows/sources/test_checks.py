@@ -3,12 +3,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from flows.sources import check_source, open_source
 from flows.sources.checks import ParticipantReport
 from flows.sources.volumes import Series
 from tests.flows.sources.faults import refused, snapshot
-from tests.flows.sources.manifest_tree import MASK, write_manifest_tree, write_series_tree
+from tests.flows.sources.manifest_tree import MASK, replace, write_manifest_tree, write_series_tree
 from tests.flows.sources.nsd_tree import GRIDS, TRIALS_PER_SESSION, NsdTree, write_image
 
 
@@ -87,6 +88,59 @@ def test_stimuli_without_captions_are_told_though_they_have_pictures(tree: NsdTr
         "): encoders of pictures alone can embed them, whose weights a run has to fetch or find on "
         "its machine"
     )
+
+
+def write_pictures(folder: Path) -> None:
+    """A portrait, a picture that is half transparent, and one of 16 bits."""
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (3, 2), "teal").save(folder / "cat.jpg", exif=exif)
+    clear = np.full((2, 4, 4), 255, np.uint8)
+    clear[:, 2:] = 0
+    Image.fromarray(clear).save(folder / "dog.png")
+    Image.fromarray(np.uint16([[0, 32768, 65535]])).save(folder / "owl.tif")
+    (folder / "stimuli.csv").write_text(
+        "stimulus,captions,image\ncat,a,cat.jpg\ndog,b,dog.png\nowl,c,owl.tif\n"
+    )
+
+
+def test_what_becomes_of_pictures_is_told(tmp_path: Path) -> None:
+    folder = write_manifest_tree(tmp_path)
+    write_pictures(folder)
+    source = open_source(folder)
+    told = [text for text in check_source(source).warnings if "pictures" in text]
+    assert told == [
+        "1 of 3 pictures have transparent parts, which are read as mid grey (the first: dog, "
+        f"{folder / 'dog.png'})"
+    ]
+    assert source.image("cat").shape == (3, 2, 3)
+    assert source.image("dog")[0, :, 0].tolist() == [255, 255, 128, 128]
+    assert source.image("owl")[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("cat.jpg", "no such file"),
+        ("dog.png", "is no picture that can be read"),
+        ("owl.tif", "holds values from 0 to 700"),
+        ("owl.jpg", "no such file"),
+    ],
+)
+def test_pictures_that_cannot_be_used_show_at_once(tmp_path: Path, name: str, told: str) -> None:
+    """Not the first one alone."""
+    folder = write_manifest_tree(tmp_path)
+    write_pictures(folder)
+    if name == "cat.jpg":
+        (folder / name).unlink()
+    elif name == "dog.png":
+        (folder / name).write_bytes(b"<html>")
+    elif name == "owl.tif":
+        Image.fromarray(np.float32([[0, 700]])).save(folder / name)
+    else:
+        replace(folder / "stimuli.csv", "owl.tif", name)
+    source = open_source(folder)
+    refused(folder, lambda: check_source(source), str(folder / name), told)
 
 
 def test_folds_and_few_repeats(tmp_path: Path) -> None:

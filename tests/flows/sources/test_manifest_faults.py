@@ -168,7 +168,7 @@ def test_a_faulty_table_of_trials(folder: Path, content: str, words: list[str]) 
         ("stimulus,image\ncat,../cat.png\ndog,\nowl,\n", ["'../cat.png' leads out"]),
         ("stimulus,image\ncat,/etc/hostname\ndog,\nowl,\n", ["'/etc/hostname' leads out"]),
         ("stimulus,image\ncat,cat.png\ndog,\nowl,\n", ["cat.png", "no such file"]),
-        ("stimulus,image\ncat,trials.csv\ndog,\nowl,\n", ["trials.csv", "as a picture"]),
+        ("stimulus,image\ncat,trials.csv\ndog,\nowl,\n", ["trials.csv", "no picture that can"]),
     ],
 )
 def test_a_faulty_table_of_stimuli(folder: Path, content: str, words: list[str]) -> None:

@@ -195,6 +195,16 @@ def test_options_that_are_unknown_or_wrong(tree: NsdTree) -> None:
     fails(tree, "sessions", sessions=[])
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.uint16])
+def test_pictures_of_another_kind(tree: NsdTree, kind: type) -> None:
+    with h5py.File(tree.pictures, "a") as file:
+        del file["imgBrick"]
+        file["imgBrick"] = np.zeros((20, 4, 6, 3), kind)
+    source = open_source(tree.root, trials_per_session=TRIALS_PER_SESSION)
+    words = (str(tree.pictures), f"imgBrick holds {np.dtype(kind)} of shape 20x4x6x3")
+    refused(tree.root, lambda: source.image("nsd00006"), *words)
+
+
 def test_a_stimulus_table_that_counts_from_1(tree: NsdTree) -> None:
     lines = tree.stim_info.read_text().splitlines()
     rows = [line.split(",") for line in lines[1:]]
