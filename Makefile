@@ -36,6 +36,10 @@ demo: $(INSTALLED) | .sdc  ## Make the demo cohort, run the whole pipeline, answ
 stack: $(INSTALLED) | .sdc  ## The services of docker/compose.yaml without containers; ARGS adds options.
 	@PYTHONPATH=. $(BIN)/python docker/stack.py $(ARGS)
 
+.PHONY: images
+images: $(INSTALLED)  ## Build the images, run compose's services from them once (buildah, podman); ARGS adds options.
+	@PYTHONPATH=. nice -n 10 $(BIN)/python docker/images.py $(ARGS)
+
 .PHONY: check
 check: $(INSTALLED)  ## Lint and types.
 	@$(BIN)/ruff check .

@@ -19,8 +19,10 @@ from types import FrameType
 from typing import Any
 
 import yaml
+from sqlalchemy import make_url
 
 from app.database.embedded import start_server
+from app.database.reader import READER
 
 COMPOSE = Path(__file__).with_name("compose.yaml")
 POSTGRES = "postgres"
@@ -200,7 +202,10 @@ def main() -> None:
     secret = folder / "secrets" / "sdc_database_url"
     secret.touch(mode=0o600)
     # The server is up for as long as this process is.
-    secret.write_text(start_server(folder / "home"))
+    secret.write_text(url := start_server(folder / "home"))
+    reader = folder / "secrets" / "sdc_reader_url"
+    reader.touch(mode=0o600)
+    reader.write_text(make_url(url).set(username=READER).render_as_string(hide_password=False))
 
     def told(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

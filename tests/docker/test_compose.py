@@ -7,11 +7,14 @@ import socket
 import stat
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from app.settings import Settings
 from tests.docker.loading import ROOT, load_stack
@@ -76,8 +79,89 @@ def test_all_are_hardened_and_those_that_go_on_are_asked_how_they_are(
         assert one["security_opt"] == ["no-new-privileges:true"]
         goes_on = one["restart"] == "unless-stopped"
         assert goes_on == ("healthcheck" in one), name
-        if name != stack.POSTGRES:
-            assert (one["user"], one["cap_drop"]) == ("10001:10001", ["ALL"])
+        assert one["cap_drop"] == ["ALL"]
+        assert one["user"] == ("999:999" if name == stack.POSTGRES else "10001:10001")
+        assert {"memory", "pids"} <= one["deploy"]["resources"]["limits"].keys()
+        assert one["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
+        assert one["stop_grace_period"]
+        assert one.get("init", name == stack.POSTGRES), name
+    assert compose["services"]["migrate"]["restart"].startswith("on-failure")
+
+
+def test_homes_and_models_are_volumes_and_no_memory(compose: dict[str, Any]) -> None:
+    """Mirrors and restores are as large as data sets, and weights are fetched once."""
+    homes = {}
+    for name, one in compose["services"].items():
+        if name == stack.POSTGRES:
+            continue
+        mounted = dict(volume.split(":")[:2] for volume in one["volumes"])
+        homes[name] = next(key for key, at in mounted.items() if at == "/var/lib/catalog")
+        assert one["environment"]["SDC_HOME"].startswith("/var/lib/catalog/")
+        assert set(mounted) - {"./incoming"} <= compose["volumes"].keys()
+        if name in {"api", "worker", "worker-gpu"}:
+            assert mounted["models"] == "/var/lib/models"
+        assert all(each.partition(":")[0] == "/tmp" for each in one["tmpfs"])  # noqa: S108
+    assert homes["worker"] != homes["worker-gpu"] != homes["api"] != homes["prefect"]
+    assert "HF_HOME=/var/lib/models/" in DOCKERFILE
+
+
+def test_each_reaches_only_what_it_asks(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert compose["networks"]["data"] == {"internal": True}
+    assert services["postgres"]["networks"] == ["data"]
+    assert "ports" not in services["postgres"]
+    on_control = {name for name, one in services.items() if "control" in one["networks"]}
+    assert on_control == {"prefect", "worker", "worker-gpu"}
+
+
+def test_a_server_that_is_being_made_is_not_well(compose: dict[str, Any]) -> None:
+    """It listens at its socket alone."""
+    test = compose["services"]["postgres"]["healthcheck"]["test"]
+    assert test[test.index("-h") + 1] == "127.0.0.1"
+
+
+def test_workers_of_each_kind_have_an_image_and_a_pool_of_their_own(
+    compose: dict[str, Any],
+) -> None:
+    services = compose["services"]
+    targets = {name: one["build"]["target"] for name, one in services.items() if "build" in one}
+    assert targets.pop("worker-gpu") == "cuda"
+    assert set(targets.values()) == {"cpu"}
+    images = {one["image"] for name, one in services.items() if name in targets}
+    assert services["worker-gpu"]["image"] not in images
+    pools = [
+        services[name]["command"][services[name]["command"].index("--pool") + 1]
+        for name in ("worker", "worker-gpu")
+    ]
+    assert pools == ["sdc", "sdc-gpu"]
+
+
+def test_images_of_others_are_named_by_their_digest(compose: dict[str, Any]) -> None:
+    named = [compose["services"]["postgres"]["image"]]
+    named += re.findall("^ARG PYTHON_IMAGE=(.+)$", DOCKERFILE, re.MULTILINE)
+    assert len(named) == 2
+    assert all(re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", each) for each in named)
+
+
+@pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not there")
+@pytest.mark.parametrize("file", ["Dockerfile", "stand-ins/postgres.Dockerfile"])
+def test_a_linter_finds_no_fault_with_dockerfiles(file: str) -> None:
+    asked = subprocess.run(
+        ["hadolint", str(COMPOSE.parent / file)], capture_output=True, text=True, check=False
+    )
+    assert (asked.returncode, asked.stdout) == (0, "")
+
+
+SCRIPTS = ["make-secrets", "postgres/roles.sh", "stand-ins/postgres-entrypoint"]
+
+
+@pytest.mark.parametrize("file", SCRIPTS)
+def test_scripts_are_programs(file: str) -> None:
+    script = COMPOSE.parent / file
+    assert os.access(script, os.X_OK)
+    subprocess.run(["sh", "-n", str(script)], check=True)
+    if shutil.which("shellcheck"):
+        subprocess.run(["shellcheck", str(script)], check=True)
 
 
 def test_nothing_is_open_to_a_network(compose: dict[str, Any]) -> None:
@@ -93,6 +177,7 @@ def test_secrets_are_files_and_stand_in_no_environment(compose: dict[str, Any]) 
         assert not re.search(r"PASSWORD=", told), name
         if name != stack.POSTGRES:
             further = {
+                "api": ["sdc_reader_url"],
                 "backup": ["sdc_backup_key"],
                 **{key: ["sdc_prefect_auth"] for key in ["prefect", "worker", "worker-gpu"]},
             }
@@ -156,9 +241,13 @@ def test_secrets_are_made_once_and_are_not_alike(tmp_path: Path) -> None:
     made = []
     for name in ("one", "other"):
         subprocess.run([str(script), str(tmp_path / name)], check=True)
-        made.append((tmp_path / name / "postgres_password").read_text())
+        made.append((tmp_path / name / "sdc_password").read_text())
         url = (tmp_path / name / "sdc_database_url").read_text()
-        assert url == f"postgresql://postgres:{made[-1]}@postgres:5432/sdc"
+        assert url == f"postgresql://sdc:{made[-1]}@postgres:5432/sdc"
+        reader = (tmp_path / name / "reader_password").read_text()
+        url = (tmp_path / name / "sdc_reader_url").read_text()
+        assert url == f"postgresql://catalog_reader:{reader}@postgres:5432/sdc"
+        assert len({made[-1], reader, (tmp_path / name / "postgres_password").read_text()}) == 3
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o700
     assert made[0] != made[1]
     assert len(made[0]) == 48
@@ -169,7 +258,7 @@ def test_secrets_are_made_once_and_are_not_alike(tmp_path: Path) -> None:
     assert logins[0] != logins[1]
     assert re.fullmatch("sdc:[0-9a-f]{64}", logins[0])
     subprocess.run([str(script), str(tmp_path / "one")], check=True)
-    assert (tmp_path / "one" / "postgres_password").read_text() == made[0]
+    assert (tmp_path / "one" / "sdc_password").read_text() == made[0]
 
 
 def test_the_image_holds_what_is_there_and_runs_as_nobody_special() -> None:
@@ -178,17 +267,44 @@ def test_the_image_holds_what_is_there_and_runs_as_nobody_special() -> None:
         for source in sources:
             assert (ROOT / source).exists(), source
             assert f"!{source}" in (ROOT / ".dockerignore").read_text().splitlines()
-    assert len(re.findall(r"^FROM ", DOCKERFILE, re.MULTILINE)) == 2
-    last = DOCKERFILE.rpartition("FROM ")[2]
-    assert "USER 10001:10001" in last
-    assert "pip" not in last
+    stages = dict(
+        re.findall(r"^FROM (?:\S+) AS (\S+)\n((?:(?!FROM ).*\n)*)", DOCKERFILE, re.MULTILINE)
+    )
+    assert list(stages) == ["builder", "built-cpu", "built-cuda", "runtime", "cuda", "cpu"]
+    assert "USER 10001:10001" in stages["runtime"]
+    for name in ("runtime", "cuda", "cpu"):
+        assert "pip" not in stages[name]
+    assert "git-annex" in stages["runtime"]
+    assert "org.opencontainers.image.version" in stages["runtime"]
+    assert "COPY --from=built-cuda" in stages["cuda"]
+    assert "COPY --from=built-cpu" in stages["cpu"]
+
+
+def test_what_images_install_is_pinned() -> None:
+    """All that this Python has of the product's own needs, and what torch brings with CUDA."""
+    lines = (ROOT / "constraints.txt").read_text().split()
+    pinned = {canonicalize_name(line.partition("==")[0]) for line in lines}
+    assert len(pinned) == len(lines)
+    needed, asked = set(), ["sdc-catalog"]
+    while asked:
+        name = canonicalize_name(asked.pop())
+        if name in needed:
+            continue
+        needed.add(name)
+        for line in distribution(name).requires or []:
+            wanted = Requirement(line)
+            if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+                asked.append(wanted.name)
+    assert needed - pinned == {"sdc-catalog"}
+    assert {"setuptools", "triton", "cuda-toolkit", "nvidia-cublas", "nvidia-nccl-cu13"} <= pinned
 
 
 def test_what_the_image_installs_holds_all_that_is_run(tmp_path: Path) -> None:
     """The package as pip installs it from the copied files alone, and not from a checkout."""
     source = tmp_path / "src"
     source.mkdir()
-    for name in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE):
+    # Each target copies them.
+    for name in set(re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)):
         for each in name.split():
             copy = shutil.copytree if (ROOT / each).is_dir() else shutil.copy
             copy(ROOT / each, source / each)
