@@ -1,7 +1,8 @@
 """The one family of errors that users meet: a line that names the fault, and what to do."""
 
-# What a message repeats may hold line breaks, or sequences that move a terminal.
+# What a message repeats may hold line breaks, sequences that move a terminal, or what is no UTF-8.
 _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+_CONTROLS |= {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}
 _CONTROLS |= dict.fromkeys(map(ord, "\t\n\v\f\r"), " ")
 
 

@@ -5,17 +5,15 @@ the rest of the file into one cell for, is a fault of its own line.
 """
 
 import math
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import InputError
+from app.texts import LINE_END, find_unstorable, one_form, read_text, require_storable
 
 DELIMITERS = {",": "commas", "\t": "tabs", " ": "blanks"}
 QUOTE = '"'
-# No other characters end a line, as some do for `str.splitlines`: they are found in captions.
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _MOST_SHOWN = 60
 
 
@@ -67,7 +65,7 @@ class Row:
 def read_table(path: Path, *, columns: Collection[str], delimiter: str | None = None) -> list[Row]:
     """Rows of a table with a header line; further columns may stand in any order.
 
-    In a `.tsv` file `n/a` is an empty cell, as in BIDS.
+    In a `.tsv` file `n/a` is an empty cell, as in BIDS. All cells are in Unicode's composed form.
 
     Parameters
     ----------
@@ -83,7 +81,7 @@ def read_table(path: Path, *, columns: Collection[str], delimiter: str | None = 
     """
     lines = read_cells(path, delimiter)
     _, header = next(lines, (1, []))
-    header = [name.strip() for name in header]
+    header = [one_form(name.strip()) for name in header]
     if missing := sorted(set(columns) - set(header)):
         raise InputError(
             f"{path}: no column {', '.join(missing)}",
@@ -97,7 +95,7 @@ def read_table(path: Path, *, columns: Collection[str], delimiter: str | None = 
     empty = ("", "n/a") if _is_tsv(path) else ("",)
     rows = []
     for number, cells in lines:
-        stripped = (cell.strip() for cell in cells)
+        stripped = (one_form(cell.strip()) for cell in cells)
         known = ("" if cell in empty else cell for cell in stripped)
         rows.append(Row(path, number, dict(zip(header, known, strict=True))))
     return rows
@@ -115,15 +113,19 @@ def read_cells(path: Path, delimiter: str | None = None) -> Iterator[tuple[int, 
     Raises
     ------
     InputError
-        The file is no UTF-8 text, a line has not as many cells as the header, or a quotation mark
-        is out of place.
+        The file is no UTF-8 text, a line has not as many cells as the header, a quotation mark is
+        out of place, or a cell holds a NUL.
     """
     between = delimiter or ("\t" if _is_tsv(path) else ",")
     header: list[str] | None = None
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if not line:
             continue
         cells = _split(path, number, line, between, header or [])
+        if find_unstorable(line):
+            for place, cell in enumerate(cells):
+                column = _column(cells[:place], header or [])
+                require_storable(cell, f"{path}, line {number}, column {column}")
         if header is None:
             header = cells
         elif len(cells) != len(header):
@@ -141,31 +143,22 @@ def read_lines(path: Path) -> list[str]:
     Raises
     ------
     InputError
-        It cannot be read, or holds other bytes.
+        It cannot be read, holds other bytes, or a NUL.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read: {error.strerror or error}", hint="give a file of text"
-        ) from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start]
-        line = len(_LINE_END.findall(before.decode("utf-8", "replace"))) + 1
-        raise InputError(
-            f"{path}, line {line}: cannot be read as text: byte 0x{content[error.start]:02x} is no "
-            "UTF-8",
-            hint="save it as UTF-8",
-        ) from error
-    return lines_of(text)
+    lines = _lines(path)
+    for number, line in enumerate(lines, start=1):
+        require_storable(line, f"{path}, line {number}")
+    return lines
 
 
 def lines_of(text: str) -> list[str]:
     """The lines of a text, which ends with a line's end or without one."""
-    lines = _LINE_END.split(text)
+    lines = LINE_END.split(text)
     return lines if lines[-1] else lines[:-1]
+
+
+def _lines(path: Path) -> list[str]:
+    return lines_of(read_text(path))
 
 
 def _split(path: Path, number: int, line: str, between: str, header: list[str]) -> list[str]:

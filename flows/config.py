@@ -17,6 +17,7 @@ from pydantic import (
 
 from app.errors import InputError
 from app.terms.prompts import clean_text
+from app.texts import read_text
 from flows.science.decoder import PUBLISHED, DecoderConfig
 from flows.science.masks import MaskConfig
 from flows.science.network import NetworkConfig
@@ -278,8 +279,8 @@ def read_values(file: Path | None, settings: list[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if file is not None:
         try:
-            values = tomllib.loads(file.read_text())
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            values = tomllib.loads(read_text(file))
+        except tomllib.TOMLDecodeError as error:
             raise InputError(f"{file}: {error}", hint="give a readable TOML file") from error
     for setting in settings:
         name, equals, value = setting.partition("=")

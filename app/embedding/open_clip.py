@@ -327,7 +327,7 @@ def _find_architecture(arch: str) -> _Architecture:
         return _Architecture(arch, arch, config, {})
     path = Path(arch)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"model config {arch} cannot be read: {error}", hint="give an open_clip JSON config"

@@ -18,6 +18,7 @@ from app.embedding.prompts import bare_name
 from app.embedding.text_reading import SLOT, TextReading
 from app.errors import ConflictError, InputError, NotFoundError
 from app.tables import read_cells
+from app.texts import one_form
 
 NAMES_TOLD = 5
 # As of `app.terms.suggestions`: one letter wrong, missing or swapped in a word of four or more.
@@ -81,9 +82,9 @@ class VectorTable:
         self.spec = f"vectors:{path}"
         # From last to first, so that the first of several rows of a name is the one that stays.
         rows = list(enumerate(self.names))[::-1]
-        self._exact = {name: row for row, name in rows}
-        self._folded = {name.casefold(): row for row, name in rows}
-        self._bare = {bare_name(name): row for row, name in rows}
+        self._exact = {one_form(name): row for row, name in rows}
+        self._folded = {one_form(name).casefold(): row for row, name in rows}
+        self._bare = {bare_name(one_form(name)): row for row, name in rows}
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Look texts up: float32 (n, D), unit rows.
@@ -142,6 +143,7 @@ class VectorTable:
         return encode_captions(self.encode_texts, captions)
 
     def _row(self, text: str) -> int:
+        text = one_form(text)
         for table, key in (
             (self._exact, text),
             (self._folded, text.casefold()),

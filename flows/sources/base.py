@@ -1,5 +1,6 @@
 """What every reader of a data layout gives: the protocol and its plain records."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -234,11 +235,13 @@ def path_state(path: Path, root: Path) -> str:
 
     Of a link that stands for a file: what it says of the content.
     """
-    name = path.relative_to(root) if path.is_relative_to(root) else path
+    below = path.relative_to(root) if path.is_relative_to(root) else path
+    # Names of files may be no UTF-8.
+    name = os.fsencode(below.as_posix()).decode("utf-8", "backslashreplace")
     if (content := content_name(path)) is not None:
-        return f"{name.as_posix()} {content}"
+        return f"{name} {content}"
     try:
         state = path.stat()
     except OSError as error:
         raise InputError(f"{path}: no such file", hint="fetch it or correct the path") from error
-    return f"{name.as_posix()} {state.st_size} {state.st_mtime_ns}"
+    return f"{name} {state.st_size} {state.st_mtime_ns}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import InputError
+from app.texts import read_text, require_storable, texts_in
 from flows.sources.fetching import require_file
 
 # pybids has no `stat`.
@@ -147,16 +148,16 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        The file is missing, no JSON, or no object.
+        The file is missing, no JSON, no object, or holds text that cannot be stored.
     """
     hint = "give a JSON file with an object, {…}"
     require_file(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no valid JSON: {error}", hint=hint) from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: no JSON object", hint=hint)
+    for place, text in texts_in(content):
+        require_storable(text, f"{path}, {place}")
     return content

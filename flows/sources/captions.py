@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from app.errors import InputError
+from app.texts import read_text, require_storable
 from flows.sources.fetching import require_file
 
 
@@ -35,14 +36,16 @@ def read_coco_captions(
     Raises
     ------
     InputError
-        A file is missing or holds no COCO captions.
+        A file is missing or holds no COCO captions, or a caption that cannot be stored.
     """
     wanted = set(images)
     captions: dict[int, list[str]] = defaultdict(list)
     for path in paths:
-        for annotation in _read(path).annotations:
+        for number, annotation in enumerate(_read(path).annotations):
             text = " ".join(annotation.caption.split())
             if annotation.image_id in wanted and text:
+                place = f"annotations[{number}].caption, of image {annotation.image_id}"
+                require_storable(text, f"{path}, {place}")
                 captions[annotation.image_id].append(text)
     return {image: tuple(texts) for image, texts in captions.items()}
 
@@ -50,8 +53,8 @@ def read_coco_captions(
 def _read(path: Path) -> _Annotations:
     require_file(path)
     try:
-        return _Annotations.model_validate(json.loads(path.read_bytes()))
-    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+        return _Annotations.model_validate(json.loads(read_text(path)))
+    except (json.JSONDecodeError, ValidationError) as error:
         raise InputError(
             f"{path}: no COCO captions",
             hint="give COCO's captions_train2017.json or captions_val2017.json",

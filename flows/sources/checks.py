@@ -1,10 +1,11 @@
 """A look through a whole source before anything is written."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from app.texts import require_storable
 from flows.sources.base import Description, RegionMask, Source, Stimulus, Surface
 from flows.sources.fetching import is_named
 from flows.sources.stimulus_table import is_transparent
@@ -75,6 +76,8 @@ class CheckReport:
 def check_source(source: Source) -> CheckReport:
     """Read every table, header, mask, region and transform of a source.
 
+    Texts of all of these are held against what the database can store.
+
     Of betas the first and the last volume of each file are looked at, see `Source.probe`; of
     pictures that are here the header, and the pixels where these alone tell whether the picture
     can be used and is transparent.
@@ -84,8 +87,15 @@ def check_source(source: Source) -> CheckReport:
     InputError
         The first fault.
     """
+    for name, text in asdict(source.description).items():
+        hint = "name folders in UTF-8" if name == "uri" else "mend it where the data set says it"
+        require_storable(text, f"the {name} {text!a} of the data set", hint=hint)
     participants = tuple(_check_participant(source, label) for label in source.participants())
     stimuli = source.stimuli()
+    for stimulus in stimuli:
+        require_storable(stimulus.key, f"the stimulus {stimulus.key!a}")
+        for number, caption in enumerate(stimulus.captions, start=1):
+            require_storable(caption, f"stimulus {stimulus.key}, caption {number}")
     pictures = source.image(stimuli[0].key) is not None
     folds = [stimulus.fold for stimulus in stimuli if stimulus.fold is not None]
     return CheckReport(
@@ -114,6 +124,16 @@ def _check_participant(source: Source, label: str) -> ParticipantReport:
         source.fingerprint(label, session)
         source.probe(label, session)
     regions = source.regions(label)
+    maps = sorted(source.maps(label))
+    for what, names in (
+        ("participant", [label]),
+        ("rule of the mask", [source.mask_rule(label)]),
+        ("atlas", [region.atlas for region in regions]),
+        ("region", [region.name for region in regions]),
+        ("map", maps),
+    ):
+        for name in names:
+            require_storable(name, f"participant {label}, the {what} {name!a}")
     mni = source.mni(label)
     return ParticipantReport(
         label=label,
@@ -125,7 +145,7 @@ def _check_participant(source: Source, label: str) -> ParticipantReport:
         most_repeats=int(trials.repeat.max()) + 1,
         regions=len(regions),
         atlases=tuple(dict.fromkeys(region.atlas for region in regions)),
-        maps=tuple(sorted(source.maps(label))),
+        maps=tuple(maps),
         mni=None if mni is None else float(np.isfinite(mni[mask]).all(axis=1).mean()),
         surface=grid.name if isinstance(grid, Surface) else None,
         left_out=grid.left_out if isinstance(grid, Surface) else 0,

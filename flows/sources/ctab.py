@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import InputError
+from app.texts import one_form
 from flows.sources.base import Grid, RegionMask
 from flows.sources.grids import labels_onto
 from flows.sources.tables import read_lines, read_table
@@ -126,7 +127,7 @@ def label_masks(
                     f"{file}: label {int(value)} is not in {named_by}",
                     hint="volume and label table must be of one version",
                 )
-            name = atlas if labels is None else labels[int(value)]
+            name = one_form(atlas if labels is None else labels[int(value)])
             found = values == value
             members[name] = members[name] | found if name in members else found
-    return [RegionMask(atlas, name, found) for name, found in members.items()]
+    return [RegionMask(one_form(atlas), name, found) for name, found in members.items()]

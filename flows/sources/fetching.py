@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.errors import InputError, UnavailableError
 from app.settings import get_settings
+from app.texts import one_form
 from flows.sources.confinement import confined, is_confined
 from flows.sources.mirrors import fetch, is_mirrored
 
@@ -57,6 +58,22 @@ def content_name(path: Path) -> str | None:
     if target is not None and (is_mirrored(target) or _ANNEX in target.as_posix()):
         return target.name
     return None
+
+
+def as_spelt(path: Path) -> Path:
+    """A path as its folders spell it, whose names may have another form of Unicode (NFC, NFD).
+
+    macOS writes names decomposed, and who types them writes them composed. A path that is there
+    is as it is, and so is one that is not there in any form, or in several.
+    """
+    if str(path).isascii() or os.path.lexists(path) or path == path.parent:
+        return path
+    parent = as_spelt(path.parent)
+    try:
+        alike = [name for name in os.listdir(parent) if one_form(name) == one_form(path.name)]
+    except OSError:
+        alike = []
+    return parent / (alike[0] if len(alike) == 1 else path.name)
 
 
 def missing_file(path: Path) -> InputError:

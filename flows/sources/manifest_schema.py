@@ -5,15 +5,18 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from app.errors import InputError
-from flows.sources.fetching import content_name, require_file
+from app.texts import one_form, read_text
+from flows.sources.fetching import as_spelt, content_name, require_file
 from flows.sources.mirrors import is_in_mirror
 from flows.sources.templates import MNI152, NATIVE, is_template
 from flows.sources.validation import validated
 
 _Name = Annotated[str, Field(min_length=1)]
+# Names of files are as they are; what others refer to has one form.
+_Label = Annotated[str, Field(min_length=1), AfterValidator(one_form)]
 _Files = _Name | Annotated[list[_Name], Field(min_length=1)]
 
 
@@ -66,7 +69,7 @@ class ResponseTable(_Table):
 class RegionTable(_Table):
     """One of `regions`: the label volume or volumes of an atlas."""
 
-    atlas: _Name
+    atlas: _Label
     file: _Files
     labels: _Name | dict[str, int] | None = None
 
@@ -81,7 +84,7 @@ class RegionTable(_Table):
 class ParticipantTable(_Table):
     """One `[[participants]]`."""
 
-    label: _Name
+    label: _Label
     mask: _Name
     trials: _Name
     betas: _Files | None = None
@@ -91,7 +94,7 @@ class ParticipantTable(_Table):
     dataset: _Name = "/betas"
     axes: str | None = None
     regions: list[RegionTable] = []
-    maps: dict[str, _Name] = {}
+    maps: dict[_Label, _Name] = {}
     mni: _Name | None = None
     space: str = NATIVE
     resample: bool = False
@@ -105,6 +108,13 @@ class ParticipantTable(_Table):
                 "MNI152NLin2009cAsym or MNI305"
             )
         return space
+
+    @field_validator("maps", mode="before")
+    @classmethod
+    def _one_map_a_name(cls, maps: object) -> object:
+        if isinstance(maps, dict) and len({one_form(str(name)) for name in maps}) < len(maps):
+            raise ValueError("two maps have one name, in two forms of Unicode (NFC, NFD)")
+        return maps
 
     @field_validator("axes")
     @classmethod
@@ -158,16 +168,16 @@ def read_manifest(path: Path) -> Manifest:
     hint = "docs/manifest.md has every key and an example"
     try:
         require_file(path)
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: no valid TOML: {error}", hint=hint) from error
     return validated(Manifest, content, where=str(path), hint=hint)
 
 
 def resolve(folder: Path, name: str, *, absolute: bool = True) -> Path:
     """A path of the manifest: below its folder, or absolute where that is allowed.
+
+    A name that is there in another form of Unicode alone is found.
 
     Raises
     ------
@@ -176,9 +186,9 @@ def resolve(folder: Path, name: str, *, absolute: bool = True) -> Path:
     """
     mirrored = is_in_mirror(folder)
     if Path(name).is_absolute() and absolute and not mirrored:
-        return Path(name)
+        return as_spelt(Path(name))
     # Links that stand for files lead where these are kept.
-    path = Path(os.path.normpath(folder / name))
+    path = as_spelt(Path(os.path.normpath(folder / name)))
     if content_name(path) is None:
         path = path.resolve()
     if not path.is_relative_to(folder):

@@ -1,6 +1,7 @@
 """Which file, and which volumes of it, hold a session of a manifest's participant."""
 
 import re
+import unicodedata
 from pathlib import Path
 
 from app.errors import InputError
@@ -47,12 +48,17 @@ def _match(folder: Path, pattern: str, label: str) -> list[str]:
             f"{folder}: pattern {pattern!r} leads out of this folder", hint="write it absolute"
         )
     anchor = Path(pattern).anchor
-    if anchor:
-        found = Path(anchor).glob(str(Path(*parts[1:])))
-    else:
-        found = (resolve(folder, str(path.relative_to(folder))) for path in folder.glob(pattern))
+    # Which form of Unicode names have is the disk's affair.
+    forms = {pattern, *(unicodedata.normalize(form, pattern) for form in ("NFC", "NFD"))}
+    found: set[Path] = set()
+    for form in forms:
+        if anchor:
+            found.update(Path(anchor).glob(str(Path(*Path(form).parts[1:]))))
+        else:
+            below = (path.relative_to(folder) for path in folder.glob(form))
+            found.update(resolve(folder, str(path)) for path in below)
     numbered: dict[int, Path] = {}
-    for path in found:
+    for path in sorted(found):
         numbers = re.findall(r"\d+", path.name.removesuffix(".gz").rpartition(".")[0])
         if not numbers or int(numbers[-1]) in numbered:
             raise InputError(

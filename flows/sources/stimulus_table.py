@@ -54,7 +54,10 @@ class StimulusTable:
         for row in read_table(path, columns=(key,)):
             name = row.required(key)
             if name in self._rows:
-                raise row.fault(f"{key} {name} stands twice", hint="give each stimulus one line")
+                hint = "give each stimulus one line"
+                if not name.isascii():
+                    hint += "; forms of Unicode (NFC, NFD) are no difference"
+                raise row.fault(f"{key} {name} stands twice", hint=hint)
             words = next(filter(None, map(row.text, captions)), "")
             each = (" ".join(caption.split()) for caption in words.split("|"))
             self._rows[name] = StimulusRow(

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from app.errors import InputError
+from app.texts import require_storable, texts_in
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -15,8 +16,11 @@ def validated(model: type[Model], values: dict[str, Any], *, where: str, hint: s
     Raises
     ------
     InputError
-        Of the first fault: `where`, the key's place (`participants[0].mask`) and the reason.
+        Of the first fault: `where`, the key's place (`participants[0].mask`) and the reason; a text
+        that cannot be stored is one.
     """
+    for place, text in texts_in(values):
+        require_storable(text, f"{where}, {place}" if where else place)
     try:
         return model.model_validate(values)
     except ValidationError as error:

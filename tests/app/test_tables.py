@@ -101,7 +101,7 @@ def test_lines_end_with_the_text_or_before_it() -> None:
     assert lines_of("a\n\nb") == lines_of("a\r\rb\r") == ["a", "", "b"]
 
 
-one_line = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]))
+one_line = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]))
 
 
 @given(

@@ -65,7 +65,7 @@ def test_a_faulty_manifest(folder: Path, old: str, new: str, words: list[str]) -
 
 def test_a_manifest_that_is_no_text(folder: Path) -> None:
     (folder / "dataset.toml").write_bytes(b"\xff\xfe[dataset]")
-    fails(folder, str(folder / "dataset.toml"), "no valid TOML")
+    fails(folder, str(folder / "dataset.toml"), "line 1: ", "0xff is no UTF-8")
 
 
 def test_atlases_and_labels_given_twice(folder: Path) -> None:
