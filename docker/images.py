@@ -40,6 +40,8 @@ IMAGES = {"cpu": "localhost/sdc-catalog:try", "cuda": "localhost/sdc-catalog-cud
 NAME = "sdc-try"
 HEALTHY_WITHIN_S = 300.0
 DONE_WITHIN_S = 900.0
+# Of which a target takes about half while it is built.
+FREE_GB = 15
 # Of runc, which the kernel's limits of this process bind, too.
 PROCESSES = 20_000
 
@@ -185,10 +187,11 @@ class Engine:
     def build(self, image: str, file: Path, context: Path, *options: str) -> None:
         """Build an image, and print what is done."""
         command = [
-            *("buildah", "build", "--isolation", "chroot", "--network", "host", "--layers"),
+            *("buildah", "build", "--isolation", "chroot", "--network", "host"),
             *("--file", str(file), "--tag", image, *options, str(context)),
         ]
         started = time.monotonic()
+        former = self.try_podman("image", "inspect", "--format", "{{.Id}}", image).stdout.strip()
         log = self.scratch / f"{file.name}.log"
         with log.open("wb") as written:
             done = subprocess.run(
@@ -197,6 +200,9 @@ class Engine:
         if done.returncode:
             print(log.read_text(errors="replace")[-4000:], file=sys.stderr)
             fail(f"buildah ended with {done.returncode} for {image}")
+        if former:
+            # Each is some GB large.
+            self.try_podman("image", "rm", former)
         size = int(self.podman("image", "inspect", "--format", "{{.Size}}", image))
         print(
             f"built  {image}: {size / 1e9:.2f} GB, {time.monotonic() - started:.0f} s", flush=True
@@ -236,6 +242,14 @@ def options_of_pip(scratch: Path) -> list[str]:
     return [
         word for each in (f"{configured}:/etc/pip.conf:ro", *volumes) for word in ("--volume", each)
     ]
+
+
+def require_disk(engine: Engine) -> None:
+    """Refuse to begin where images, and what they are built from meanwhile, find no place."""
+    place = engine.podman("info", "--format", "{{.Store.GraphRoot}}")
+    free_gb = shutil.disk_usage(place).free / 1e9
+    if free_gb < FREE_GB:
+        fail(f"{place} has {free_gb:.0f} GB free, and building takes {FREE_GB}")
 
 
 def make_base(engine: Engine) -> None:
@@ -517,6 +531,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sdc-images-") as name:
         engine = Engine(Path(name))
         if not options.no_build:
+            require_disk(engine)
             make_base(engine)
             build_images(engine, options.targets)
         run_services(engine, checks)

@@ -69,6 +69,9 @@ def test_values_are_those_of_their_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(values, schema)
     jsonschema.validate(values | WHOLE, schema)
+    documented = (ROOT / "docs" / "deployment.md").read_text()
+    (example,) = re.findall(r"^```yaml\n(.+?)^```", documented, re.MULTILINE | re.DOTALL)
+    jsonschema.validate(values | yaml.safe_load(example), schema)
     with pytest.raises(jsonschema.ValidationError, match="wrokers"):
         jsonschema.validate(values | {"wrokers": {}}, schema)
 

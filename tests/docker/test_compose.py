@@ -330,6 +330,28 @@ def test_what_the_image_installs_holds_all_that_is_run(tmp_path: Path) -> None:
     assert shown.stdout.strip() >= "0013"
 
 
+@pytest.mark.parametrize("with_cuda", [True, False])
+def test_the_image_without_cuda_is_not_built_with_it(tmp_path: Path, with_cuda: bool) -> None:
+    """By the program of the Dockerfile, beside packages that are there and one that is not."""
+    stage = DOCKERFILE[DOCKERFILE.index("AS built-cpu") : DOCKERFILE.index("AS built-cuda")]
+    (checked,) = re.findall(r"&& (python -c .+)$", stage, re.MULTILINE)
+    if with_cuda:
+        (tmp_path / "nvidia_cublas-13.1.dist-info").mkdir()
+        told = tmp_path / "nvidia_cublas-13.1.dist-info" / "METADATA"
+        told.write_text("Metadata-Version: 2.1\nName: nvidia-cublas\nVersion: 13.1\n")
+    done = subprocess.run(
+        ["/bin/sh", "-c", checked],
+        env={"PATH": f"{Path(sys.executable).parent}:/bin", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == int(with_cuda)
+    told_lines = done.stderr.splitlines()
+    assert len(told_lines) == int(with_cuda)
+    assert not told_lines or "TORCH_CPU_OPTIONS" in told_lines[0]
+
+
 @pytest.mark.parametrize("well", [True, False])
 def test_the_probe(well: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
