@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import schemathesis
 from fastapi.testclient import TestClient
 from httpx import Response
+from schemathesis.openapi.checks import JsonSchemaError
 from sqlalchemy import select, update
 from standardwebhooks import Webhook
 
@@ -91,6 +93,24 @@ def test_a_signed_message_asks_once_however_often_it_comes(client: TestClient, r
         {"n_test": 9},
     )
     assert send(client, hook, body, identity="msg_2").json()["ingestion"] == 2
+
+
+def test_answers_to_messages_are_those_of_the_document(client: TestClient, root: Path) -> None:
+    """Which requests made from the document cannot show: none of these has a right signature."""
+    document = schemathesis.openapi.from_asgi("/openapi.json", make_api())
+    operation = document["/v1/hooks/{trigger_id}"]["POST"]
+    hook = make(client, kind="webhook", source=str(root))
+    answers = {
+        202: send(client, hook, json.dumps({"source": str(root / "faces")})),
+        401: send(client, hook, "{}", webhook_signature="v1,AAAA"),
+        422: send(client, hook, json.dumps({"source": "/elsewhere"})),
+    }
+    for status, answer in answers.items():
+        assert answer.status_code == status
+        operation.validate_response(answer)
+    answers[202]._content = b'{"ingestion": 1}'
+    with pytest.raises(JsonSchemaError, match='"state" is a required property'):
+        operation.validate_response(answers[202])
 
 
 @pytest.mark.parametrize(
