@@ -21,9 +21,11 @@ from flows.science.statistics import group_means
 _SPANNED = 1e-10
 # How many directions each start looks for, where the data are to decide.
 _TRIED = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+# Of the numbers above the one at which starts learnt most, those whose directions are joined.
+_ABOVE = (1, 3)
 # Numbers in a row that do worse, after which no larger one is tried; numbers up to the second are
 # tried in any case: they cost little, and far below what the data hold the curve goes up and down.
-_WORSE_IN_A_ROW = 2
+_WORSE_IN_A_ROW = max(_ABOVE)
 _ALWAYS_TRIED = 24
 # Of fewer targets, such as the categories of a block design, all starts draw much the same, and
 # what they learn cannot be told from what they were drawn with.
@@ -196,11 +198,12 @@ def reduce_contrastively(
     (`flows.science.consensus`), and the others are dropped: each start ends in an optimum of its
     own, that splits some directions and mixes others.
 
-    Where the data decide how many directions a start looks for, the number is taken at which
-    starts have most in common beyond what they were drawn with, and the next larger one: too few
-    directions mix what is apart, too many lose what is there, and the larger of the two numbers
-    finds what the smaller mixes. What the smaller finds beside that is added. Where training
-    brings starts together at no number, nothing is found.
+    Where the data decide how many directions a start looks for, the number is sought at which
+    starts have most in common beyond what they were drawn with, and the first and
+    the third larger one of the grid are taken: fewer directions mix what is apart. The larger of
+    the two finds what the smaller mixes, and loses some of what is there: what both find is
+    averaged, what one of them finds is kept. Where training brings starts together at no number,
+    nothing is found.
 
     Of W what lies in the span of the targets is kept. No target tells anything of the part of a
     row that is orthogonal to all of them: it stays as it was drawn, and with few distinct targets
@@ -341,39 +344,48 @@ def _look(
 def _join(
     looks: Sequence[_Look], dimensions: int, config: ReductionConfig
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-    """Directions of several looks, of those alike that of the larger number.
+    """Directions of several looks; those alike one of a larger number are averaged with it.
+
+    They are weighted by how many starts found them. Shares of starts and cosines are those of the
+    largest number that found a direction.
 
     Returns
     -------
     rows : ndarray
-        (K, D)
+        (K, D) of length 1.
     recurrence, start_cosine : ndarray
         (K,)
     """
     rows = np.zeros((0, dimensions), dtype=np.float32)
-    shares, cosines = np.zeros(0), np.zeros(0)
+    sums, shares, cosines = np.zeros((0, dimensions)), np.zeros(0), np.zeros(0)
     for look in sorted(looks, key=lambda each: -each.point.components):
-        own = look.found.directions
+        own, share = look.found.directions, look.found.recurrence
+        weighted = own * share[:, None]
         new = np.ones(len(own), dtype=bool)
         if len(rows) and len(own):
-            new = (own @ rows.T).max(axis=1) < config.alike
-        share = look.found.recurrence if config.starts > 1 else np.full(len(own), np.nan)
+            like = own @ rows.T
+            new = like.max(axis=1) < config.alike
+            np.add.at(sums, like.argmax(axis=1)[~new], weighted[~new])
         rows = np.concatenate([rows, own[new]])
+        sums = np.concatenate([sums, weighted[new]])
+        if config.starts == 1:
+            share = np.full(len(own), np.nan)
         shares = np.concatenate([shares, share[new]])
         cosines = np.concatenate([cosines, look.found.mean_of(look.with_start)[new]])
-    return rows, shares, cosines
+    return unit_rows(sums), shares, cosines
 
 
 def _choose(curve: Sequence[CurvePoint], targets: int) -> list[int]:
-    """Places of the number at which starts learnt most in common, and of the next one.
+    """Places of the numbers that lie some places above that at which starts learnt most.
 
-    None where they learnt nothing in common at any number.
+    Where there are no such numbers the largest is taken. None where starts learnt nothing in
+    common at any number.
     """
     learnt = [point.learnt(targets) for point in curve]
     best = int(np.argmax(learnt))
     if learnt[best] <= 0:
         return []
-    return list(range(best, min(best + 2, len(curve))))
+    return sorted({min(best + above, len(curve) - 1) for above in _ABOVE})
 
 
 def _declines(curve: Sequence[CurvePoint], targets: int) -> bool:

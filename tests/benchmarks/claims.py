@@ -67,6 +67,10 @@ CASES = (
     Case("captions, 8 participants again", 111, participants=8),
     Case("large patches, a third", 112, config=LARGE_PATCHES),
     Case("CLIP, a seventh", 207, clip=True),
+    Case("captions, a sixth", 113),
+    Case("CLIP, an eighth", 208, clip=True),
+    Case("captions, 8 participants still", 114, participants=8),
+    Case("large patches, a fourth", 115, config=LARGE_PATCHES),
 )
 
 

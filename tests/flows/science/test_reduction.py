@@ -254,14 +254,27 @@ def test_searches_that_are_given_are_made_again() -> None:
     assert again.searches == first.searches
     assert len(again.curve) == len(first.searches)
     np.testing.assert_array_equal(again.components, first.components)
-    # Of two searches the larger goes first, and the smaller adds what it lacks.
+
+
+def test_directions_that_two_searches_find_are_averaged_and_others_kept() -> None:
+    y, yhat, image, _ = simulate()
     finer, coarser = Search(10, 60), Search(4, 60)
-    alone = [reduce(y, yhat, image, FAST, searches=[each]).components for each in (finer, coarser)]
-    both = reduce(y, yhat, image, FAST, searches=[coarser, finer]).components
-    new = (alone[1] @ alone[0].T).max(axis=1) < FAST.alike
-    expected = np.concatenate([alone[0], alone[1][new]])
-    assert len(both) == len(expected)
-    np.testing.assert_allclose((both @ expected.T).max(axis=1), 1, atol=1e-5)
+    fine, coarse = (reduce(y, yhat, image, FAST, searches=[each]) for each in (finer, coarser))
+    both = reduce(y, yhat, image, FAST, searches=[coarser, finer])
+    expected = [row * share for row, share in zip(fine.components, fine.recurrence, strict=True)]
+    joined = 0
+    for row, share in zip(coarse.components, coarse.recurrence, strict=True):
+        like = fine.components @ row
+        if like.max() >= FAST.alike:
+            expected[int(like.argmax())] = expected[int(like.argmax())] + row * share
+            joined += 1
+        else:
+            expected.append(row * share)
+    assert joined > 0
+    unit = np.array([row / np.linalg.norm(row) for row in expected])
+    assert len(both.components) == len(unit)
+    np.testing.assert_allclose((both.components @ unit.T).max(axis=1), 1, atol=1e-5)
+    assert set(np.round(fine.recurrence, 6)) <= set(np.round(both.recurrence, 6))
 
 
 def curve(*points: tuple[int, int, float, float]) -> list[CurvePoint]:
@@ -271,19 +284,24 @@ def curve(*points: tuple[int, int, float, float]) -> list[CurvePoint]:
 MANY, FEW = 400, 10
 
 
-def test_the_choice_is_the_number_that_learns_most_and_the_next_one() -> None:
-    points = curve((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 6.9, 0), (16, 9, 6.0, 0))
-    assert reduction._choose(points, MANY) == [1, 2]
+def test_the_choice_is_the_first_and_the_third_above_the_number_that_learns_most() -> None:
+    points = curve(
+        *((4, 4, 3.0, 0), (8, 8, 7.0, 0), (12, 9, 6.9, 0), (16, 9, 6.0, 0)),
+        *((24, 9, 6.1, 0), (32, 9, 6.0, 0)),
+    )
+    assert reduction._choose(points, MANY) == [2, 4]
+    # The largest where there is none above.
+    assert reduction._choose(points[:4], MANY) == [2, 3]
     assert reduction._choose(points[:2], MANY) == [1]
 
 
 def test_what_starts_have_in_common_before_the_first_step_tells_nothing() -> None:
     points = curve((4, 4, 3.0, 0), (8, 8, 7.0, 2), (64, 70, 40.0, 45), (96, 90, 50.0, 59))
-    assert reduction._choose(points, MANY) == [1, 2]
-    assert reduction._declines(points, MANY)
+    assert reduction._choose(points, MANY) == [2, 3]
+    assert not reduction._declines(points, MANY)
     # As many as they were drawn with, and a few more, are no sign either.
-    rising = curve((8, 8, 7.0, 2), (48, 16, 14.0, 13), (64, 19, 16.0, 14))
-    assert reduction._choose(rising, MANY) == [0, 1]
+    rising = curve((8, 8, 7.0, 2), (48, 16, 14.0, 13), (64, 19, 16.0, 14), (96, 22, 18.0, 15))
+    assert reduction._choose(rising, MANY) == [1, 3]
     assert reduction._declines(rising, MANY)
     # Where starts have no more in common than they were drawn with, nothing was learnt.
     assert reduction._choose(curve((4, 0, 0.0, 0), (6, 3, 1.0, 3)), MANY) == []
