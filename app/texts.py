@@ -7,7 +7,7 @@ and NFD), which look alike: names are compared in the first.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +91,12 @@ def texts_in(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
 def one_form(name: str) -> str:
     """A name in Unicode's composed form (NFC), in which names are stored and compared."""
     return unicodedata.normalize("NFC", name)
+
+
+def known_names(known: Iterable[str], asked: str) -> str:
+    """A hint that lists names, one of which may look like the one that was asked for."""
+    names = list(known)
+    listed = f"known: {', '.join(names)}"
+    if asked not in names and one_form(asked) in map(one_form, names):
+        listed += f"; {asked!r} is in another form of Unicode (NFC, NFD) than there: copy it"
+    return listed

@@ -22,6 +22,7 @@ from app.places.repository import run_components
 from app.regions.schemas import Space
 from app.regions.service import SIGNIFICANT, require_owner
 from app.runs.service import ChosenRun, choose_run_for
+from app.texts import known_names
 from app.upload_memory import upload_work
 
 Ids = NDArray[np.int_]
@@ -173,7 +174,7 @@ def _cover(
     if subject is not None and subject not in subjects.values():
         raise NotFoundError(
             f"run {chosen.run.id} has no subject {subject!r}",
-            hint=f"known: {', '.join(subjects.values())}",
+            hint=known_names(subjects.values(), subject),
         )
     for subject_id, label in subjects.items():
         if subject not in {None, label}:

@@ -21,6 +21,7 @@ from app.masks.maps import MAPS, MapName
 from app.masks.response import Response, response_of
 from app.observing.traces import traced
 from app.runs.service import ChosenRun, choose_run
+from app.texts import known_names
 from app.volumes import cell_centres, voxel_of_cells
 
 Progress = Callable[[str, int, int], object]
@@ -405,9 +406,10 @@ def _require_subject(session: Session, component_id: int, label: str) -> _Mask:
     chosen = choose_run(session, run=component.run_id)
     found = repository.find_subject(session, component.id, label)
     if found is None:
-        known = ", ".join(repository.component_subjects(session, component.id))
+        known = repository.component_subjects(session, component.id)
         raise NotFoundError(
-            f"the run of component {component_id} has no subject {label!r}", hint=f"known: {known}"
+            f"the run of component {component_id} has no subject {label!r}",
+            hint=known_names(known, label),
         )
     subject, statistics = found
     return _Mask(

@@ -13,6 +13,7 @@ from app.regions import repository
 from app.regions.repository import Overlap
 from app.regions.schemas import RegionAnswer, RegionOverlap, RegionSummary, Space
 from app.runs.service import require_dataset, require_subject
+from app.texts import known_names
 
 SIGNIFICANT = 0.05
 REGION_FAMILY = (
@@ -109,7 +110,7 @@ def require_atlas(session: Session, dataset: Dataset, atlas: str) -> None:
     if atlas not in known:
         raise NotFoundError(
             f"the dataset {dataset.slug} has no atlas {atlas!r}",
-            hint=f"known: {', '.join(known)}" if known else "it has no regions",
+            hint=known_names(known, atlas) if known else "it has no regions",
         )
 
 
@@ -126,7 +127,7 @@ def require_region(session: Session, dataset: Dataset, atlas: str, region: str) 
     if region not in known:
         raise NotFoundError(
             f"the atlas {atlas} of {dataset.slug} has no region {region!r}",
-            hint=f"known: {', '.join(known)}",
+            hint=known_names(known, region),
         )
 
 

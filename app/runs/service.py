@@ -11,6 +11,7 @@ from app.keys.repository import add_audit
 from app.runs import repository
 from app.runs.schemas import RunAnswer, RunList
 from app.runs.stored import FOUND_NOTHING, REPORT
+from app.texts import known_names
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def require_subject(session: Session, dataset: Dataset, label: str) -> None:
     if label not in known:
         raise NotFoundError(
             f"the dataset {dataset.slug} has no subject {label!r}",
-            hint=f"known: {', '.join(known)}",
+            hint=known_names(known, label),
         )
 
 

@@ -16,7 +16,7 @@ MATCH = "Whether a concept of the run is near to the prompt; null where that was
 MATCH_REASON = "Why it was not measured; null where it was."
 WARNINGS = (
     "What to mind, a sentence each: words that the encoder does not know, or knows by their letters"
-    " alone, and how much of a prompt is beyond what it reads."
+    " alone, and how much of a prompt is beyond what it reads; transparent parts of a picture."
 )
 
 

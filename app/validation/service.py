@@ -18,6 +18,7 @@ from app.masks.response import response_of
 from app.regions import repository as regions
 from app.runs.service import ChosenRun, choose_run, require_subject
 from app.terms.prompts import clean_text, prompt_direction
+from app.texts import known_names
 from app.validation import repository
 from app.validation.repository import MaskView
 from app.validation.schemas import CategoryResult, RegionResult, SubjectResult, ValidationAnswer
@@ -371,7 +372,7 @@ def _require_atlas(session: Session, chosen: ChosenRun, atlas: str) -> None:
     if atlas not in known:
         raise NotFoundError(
             f"the dataset {chosen.dataset.slug} has no atlas {atlas!r}",
-            hint=f"known: {', '.join(known)}" if known else "it has no regions",
+            hint=known_names(known, atlas) if known else "it has no regions",
         )
 
 

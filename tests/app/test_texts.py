@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InputError
-from app.texts import find_unstorable, one_form, read_text, require_storable, texts_in
+from app.texts import find_unstorable, known_names, one_form, read_text, require_storable, texts_in
 
 E_NFC, E_NFD = "caf\u00e9", "cafe\u0301"
 
@@ -64,6 +64,14 @@ def test_texts_of_lists_and_tables() -> None:
     assert [text for place, text in texts_in(value) if place.startswith("the key")] == [
         *("a", "b", "c", "d")
     ]
+
+
+def test_names_that_look_like_what_is_asked_are_told() -> None:
+    assert known_names(["a", E_NFC], "b") == f"known: a, {E_NFC}"
+    told = known_names(["a", E_NFC], E_NFD)
+    assert told == (
+        f"known: a, {E_NFC}; '{E_NFD}' is in another form of Unicode (NFC, NFD) than there: copy it"
+    )
 
 
 def test_names_have_one_form() -> None:
