@@ -23,6 +23,7 @@ from flows.pipeline import run_pipeline
 from flows.stages import encoder_at, get_store
 from tests.flows.conftest import home_of_a_module
 from tests.flows.test_network import assert_network_is_that_of_the_masks
+from tests.readme import differences, read_blocks, run_block
 
 pytestmark = pytest.mark.slow
 
@@ -89,6 +90,15 @@ def test_concepts_chosen_by_words_lie_on_the_localisers(demo: Demo) -> None:
             assert each.rho is not None
             # A smaller patch has fewer of all voxels, whose order counts.
             assert each.rho > (0.03 if demo.kind == "varied" else 0.05), (one.category, each)
+
+
+def test_readmes_examples_are_what_its_commands_print(demo: Demo) -> None:
+    """But for figures, see `tests.readme.differences`."""
+    if demo.kind != "varied":
+        pytest.skip("README asks the cohort that `sdc demo` makes")
+    for block in read_blocks():
+        for example, printed in zip(block, run_block(block), strict=True):
+            assert not differences(example, printed), example.command
 
 
 def test_one_participants_concept_is_not_called_shared(demo: Demo) -> None:
